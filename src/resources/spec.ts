@@ -1,0 +1,72 @@
+/** Shapes of the resources as the rest of the house sees them: defaults filled in, `${…}` expanded. */
+export type Era = 'legacy' | 'modern';
+export type Surface = 'consumer' | 'operator';
+export type Isolation = 'shared' | 'user' | 'session';
+export type PrefixMode = 'always' | 'conditional' | 'never';
+
+export type ToolsSpec = {
+  /** Globs over the upstream's own tool names. */
+  allow: string[];
+  deny: string[];
+  readOnly: string[];
+  override: Record<string, { name?: string; description?: string }>;
+};
+
+export type LifecycleSpec = {
+  connect: 'lazy' | 'eager';
+  idleTimeoutMs: number;
+  callTimeoutMs: number;
+  maxResultBytes: number;
+};
+
+export type HealthCheckSpec = { tool?: string; intervalMs: number; timeoutMs: number; failures: number };
+
+export type StdioTarget = {
+  type: 'stdio';
+  command: string;
+  args: string[];
+  env: Record<string, string>;
+  cwd?: string;
+};
+export type HttpTarget = { type: 'http'; url: string; headers: Record<string, string> };
+export type BuiltinTarget = { type: 'builtin'; toolset: string };
+
+export type ServerSpec = {
+  target: StdioTarget | HttpTarget | BuiltinTarget;
+  /** `auto` probes; else the revision to speak. */
+  protocol: 'auto' | '2024-11-05' | '2025-03-26' | '2025-06-18' | '2025-11-25' | '2026-07-28';
+  /** Undefined: the default of product contract, `user` for stdio, `session` for legacy HTTP. */
+  isolation: Isolation | undefined;
+  prefix: PrefixMode;
+  tools: ToolsSpec;
+  lifecycle: LifecycleSpec;
+  /** Undefined: none beyond the calls themselves. */
+  healthCheck: HealthCheckSpec | undefined;
+};
+
+export type ServerEntry = {
+  name: string;
+  uid: string;
+  /** SHA-256 of the expanded spec; a change of it restarts the server's connections. */
+  fingerprint: string;
+  /** Why this server alone cannot run (an unset variable …); its spec is then undefined. */
+  error: string | undefined;
+  spec: ServerSpec | undefined;
+};
+
+export type ProjectSpec = {
+  servers: string[];
+  operatorServers: string[];
+  exposure: 'full' | 'meta' | 'gated';
+  defaultAction: 'allow' | 'deny' | 'approve';
+  newTools: 'list' | 'hold';
+};
+
+export type ProjectEntry = { name: string; uid: string; spec: ProjectSpec };
+
+/** One consistent, immutable picture of the configuration; a change makes a new one with a higher generation. */
+export type Snapshot = {
+  generation: number;
+  servers: ReadonlyMap<string, ServerEntry>;
+  projects: ReadonlyMap<string, ProjectEntry>;
+};
