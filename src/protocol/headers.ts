@@ -116,7 +116,8 @@ function collect(
   }
   for (const [keyword, value] of Object.entries(node)) {
     // These hold instance data, in which the annotation's name means nothing.
-    if (keyword === 'default' || keyword === 'const' || keyword === 'enum' || keyword === 'examples') continue;
+    if (keyword === 'default' || keyword === 'const' || keyword === 'enum' || keyword === 'examples')
+      continue;
     const inProperties = keyword === 'properties' && isObject(value);
     const entries = inProperties ? Object.entries(value) : [[undefined, value] as const];
     for (const [property, child] of entries) {
@@ -143,7 +144,8 @@ function annotationFault(
 ): string | undefined {
   const name = node['x-mcp-header'];
   if (typeof name !== 'string' || !TOKEN.test(name)) return 'x-mcp-header is not an HTTP field-name token';
-  if (!reachable || path.length === 0) return `x-mcp-header "${name}" is not reachable through properties alone`;
+  if (!reachable || path.length === 0)
+    return `x-mcp-header "${name}" is not reachable through properties alone`;
   const type = node.type;
   if (type !== 'string' && type !== 'integer' && type !== 'boolean') {
     return `x-mcp-header "${name}" is on a parameter that is no string, integer or boolean`;
