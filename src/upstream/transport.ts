@@ -18,11 +18,13 @@ export class UpstreamFault extends Error {
   readonly body: string | undefined;
   /** `WWW-Authenticate` of a 401 or 403. */
   readonly challenge: string | undefined;
+  /** When trying again can help, ms from now. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     kind: FaultKind,
     message: string,
-    more: { sent?: boolean; status?: number; body?: string; challenge?: string } = {},
+    more: { sent?: boolean; status?: number; body?: string; challenge?: string; retryAfterMs?: number } = {},
   ) {
     super(message);
     this.name = 'UpstreamFault';
@@ -31,6 +33,7 @@ export class UpstreamFault extends Error {
     this.status = more.status;
     this.body = more.body;
     this.challenge = more.challenge;
+    this.retryAfterMs = more.retryAfterMs;
   }
 }
 
@@ -73,6 +76,8 @@ export type Answer = {
   text?: string;
   /** Response headers in lower case (HTTP only, and only on request of the dialler: `mcp-session-id`). */
   sessionId?: string;
+  /** HTTP status, when it was not 200: a JSON-RPC error may ride on a 4xx. */
+  status?: number;
 };
 
 export type TransportEvents = {

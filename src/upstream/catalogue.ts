@@ -1,0 +1,141 @@
+/**
+ * What one server offers to one circle of callers, kept and refreshed.
+ *
+ * empty     nothing known: a reader starts the load and waits for it, to its own deadline
+ * fresh     served as it is
+ * stale     served as it is while one refresh runs behind it
+ * failed    no list and a recent failure: readers get the failure at once until `retryAt`, then one of them loads
+ *
+ * A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
+ */
+import { messageOf } from '../base/errors.ts';
+import type { Listing } from './listing.ts';
+
+export type CatalogueOptions = {
+  load(deadline: number): Promise<Listing>;
+  /** The offer differs from the one before. */
+  onChange(): void;
+};
+
+const FRESH_MS = 60_000;
+const FRESH_WITH_NOTICE_MS = 600_000;
+const MIN_TTL_MS = 5_000;
+const MAX_TTL_MS = 3_600_000;
+const RETRY_MS = 5_000;
+const MIN_REFRESH_GAP_MS = 1_000;
+const LOAD_TIMEOUT_MS = 60_000;
+
+export class Catalogue {
+  private readonly options: CatalogueOptions;
+  private listing: Listing | undefined;
+  private staleAt = 0;
+  private retryAt = 0;
+  private error: string | undefined;
+  private loading: Promise<void> | undefined;
+  private lastStart = 0;
+  private refreshTimer: NodeJS.Timeout | undefined;
+  private closed = false;
+
+  constructor(options: CatalogueOptions) {
+    this.options = options;
+  }
+
+  /** The last good list, whatever its age. Starts a refresh when it is stale. */
+  peek(): Listing | undefined {
+    if (this.listing && Date.now() >= this.staleAt) this.refreshSoon();
+    return this.listing;
+  }
+
+  /** The same without starting anything: for status, which must not wake a server up. */
+  peekQuietly(): Listing | undefined {
+    return this.listing;
+  }
+
+  get fault(): string | undefined {
+    return this.error;
+  }
+
+  /** True when nothing is known and a load may succeed now. */
+  get worthWaiting(): boolean {
+    return !this.listing && !this.closed && (this.loading !== undefined || Date.now() >= this.retryAt);
+  }
+
+  /** Waits, at most to the deadline, until there is a list or a failure. */
+  async settled(deadline: number): Promise<Listing | undefined> {
+    if (this.listing) return this.peek();
+    if (!this.worthWaiting) return undefined;
+    const loading = this.start();
+    await Promise.race([loading, alarm(deadline)]);
+    return this.listing;
+  }
+
+  /** The server says that its offer changed. */
+  invalidate(): void {
+    this.staleAt = 0;
+    if (this.listing) this.refreshSoon();
+    else this.retryAt = 0;
+  }
+
+  /** Forgets a failure, so that the next reader tries again (the server was reached in some other way). */
+  retryNow(): void {
+    this.retryAt = 0;
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.refreshTimer);
+  }
+
+  private refreshSoon(): void {
+    if (this.refreshTimer || this.closed) return;
+    const wait = Math.max(0, this.lastStart + MIN_REFRESH_GAP_MS - Date.now(), this.retryAt - Date.now());
+    this.refreshTimer = setTimeout(() => {
+      this.refreshTimer = undefined;
+      void this.start();
+    }, wait);
+    this.refreshTimer.unref();
+  }
+
+  private start(): Promise<void> {
+    this.loading ??= this.load().finally(() => {
+      this.loading = undefined;
+    });
+    return this.loading;
+  }
+
+  private async load(): Promise<void> {
+    this.lastStart = Date.now();
+    // A notice that arrives while the lists are read makes the result stale again.
+    this.staleAt = Number.POSITIVE_INFINITY;
+    try {
+      const listing = await this.options.load(this.lastStart + LOAD_TIMEOUT_MS);
+      if (this.closed) return;
+      const changed = this.error !== undefined || this.listing?.signature !== listing.signature;
+      this.listing = listing;
+      this.error = undefined;
+      this.retryAt = 0;
+      if (this.staleAt !== 0) this.staleAt = Date.now() + lifetimeOf(listing);
+      else this.refreshSoon();
+      if (changed) this.options.onChange();
+    } catch (error) {
+      const news = this.error === undefined;
+      this.error = messageOf(error);
+      this.retryAt = Date.now() + RETRY_MS;
+      this.staleAt = this.retryAt;
+      if (news && !this.closed) this.options.onChange();
+    }
+  }
+}
+
+function lifetimeOf(listing: Listing): number {
+  const tools = listing.peer.capabilities.tools as { listChanged?: unknown } | undefined;
+  if (tools?.listChanged === true && listing.peer.era === 'legacy') return FRESH_WITH_NOTICE_MS;
+  if (listing.ttlMs === undefined) return FRESH_MS;
+  return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, listing.ttlMs));
+}
+
+function alarm(deadline: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, Math.max(0, deadline - Date.now())).unref();
+  });
+}

@@ -1,0 +1,311 @@
+/**
+ * One connection to one upstream server, for one isolation key.
+ *
+ * disconnected  no channel: at birth, after idleness, after the server went away while nobody used it
+ * connecting    one dial is under way; every caller waits for it, each to its own deadline
+ * connected     calls pass
+ * needs_auth    the server answered 401 or 403 to the dial or to a call
+ * failed        the last dial or channel broke; calls fail at once until the breaker lets a probe through
+ * stopping      close() was called; terminal
+ *
+ * A call in disconnected, needs_auth or failed (when the breaker passes) starts a dial. A dial that ends after
+ * close(), or after another one took its place, closes its own channel and changes nothing. A message or an end that
+ * comes from a channel which is no longer the current one is ignored.
+ */
+import { messageOf } from '../base/errors.ts';
+import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
+import type { Implementation } from '../protocol/model.ts';
+import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
+import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
+import type { Channel, Peer } from './peer.ts';
+import type { Slot, SlotHolder } from './slots.ts';
+import { type TransportEvents, UpstreamFault } from './transport.ts';
+
+export type LinkState = 'disconnected' | 'connecting' | 'connected' | 'needs_auth' | 'failed' | 'stopping';
+
+export type ConnectionOptions = {
+  server: string;
+  key: string;
+  self: Implementation;
+  slot: Slot;
+  dial(events: TransportEvents, deadline: number): Promise<Channel>;
+  /** How long a dial may take when no caller sets an earlier deadline, ms. */
+  dialTimeoutMs: number;
+  onNotification(connection: Connection, method: string, params: JsonObject): void;
+  onState(connection: Connection): void;
+};
+
+const CALL_FAILURES_TO_OPEN = 5;
+const HEALTH_MAX_BYTES = 32 * 1024 * 1024;
+
+export class Connection implements SlotHolder {
+  readonly server: string;
+  readonly key: string;
+  private readonly options: ConnectionOptions;
+  private readonly calls: Calls;
+  private current: LinkState = 'disconnected';
+  private channel: Channel | undefined;
+  private dialling: Promise<Channel> | undefined;
+  private dialNumber = 0;
+  private breaker: Breaker = CLOSED;
+  private ending: Promise<void> | undefined;
+  private users = 0;
+  private healthFailures = 0;
+  lastUsed = Date.now();
+  since = Date.now();
+  lastError: string | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.options = options;
+    this.server = options.server;
+    this.key = options.key;
+    this.calls = new Calls(options.self, (message) => this.receive(message));
+  }
+
+  get state(): LinkState {
+    return this.current;
+  }
+
+  get peer(): Peer | undefined {
+    return this.channel?.peer;
+  }
+
+  get inFlight(): number {
+    return this.users;
+  }
+
+  get idleSince(): number | undefined {
+    return this.users === 0 && this.channel ? this.lastUsed : undefined;
+  }
+
+  get retryInMs(): number | undefined {
+    const wait = this.breaker.openUntil - Date.now();
+    return wait > 0 ? Math.ceil(wait) : undefined;
+  }
+
+  diagnostics(): { pid?: number; stderr?: string[] } {
+    return this.channel?.transport.diagnostics() ?? {};
+  }
+
+  /** Runs one call. Rejects with an UpstreamFault; an error answer of the server is a reply. */
+  async request(call: UpstreamCall): Promise<UpstreamReply> {
+    this.users += 1;
+    try {
+      const channel = this.passingChannel() ?? (await this.connect(call.deadline));
+      return await this.perform(channel, call);
+    } finally {
+      this.users -= 1;
+      this.lastUsed = Date.now();
+      if (this.users === 0) this.options.slot.wake();
+    }
+  }
+
+  /** Dials unless connected. Callers share one dial; each waits at most to its own deadline. */
+  async ready(deadline: number): Promise<Peer> {
+    this.users += 1;
+    try {
+      return (this.passingChannel() ?? (await this.connect(deadline))).peer;
+    } finally {
+      this.users -= 1;
+      this.lastUsed = Date.now();
+    }
+  }
+
+  /** One health check on the path that calls take. It counts as no use, so it keeps no idle channel open. */
+  async checkHealth(
+    call: { method: string; params: JsonObject },
+    timeoutMs: number,
+    failuresAllowed: number,
+  ): Promise<void> {
+    const channel = this.channel;
+    if (!channel) return;
+    try {
+      await this.calls.run(channel, {
+        ...call,
+        deadline: Date.now() + timeoutMs,
+        maxBytes: HEALTH_MAX_BYTES,
+      });
+      this.healthFailures = 0;
+    } catch (error) {
+      this.healthFailures += 1;
+      if (this.healthFailures < failuresAllowed || this.channel !== channel) return;
+      this.healthFailures = 0;
+      const fault = asFault(error);
+      this.recordFailure(fault, 1);
+      await this.drop('failed', new UpstreamFault('unreachable', `health check failed: ${fault.message}`));
+    }
+  }
+
+  /** Closes the channel and stays usable: the next call dials again. */
+  async evict(): Promise<void> {
+    if (this.current === 'stopping') return this.ending;
+    await this.drop('disconnected', undefined);
+  }
+
+  close(): Promise<void> {
+    this.ending ??= this.shutdown();
+    return this.ending;
+  }
+
+  private async shutdown(): Promise<void> {
+    const dialling = this.dialling;
+    await this.drop('stopping', undefined);
+    await dialling?.catch(() => {});
+  }
+
+  private passingChannel(): Channel | undefined {
+    if (!this.channel) return undefined;
+    if (this.breaker.openUntil !== 0) this.passBreaker();
+    return this.channel;
+  }
+
+  private passBreaker(): void {
+    const { pass, next, retryAfterMs } = tryPass(this.breaker, Date.now());
+    this.breaker = next;
+    if (!pass) {
+      throw new UpstreamFault('unreachable', this.lastError ?? `${this.server} is not answering`, {
+        retryAfterMs,
+      });
+    }
+  }
+
+  private async connect(deadline: number): Promise<Channel> {
+    if (this.current === 'stopping')
+      throw new UpstreamFault('unreachable', `${this.server} is being stopped`);
+    if (!this.dialling) {
+      this.passBreaker();
+      this.dialling = this.dial();
+      // Callers that gave up leave the dial to the others; its fault must not go unhandled.
+      this.dialling.catch(() => {});
+    }
+    return withDeadline(this.dialling, deadline, this.server);
+  }
+
+  private async dial(): Promise<Channel> {
+    this.dialNumber += 1;
+    const mine = this.dialNumber;
+    const deadline = Date.now() + this.options.dialTimeoutMs;
+    this.move('connecting');
+    try {
+      await this.options.slot.claim(this, deadline);
+      const channel = await this.options.dial(this.eventsOf(mine), deadline);
+      if (mine !== this.dialNumber || this.current !== 'connecting') {
+        await channel.transport.close();
+        throw new UpstreamFault('unreachable', `${this.server} was stopped while it was starting`);
+      }
+      this.channel = channel;
+      this.breaker = CLOSED;
+      this.lastError = undefined;
+      this.move('connected');
+      return channel;
+    } catch (error) {
+      const fault = asFault(error);
+      if (mine === this.dialNumber && this.current === 'connecting') {
+        this.options.slot.release(this);
+        this.recordFailure(fault, 1);
+        this.move(fault.kind === 'needs_auth' ? 'needs_auth' : 'failed');
+      }
+      throw fault;
+    } finally {
+      if (mine === this.dialNumber) this.dialling = undefined;
+    }
+  }
+
+  private eventsOf(mine: number): TransportEvents {
+    return {
+      onMessage: (message) => {
+        if (mine === this.dialNumber) this.receive(message);
+      },
+      onClosed: (fault) => {
+        if (mine !== this.dialNumber || this.current !== 'connected') return;
+        const unused = this.users === 0;
+        void this.drop(unused ? 'disconnected' : 'failed', fault);
+        if (!unused) this.recordFailure(fault, 1);
+        else this.lastError = fault.message;
+      },
+    };
+  }
+
+  private async perform(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
+    try {
+      const reply = await this.calls.run(channel, call);
+      if (this.breaker !== CLOSED) this.breaker = CLOSED;
+      return reply;
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.kind === 'session_lost') {
+        // The server no longer knows the session, so it has not run the call: a fresh session may.
+        if (this.channel === channel) await this.drop('disconnected', undefined);
+        return this.calls.run(await this.connect(call.deadline), call);
+      }
+      this.judge(fault, channel);
+      throw fault;
+    }
+  }
+
+  /** What a failed call says about the connection, beside the call itself. */
+  private judge(fault: UpstreamFault, channel: Channel): void {
+    if (this.channel !== channel) return;
+    if (fault.kind === 'unreachable' || fault.kind === 'timeout') {
+      this.recordFailure(fault, CALL_FAILURES_TO_OPEN);
+      // A process that answers nobody is not asked again: the next probe starts a new one.
+      const hung = this.breaker.openUntil !== 0 && channel.transport.kind === 'stdio';
+      if (hung) void this.drop('failed', fault);
+    } else if (fault.kind === 'needs_auth') {
+      void this.drop('needs_auth', fault);
+      this.recordFailure(fault, 1);
+    }
+  }
+
+  private recordFailure(fault: UpstreamFault, threshold: number): void {
+    this.lastError = fault.message;
+    this.breaker = afterFailure(this.breaker, threshold, Date.now(), Math.random());
+  }
+
+  private async drop(next: LinkState, fault: UpstreamFault | undefined): Promise<void> {
+    const channel = this.channel;
+    this.channel = undefined;
+    this.dialNumber += 1;
+    this.dialling = undefined;
+    if (fault) this.lastError = fault.message;
+    this.move(next);
+    await channel?.transport.close();
+    // Room is made only once the process or the sockets are gone. A new dial of ours may have claimed it again.
+    if (!this.dialling && !this.channel) this.options.slot.release(this);
+  }
+
+  private move(next: LinkState): void {
+    if (this.current === next || this.current === 'stopping') return;
+    this.current = next;
+    this.since = Date.now();
+    this.options.onState(this);
+  }
+
+  private receive(message: JsonRpcMessage): void {
+    if (!('method' in message)) return;
+    if ('id' in message) {
+      const reply = this.calls.answerTo(message);
+      void this.channel?.transport.send(reply).catch((error: unknown) => {
+        this.lastError = messageOf(error);
+      });
+      return;
+    }
+    const params = isObject(message.params) ? message.params : {};
+    if (this.calls.progress(message.method, params)) return;
+    this.options.onNotification(this, message.method, params);
+  }
+}
+
+function asFault(error: unknown): UpstreamFault {
+  return error instanceof UpstreamFault ? error : new UpstreamFault('unreachable', messageOf(error));
+}
+
+function withDeadline<T>(work: Promise<T>, deadline: number, server: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new UpstreamFault('timeout', `${server} is still starting`)),
+      Math.max(0, deadline - Date.now()),
+    );
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

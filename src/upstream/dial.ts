@@ -1,0 +1,281 @@
+import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
+import type { Implementation } from '../protocol/model.ts';
+import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
+import { codecs } from '../protocol/wire/table.ts';
+import type { ServerSpec } from '../resources/spec.ts';
+import type { Channel, Peer, Verdict } from './peer.ts';
+import { type Answer, type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
+
+/** A stdio server that knows no `server/discover` may also not answer it; then the handshake is tried. */
+const STDIO_PROBE_MS = 5_000;
+const HANDSHAKE_MAX_BYTES = 1024 * 1024;
+
+/** A transport that can carry a legacy session. */
+export type SessionTransport = Transport & {
+  setSession(id: string | undefined, revision: string | undefined): void;
+  /** Opens the standalone stream for what the server says unasked. */
+  listen(): void;
+};
+
+export type Dialler = {
+  self: Implementation;
+  spec: ServerSpec;
+  stdio(events: TransportEvents): Transport;
+  http(events: TransportEvents): SessionTransport;
+  sse(events: TransportEvents): Transport;
+};
+
+/**
+ * Opens a channel and finds out which era the server speaks, as 2026-07-28 basic/versioning#backward-compatibility
+ * says: modern first; a recognised modern error is proof of a modern server; 401, 403, 5xx and network faults prove
+ * nothing; anything else is answered with the legacy handshake, and over HTTP then with the HTTP+SSE transport.
+ */
+export async function dial(
+  dialler: Dialler,
+  hint: Verdict | undefined,
+  events: TransportEvents,
+  deadline: number,
+): Promise<Channel> {
+  return dialler.spec.target.type === 'stdio'
+    ? dialStdio(dialler, hint, events, deadline)
+    : dialHttp(dialler, hint, events, deadline);
+}
+
+async function dialStdio(
+  dialler: Dialler,
+  hint: Verdict | undefined,
+  events: TransportEvents,
+  deadline: number,
+): Promise<Channel> {
+  const wanted = wantedEra(dialler.spec, hint);
+  let attempt = new Attempt(dialler.stdio, events);
+  try {
+    await attempt.transport.open(remaining(deadline));
+    if (wanted !== 'legacy') {
+      const probeMs =
+        wanted === 'modern' ? remaining(deadline) : Math.min(STDIO_PROBE_MS, remaining(deadline) / 2);
+      const seen = await discover(attempt.transport, dialler.self, probeMs);
+      if (seen.peer) return attempt.settle(seen.peer);
+      if (wanted === 'modern' || seen.refused) throw seen.fault ?? notModern();
+      if (attempt.closed) {
+        // Some servers exit on a request before the handshake: start over without asking.
+        attempt = new Attempt(dialler.stdio, events);
+        await attempt.transport.open(remaining(deadline));
+      }
+    }
+    return attempt.settle(await initialize(attempt.transport, dialler, deadline));
+  } catch (error) {
+    await attempt.abandon();
+    throw error;
+  }
+}
+
+async function dialHttp(
+  dialler: Dialler,
+  hint: Verdict | undefined,
+  events: TransportEvents,
+  deadline: number,
+): Promise<Channel> {
+  const wanted = wantedEra(dialler.spec, hint);
+  if (hint?.transport === 'sse' && wanted === 'legacy') return dialSse(dialler, events, deadline);
+  const attempt = new Attempt(dialler.http, events);
+  const transport = attempt.transport;
+  try {
+    await transport.open(remaining(deadline));
+    if (wanted !== 'legacy') {
+      const seen = await discover(transport, dialler.self, remaining(deadline));
+      if (seen.peer) return attempt.settle(seen.peer);
+      if (seen.conclusive || wanted === 'modern') throw seen.fault ?? notModern();
+    }
+    const peer = await initialize(transport, dialler, deadline);
+    transport.listen();
+    return attempt.settle(peer);
+  } catch (error) {
+    await attempt.abandon();
+    const old = error instanceof UpstreamFault && error.kind === 'http' && isOldTransportStatus(error.status);
+    if (!old || wanted === 'modern') throw error;
+    return dialSse(dialler, events, deadline, error);
+  }
+}
+
+async function dialSse(
+  dialler: Dialler,
+  events: TransportEvents,
+  deadline: number,
+  first?: UpstreamFault,
+): Promise<Channel> {
+  const attempt = new Attempt(dialler.sse, events);
+  try {
+    await attempt.transport.open(remaining(deadline));
+    return attempt.settle(await initialize(attempt.transport, dialler, deadline));
+  } catch (error) {
+    await attempt.abandon();
+    throw first ?? error;
+  }
+}
+
+/** A transport that is not the connection's yet: its end is not reported until it has become the channel. */
+class Attempt<T extends Transport> {
+  readonly transport: T;
+  closed: UpstreamFault | undefined;
+  private settled = false;
+
+  constructor(make: (events: TransportEvents) => T, events: TransportEvents) {
+    this.transport = make({
+      onMessage: (message) => events.onMessage(message),
+      onClosed: (fault) => {
+        this.closed = fault;
+        if (this.settled) events.onClosed(fault);
+      },
+    });
+  }
+
+  settle(peer: Peer): Channel {
+    if (this.closed) throw this.closed;
+    this.settled = true;
+    return { transport: this.transport, peer };
+  }
+
+  abandon(): Promise<void> {
+    this.settled = false;
+    return this.transport.close();
+  }
+}
+
+function wantedEra(spec: ServerSpec, hint: Verdict | undefined): 'legacy' | 'modern' | undefined {
+  if (spec.protocol === 'auto') return hint?.era === 'legacy' ? 'legacy' : undefined;
+  return spec.protocol === MODERN_REVISION ? 'modern' : 'legacy';
+}
+
+/**
+ * What a probe showed: the peer, or why there is none. `conclusive`: the handshake would meet the same fault, over
+ * HTTP at least; `refused`: a modern server said no, so it is no legacy one.
+ */
+type Probe = { peer?: Peer; fault?: UpstreamFault; conclusive?: boolean; refused?: boolean };
+
+async function discover(transport: Transport, self: Implementation, timeoutMs: number): Promise<Probe> {
+  const method = 'server/discover';
+  const params = codecs.modern.encodeRequest(method, {}, modernEnvelope(self));
+  const headers = { 'mcp-protocol-version': MODERN_REVISION, 'mcp-method': method };
+  let answer: Answer;
+  try {
+    answer = await ask(transport, { jsonrpc: '2.0', id: 'discover', method, params }, timeoutMs, headers);
+  } catch (error) {
+    if (error instanceof UpstreamFault) return { fault: error, conclusive: !isEraEvidence(error) };
+    throw error;
+  }
+  const message = answer.message;
+  if ('result' in message) {
+    const { supportedVersions, capabilities, instructions, _meta } = message.result;
+    if (!Array.isArray(supportedVersions) || !supportedVersions.includes(MODERN_REVISION)) return {};
+    const meta = isObject(_meta) ? _meta : {};
+    const serverInfo = meta['io.modelcontextprotocol/serverInfo'];
+    return {
+      peer: {
+        era: 'modern',
+        revision: MODERN_REVISION,
+        capabilities: isObject(capabilities) ? capabilities : {},
+        serverInfo: isObject(serverInfo) ? serverInfo : undefined,
+        instructions: typeof instructions === 'string' ? instructions : undefined,
+      },
+    };
+  }
+  const fault = modernRefusal(message);
+  return fault ? { fault, conclusive: true, refused: true } : {};
+}
+
+/** A modern server that refuses our revision and offers no legacy one is a dead end, and says so. */
+function modernRefusal(message: JsonRpcResponse): UpstreamFault | undefined {
+  if (!('error' in message)) return undefined;
+  const { code, data, message: text } = message.error;
+  if (code === ErrorCode.headerMismatch || code === ErrorCode.missingClientCapability) {
+    return new UpstreamFault('protocol', `the server refused server/discover: ${text}`);
+  }
+  if (code !== ErrorCode.unsupportedProtocolVersion) return undefined;
+  const supported = isObject(data) && Array.isArray(data.supported) ? data.supported : [];
+  if (supported.length === 0 || supported.some((one) => typeof one === 'string' && isLegacyRevision(one))) {
+    return undefined;
+  }
+  return new UpstreamFault('protocol', `the server speaks only ${supported.map(String).join(', ')}`);
+}
+
+async function initialize(transport: Transport, dialler: Dialler, deadline: number): Promise<Peer> {
+  const { protocol } = dialler.spec;
+  const proposed = isLegacyRevision(protocol) ? protocol : LATEST_LEGACY_REVISION;
+  const params = { protocolVersion: proposed, capabilities: {}, clientInfo: dialler.self };
+  const request = { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params } as const;
+  const answer = await ask(transport, request, remaining(deadline));
+  const message = answer.message;
+  if (!('result' in message)) {
+    const status = answer.status;
+    if (status !== undefined && status >= 400) {
+      throw new UpstreamFault('http', `the server refused initialize: ${message.error.message}`, { status });
+    }
+    throw new UpstreamFault('protocol', `the server refused initialize: ${message.error.message}`);
+  }
+  const { protocolVersion, capabilities, serverInfo, instructions } = message.result;
+  if (typeof protocolVersion !== 'string' || !isLegacyRevision(protocolVersion)) {
+    throw new UpstreamFault('protocol', `the server chose revision ${JSON.stringify(protocolVersion)}`);
+  }
+  if ('setSession' in transport) {
+    (transport as SessionTransport).setSession(answer.sessionId, protocolVersion);
+  }
+  await transport.send({ jsonrpc: '2.0', method: 'notifications/initialized' });
+  return {
+    era: 'legacy',
+    revision: protocolVersion,
+    capabilities: isObject(capabilities) ? capabilities : {},
+    serverInfo: isObject(serverInfo) ? serverInfo : undefined,
+    instructions: typeof instructions === 'string' ? instructions : undefined,
+  };
+}
+
+async function ask(
+  transport: Transport,
+  request: { jsonrpc: '2.0'; id: string; method: string; params?: JsonObject },
+  timeoutMs: number,
+  headers?: Record<string, string>,
+): Promise<Answer> {
+  const exchange = transport.exchange(request, { maxBytes: HANDSHAKE_MAX_BYTES, headers });
+  const timer = setTimeout(
+    () =>
+      exchange.abandon(
+        new UpstreamFault('timeout', `no answer to ${request.method} in time`, { sent: true }),
+      ),
+    Math.max(1, timeoutMs),
+  );
+  try {
+    return await exchange.answer;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function modernEnvelope(self: Implementation) {
+  return {
+    revision: MODERN_REVISION,
+    clientInfo: self,
+    clientCapabilities: {},
+    progressToken: undefined,
+    logLevel: undefined,
+  };
+}
+
+/** 401, 403, 5xx and network faults say nothing of a server's era; a 4xx or a body that is no answer does. */
+function isEraEvidence(fault: UpstreamFault): boolean {
+  if (fault.kind === 'protocol') return true;
+  const { status = 0 } = fault;
+  return fault.kind === 'http' && status >= 400 && status < 500 && status !== 429;
+}
+
+function isOldTransportStatus(status: number | undefined): boolean {
+  return status === 400 || status === 404 || status === 405;
+}
+
+function notModern(): UpstreamFault {
+  return new UpstreamFault('protocol', `the server does not speak ${MODERN_REVISION}; set protocol: auto`);
+}
+
+function remaining(deadline: number): number {
+  return Math.max(1, deadline - Date.now());
+}

@@ -1,0 +1,280 @@
+import type { Cancellation } from '../base/cancellation.ts';
+import { messageOf } from '../base/errors.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
+import type { Implementation } from '../protocol/model.ts';
+import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
+import type { UpstreamReply } from './calls.ts';
+import { Catalogue } from './catalogue.ts';
+import { Connection } from './connection.ts';
+import { type Dialler, dial } from './dial.ts';
+import { type Listing, readListing } from './listing.ts';
+import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
+import { SharedSlot, type Slot, type Slots } from './slots.ts';
+import { type TransportEvents, UpstreamFault } from './transport.ts';
+
+/** For whom a connection may be used: the owner of a principal, and the conversation it belongs to. */
+export type Circle = { owner: string; session: string };
+
+export type ServerCall = {
+  method: string;
+  params: JsonObject;
+  paramHeaders?: Record<string, string>;
+  logLevel?: string;
+  onProgress?: (params: JsonObject) => void;
+  cancellation?: Cancellation;
+};
+
+export type UpstreamServerOptions = {
+  entry: ServerEntry & { spec: ServerSpec };
+  self: Implementation;
+  slots: Slots;
+  transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
+  onCatalogueChange(server: UpstreamServer): void;
+};
+
+export type ConnectionStatus = {
+  key: string;
+  state: string;
+  since: string;
+  inFlight: number;
+  pid?: number;
+  lastError?: string;
+  retryInMs?: number;
+};
+
+/** Connections of one server, one an isolation key; beyond this the one idle longest is closed. */
+const MAX_CONNECTIONS = 1_000;
+const DIAL_TIMEOUT_MS = 60_000;
+const LIST_MAX_BYTES = 32 * 1024 * 1024;
+const STDERR_KEPT = 50;
+/** Key of what serves everybody alike. */
+const EVERYBODY = '*';
+
+/** One configured server: its connections, what is known of its era, and what it offers. */
+export class UpstreamServer {
+  readonly name: string;
+  readonly spec: ServerSpec;
+  readonly fingerprint: string;
+  private readonly options: UpstreamServerOptions;
+  private readonly slot: Slot;
+  private readonly connections = new Map<string, Connection>();
+  private readonly catalogues = new Map<string, Catalogue>();
+  private verdict: Verdict | undefined;
+  private lastStderr: string[] = [];
+  private lastError: string | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(options: UpstreamServerOptions) {
+    this.options = options;
+    this.name = options.entry.name;
+    this.spec = options.entry.spec;
+    this.fingerprint = options.entry.fingerprint;
+    this.slot = this.isStdio ? options.slots : new SharedSlot(options.slots);
+  }
+
+  get isStdio(): boolean {
+    return this.spec.target.type === 'stdio';
+  }
+
+  get isolation(): Isolation {
+    if (this.spec.isolation) return this.spec.isolation;
+    if (this.isStdio) return 'user';
+    return this.verdict?.era === 'modern' ? 'shared' : 'session';
+  }
+
+  /** Sends one request on the connection that belongs to this circle. */
+  async call(circle: Circle, call: ServerCall): Promise<UpstreamReply> {
+    const { callTimeoutMs, maxResultBytes } = this.spec.lifecycle;
+    return this.connectionFor(circle).request({
+      ...call,
+      deadline: Date.now() + callTimeoutMs,
+      maxBytes: maxResultBytes,
+    });
+  }
+
+  catalogue(circle: Circle): Catalogue {
+    const key = this.isolation === 'user' ? circle.owner : EVERYBODY;
+    let catalogue = this.catalogues.get(key);
+    if (!catalogue) {
+      catalogue = new Catalogue({
+        load: (deadline) => this.load(circle, deadline),
+        onChange: () => this.options.onCatalogueChange(this),
+      });
+      this.catalogues.set(key, catalogue);
+    }
+    return catalogue;
+  }
+
+  /** Dials now; what `mcp connect` and `lifecycle.connect: eager` do. */
+  async connect(circle: Circle, timeoutMs: number): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    await this.catalogueConnection(circle).ready(deadline);
+    this.catalogue(circle).retryNow();
+    await this.catalogue(circle).settled(deadline);
+  }
+
+  /** A downstream session ended: what only it used is closed. */
+  async endSession(session: string): Promise<void> {
+    const connection = this.isolation === 'session' ? this.connections.get(session) : undefined;
+    if (!connection) return;
+    this.connections.delete(session);
+    await connection.close();
+  }
+
+  /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
+  sweep(now: number): void {
+    for (const [key, connection] of this.connections) {
+      const idle = connection.inFlight === 0 && now - connection.lastUsed > this.spec.lifecycle.idleTimeoutMs;
+      if (!idle) continue;
+      if (connection.state === 'connected') void connection.evict();
+      else if (connection.state === 'disconnected') this.connections.delete(key);
+    }
+  }
+
+  /** Asks the server whether it is well; a server that nobody uses is not woken up for it. */
+  async checkHealth(timeoutMs: number, failuresAllowed: number): Promise<void> {
+    const tool = this.spec.healthCheck?.tool;
+    const call = tool
+      ? { method: 'tools/call', params: { name: tool, arguments: {} } }
+      : { method: 'tools/list', params: {} };
+    const due = [...this.connections.values()].filter((one) => one.state === 'connected');
+    await Promise.all(due.map((one) => one.checkHealth(call, timeoutMs, failuresAllowed)));
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.shutdown();
+    return this.closing;
+  }
+
+  private async shutdown(): Promise<void> {
+    for (const catalogue of this.catalogues.values()) catalogue.close();
+    await Promise.all([...this.connections.values()].map((connection) => connection.close()));
+  }
+
+  status() {
+    const connections = this.connectionStatus();
+    const catalogue = this.catalogues.values().next().value;
+    return {
+      name: this.name,
+      transport: this.verdict?.transport ?? (this.isStdio ? 'stdio' : 'http'),
+      state: overallState(connections.map((one) => one.state)),
+      era: this.verdict?.era,
+      revision: this.verdict?.revision,
+      probedAt: this.verdict ? new Date(this.verdict.probedAt).toISOString() : undefined,
+      isolation: this.isolation,
+      connections: connections.length,
+      inFlight: connections.reduce((sum, one) => sum + one.inFlight, 0),
+      tools: catalogue?.peekQuietly()?.tools.length,
+      dropped: catalogue?.peekQuietly()?.dropped ?? [],
+      lastError: connections.find((one) => one.lastError)?.lastError ?? catalogue?.fault ?? this.lastError,
+      retryInMs: connections.find((one) => one.retryInMs)?.retryInMs,
+    };
+  }
+
+  details(): { connections: ConnectionStatus[]; stderr: string[] } {
+    const live = [...this.connections.values()].flatMap((one) => one.diagnostics().stderr ?? []);
+    return {
+      connections: this.connectionStatus(),
+      stderr: (live.length > 0 ? live : this.lastStderr).slice(-STDERR_KEPT),
+    };
+  }
+
+  private connectionStatus(): ConnectionStatus[] {
+    return [...this.connections.values()].map((one) => ({
+      key: one.key,
+      state: one.state,
+      since: new Date(one.since).toISOString(),
+      inFlight: one.inFlight,
+      pid: one.diagnostics().pid,
+      lastError: one.lastError,
+      retryInMs: one.retryInMs,
+    }));
+  }
+
+  private connectionFor(circle: Circle): Connection {
+    const { isolation } = this;
+    return this.connection(
+      isolation === 'shared' ? EVERYBODY : isolation === 'user' ? circle.owner : circle.session,
+    );
+  }
+
+  /** Lists of a session-isolated server are the same for everybody; a session of our own reads them. */
+  private catalogueConnection(circle: Circle): Connection {
+    return this.connection(this.isolation === 'user' ? circle.owner : EVERYBODY);
+  }
+
+  private connection(key: string): Connection {
+    const known = this.connections.get(key);
+    if (known) return known;
+    if (this.closing) throw new UpstreamFault('unreachable', `${this.name} is being stopped`);
+    this.makeRoom();
+    const connection = new Connection({
+      server: this.name,
+      key,
+      self: this.options.self,
+      slot: this.slot,
+      dialTimeoutMs: DIAL_TIMEOUT_MS,
+      dial: (events, deadline) => this.dial(events, deadline),
+      onNotification: (_from, method) => this.noticed(method),
+      onState: (one) => {
+        if (one.lastError !== undefined) this.lastError = one.lastError;
+        const { stderr } = one.diagnostics();
+        if (stderr && stderr.length > 0) this.lastStderr = stderr;
+      },
+    });
+    this.connections.set(key, connection);
+    return connection;
+  }
+
+  private makeRoom(): void {
+    if (this.connections.size < MAX_CONNECTIONS) return;
+    let oldest: Connection | undefined;
+    for (const one of this.connections.values()) {
+      if (one.inFlight === 0 && (!oldest || one.lastUsed < oldest.lastUsed)) oldest = one;
+    }
+    if (!oldest) throw new UpstreamFault('capacity', `${this.name} has ${MAX_CONNECTIONS} busy connections`);
+    this.connections.delete(oldest.key);
+    void oldest.close();
+  }
+
+  private async dial(events: TransportEvents, deadline: number): Promise<Channel> {
+    const known = this.verdict;
+    const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
+    const dialler: Dialler = { ...this.options.transports, self: this.options.self, spec: this.spec };
+    let channel: Channel;
+    try {
+      channel = await dial(dialler, hint, events, deadline);
+    } catch (error) {
+      // Whatever was known of the server may no longer be true.
+      this.verdict = undefined;
+      this.lastError = messageOf(error);
+      throw error;
+    }
+    const { era, revision } = channel.peer;
+    const probedAt =
+      hint?.era === era && hint.transport === channel.transport.kind ? hint.probedAt : Date.now();
+    this.verdict = { era, revision, transport: channel.transport.kind, probedAt };
+    this.lastError = undefined;
+    return channel;
+  }
+
+  private async load(circle: Circle, deadline: number): Promise<Listing> {
+    const connection = this.catalogueConnection(circle);
+    const peer = await connection.ready(deadline);
+    return readListing(peer, !this.isStdio, (method, params) =>
+      connection.request({ method, params, deadline, maxBytes: LIST_MAX_BYTES }),
+    );
+  }
+
+  private noticed(method: string): void {
+    if (!method.endsWith('/list_changed')) return;
+    for (const catalogue of this.catalogues.values()) catalogue.invalidate();
+  }
+}
+
+function overallState(states: string[]): string {
+  for (const state of ['connected', 'connecting', 'needs_auth', 'failed']) {
+    if (states.includes(state)) return state;
+  }
+  return 'disconnected';
+}

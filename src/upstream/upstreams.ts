@@ -1,0 +1,138 @@
+import { messageOf } from '../base/errors.ts';
+import type { Implementation } from '../protocol/model.ts';
+import type { ServerEntry, Snapshot } from '../resources/spec.ts';
+import type { Dialler, SessionTransport } from './dial.ts';
+import { type Circle, UpstreamServer } from './server.ts';
+import { Slots } from './slots.ts';
+import type { Transport, TransportEvents } from './transport.ts';
+
+/** How to open a channel to a server of each kind; the composition root knows the transports. */
+export type TransportFactory = {
+  stdio(entry: ServerEntry, events: TransportEvents): Transport;
+  http(entry: ServerEntry, events: TransportEvents): SessionTransport;
+  sse(entry: ServerEntry, events: TransportEvents): Transport;
+};
+
+export type UpstreamsOptions = {
+  self: Implementation;
+  transports: TransportFactory;
+  maxHttpServers?: number;
+  maxStdioServers?: number;
+  onCatalogueChange(server: string): void;
+  onFault(server: string, message: string): void;
+};
+
+const SWEEP_MS = 2_000;
+const EAGER_TIMEOUT_MS = 60_000;
+
+/** Every configured server, reconciled with the configuration whenever that changes. */
+export class Upstreams implements AsyncDisposable {
+  private readonly options: UpstreamsOptions;
+  private readonly servers = new Map<string, UpstreamServer>();
+  private readonly broken = new Map<string, string>();
+  private readonly leaving = new Set<Promise<void>>();
+  private readonly httpSlots: Slots;
+  private readonly stdioSlots: Slots;
+  private readonly sweeper: NodeJS.Timeout;
+  private readonly nextHealthCheck = new Map<UpstreamServer, number>();
+
+  constructor(options: UpstreamsOptions) {
+    this.options = options;
+    this.httpSlots = new Slots(options.maxHttpServers ?? 64);
+    this.stdioSlots = new Slots(options.maxStdioServers ?? 16);
+    this.sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS);
+    this.sweeper.unref();
+  }
+
+  get(name: string): UpstreamServer | undefined {
+    return this.servers.get(name);
+  }
+
+  /** Why a configured server cannot run at all. */
+  configurationError(name: string): string | undefined {
+    return this.broken.get(name);
+  }
+
+  /** Brings the running servers in line: new ones are added, changed ones replaced, absent ones stopped. */
+  reconcile(snapshot: Snapshot): void {
+    this.broken.clear();
+    for (const [name, server] of this.servers) {
+      const entry = snapshot.servers.get(name);
+      if (entry?.spec && entry.fingerprint === server.fingerprint) continue;
+      this.servers.delete(name);
+      this.nextHealthCheck.delete(server);
+      const leaving = server.close().finally(() => this.leaving.delete(leaving));
+      this.leaving.add(leaving);
+    }
+    for (const entry of snapshot.servers.values()) {
+      if (!entry.spec) {
+        this.broken.set(entry.name, entry.error ?? 'its configuration is invalid');
+      } else if (!this.servers.has(entry.name)) {
+        this.add({ ...entry, spec: entry.spec });
+      }
+    }
+  }
+
+  /** One line a server, from memory alone: it answers at once whatever is dialling. */
+  status() {
+    const live = [...this.servers.values()].map((server) => server.status());
+    const broken = [...this.broken].map(([name, reason]) => ({
+      name,
+      transport: undefined,
+      state: 'failed',
+      connections: 0,
+      inFlight: 0,
+      dropped: [],
+      lastError: reason,
+    }));
+    return [...live, ...broken].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async endSession(session: string): Promise<void> {
+    await Promise.all([...this.servers.values()].map((server) => server.endSession(session)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.sweeper);
+    await Promise.all([...[...this.servers.values()].map((server) => server.close()), ...this.leaving]);
+  }
+
+  private add(entry: ServerEntry & { spec: NonNullable<ServerEntry['spec']> }): void {
+    const transports: Pick<Dialler, 'stdio' | 'http' | 'sse'> = {
+      stdio: (events) => this.options.transports.stdio(entry, events),
+      http: (events) => this.options.transports.http(entry, events),
+      sse: (events) => this.options.transports.sse(entry, events),
+    };
+    const stdio = entry.spec.target.type === 'stdio';
+    const server = new UpstreamServer({
+      entry,
+      self: this.options.self,
+      slots: stdio ? this.stdioSlots : this.httpSlots,
+      transports,
+      onCatalogueChange: (changed) => this.options.onCatalogueChange(changed.name),
+    });
+    this.servers.set(entry.name, server);
+    // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.
+    if (entry.spec.lifecycle.connect === 'eager' && server.isolation !== 'user') {
+      const nobody: Circle = { owner: '', session: '' };
+      server.connect(nobody, EAGER_TIMEOUT_MS).catch((error: unknown) => {
+        this.options.onFault(entry.name, messageOf(error));
+      });
+    }
+  }
+
+  private sweep(now: number): void {
+    for (const server of this.servers.values()) {
+      server.sweep(now);
+      const check = server.spec.healthCheck;
+      if (!check) continue;
+      const due = this.nextHealthCheck.get(server) ?? now + check.intervalMs;
+      if (now < due) {
+        this.nextHealthCheck.set(server, due);
+        continue;
+      }
+      this.nextHealthCheck.set(server, now + check.intervalMs);
+      void server.checkHealth(check.timeoutMs, check.failures);
+    }
+  }
+}
