@@ -1,0 +1,97 @@
+import type { SseEvent } from '../protocol/sse.ts';
+import type { ReplyHead } from './http-faults.ts';
+import { HttpReply, type ReplySink } from './http-reply.ts';
+import type { UpstreamFault } from './transport.ts';
+
+const MAX_EVENT_BYTES = 4 * 1024 * 1024;
+const MAX_FAILURES = 6;
+const DELAY_MS = { least: 100, first: 1_000, most: 30_000 };
+
+export type ListenerOptions = {
+  server: string;
+  /** Sends the GET that `reply` reads; `lastEventId` is empty at first. */
+  open(lastEventId: string, reply: HttpReply): void;
+  onEvent(event: SseEvent): void;
+  /** It will not listen any more: undefined when the server offers no such stream. Not called after `stop`. */
+  onEnd(fault: UpstreamFault | undefined): void;
+};
+
+/**
+ * Keeps a legacy server's standalone stream open. Opening → open (headers came) → waiting (it ended or broke) → opening …
+ * A wait is the stream's `retry:`, else one second, doubled at each failure in a row. Ended for good: 405 (no such
+ * stream), 404 and other 4xx, 401 and 403, or six failures in a row. An event in any other state cannot come.
+ */
+export class EventListener implements ReplySink {
+  readonly #options: ListenerOptions;
+  #reply: HttpReply | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastEventId = '';
+  #retryMs: number | undefined;
+  #failures = 0;
+  #stopped = false;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#open();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#reply?.abort();
+  }
+
+  opened(_head: ReplyHead): void {
+    this.#failures = 0;
+  }
+
+  event(event: SseEvent): void {
+    this.#options.onEvent(event);
+  }
+
+  end(): void {
+    this.#wait(undefined);
+  }
+
+  fault(fault: UpstreamFault): void {
+    const { status } = fault;
+    const passing =
+      status === undefined ? fault.kind === 'unreachable' : status >= 500 || status === 429 || status === 409;
+    if (passing) this.#wait(fault);
+    else this.#finish(status === 405 ? undefined : fault);
+  }
+
+  text(): void {
+    throw new TypeError('a stream has no text');
+  }
+
+  #open(): void {
+    const options = { server: this.#options.server, expects: 'stream', maxBytes: MAX_EVENT_BYTES } as const;
+    this.#reply = new HttpReply(options, this);
+    this.#options.open(this.#lastEventId, this.#reply);
+  }
+
+  #wait(fault: UpstreamFault | undefined): void {
+    const stream = this.#reply?.stream;
+    if (stream?.lastEventId) this.#lastEventId = stream.lastEventId;
+    this.#retryMs = stream?.retryMs ?? this.#retryMs;
+    if (fault) this.#failures += 1;
+    if (this.#failures > MAX_FAILURES) {
+      this.#finish(fault);
+      return;
+    }
+    const base = (this.#retryMs ?? DELAY_MS.first) * 2 ** this.#failures;
+    const jitter = 0.75 + Math.random() / 2;
+    const delay = this.#failures > 0 ? base * jitter : base;
+    this.#timer = setTimeout(
+      () => this.#open(),
+      Math.min(DELAY_MS.most, Math.max(DELAY_MS.least, delay)),
+    ).unref();
+  }
+
+  #finish(fault: UpstreamFault | undefined): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#options.onEnd(fault);
+  }
+}

@@ -1,0 +1,194 @@
+import type { OriginLease } from '../net/server-client.ts';
+import type { JsonRpcMessage, JsonRpcRequest } from '../protocol/jsonrpc.ts';
+import { EventListener } from './event-listener.ts';
+import { parse } from './http-answer.ts';
+import { type ExchangeHost, HttpExchange } from './http-exchange.ts';
+import { sessionLostFault } from './http-faults.ts';
+import { HttpReply } from './http-reply.ts';
+import { addressOf, type HttpTargetAddress, type HttpTransportOptions } from './http-target.ts';
+import {
+  type Exchange,
+  type ExchangeOptions,
+  type Transport,
+  type TransportEvents,
+  UpstreamFault,
+} from './transport.ts';
+
+const POST_HEADERS = [
+  'content-type',
+  'application/json',
+  'accept',
+  'application/json, text/event-stream',
+  'accept-encoding',
+  'identity',
+];
+const GET_HEADERS = ['accept', 'text/event-stream', 'accept-encoding', 'identity'];
+const SEND_TIMEOUT_MS = 30_000;
+const END_SESSION_MS = 2_000;
+const ACKNOWLEDGEMENT_BYTES = 4 * 1024;
+
+/**
+ * Streamable HTTP, both eras (2025-11-25 and 2026-07-28 basic/transports). It knows no era: a legacy session is what
+ * `setSession` gave it, a modern request brings its headers along. Waits for nothing by itself: callers abandon.
+ */
+export class HttpTransport implements Transport {
+  readonly kind = 'http';
+  readonly #server: string;
+  readonly #address: HttpTargetAddress;
+  readonly #lease: OriginLease;
+  readonly #events: TransportEvents;
+  readonly #inFlight = new Set<{ abandon(fault: UpstreamFault): void }>();
+  readonly #host: ExchangeHost & { session: { id: string | undefined } | undefined };
+  #postHeaders: string[];
+  #getHeaders: string[];
+  #sessionHeaders: string[] = [];
+  #listener: EventListener | undefined;
+  #closed: UpstreamFault | undefined;
+
+  constructor(options: HttpTransportOptions, events: TransportEvents) {
+    this.#server = options.serverName;
+    this.#address = addressOf(options);
+    this.#lease = options.client.lease(this.#address.origin);
+    this.#events = events;
+    this.#postHeaders = [...POST_HEADERS, ...this.#address.headers];
+    this.#getHeaders = [...GET_HEADERS, ...this.#address.headers];
+    this.#host = {
+      server: this.#server,
+      session: undefined,
+      onStray: (message) => events.onMessage(message),
+      settled: (exchange) => this.#inFlight.delete(exchange),
+      resume: (lastEventId, reply) => this.#get(lastEventId, reply),
+    };
+  }
+
+  async open(): Promise<void> {
+    if (this.#closed) throw this.#closed;
+  }
+
+  exchange(request: JsonRpcRequest, options: ExchangeOptions): Exchange {
+    const exchange = new HttpExchange(this.#host, request.id, options);
+    if (this.#closed) exchange.abandon(this.#closed);
+    else {
+      this.#inFlight.add(exchange);
+      this.#post(request, options.headers, exchange.reply);
+    }
+    return exchange;
+  }
+
+  send(message: JsonRpcMessage, options?: { headers?: Record<string, string> }): Promise<void> {
+    if (this.#closed) return Promise.reject(this.#closed);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const reply = this.#acknowledged(SEND_TIMEOUT_MS, resolve, reject);
+    this.#post(message, options?.headers, reply);
+    return promise;
+  }
+
+  /**
+   * The legacy session that follows the handshake: `id` from the answer to `initialize` (some servers have none),
+   * `revision` as negotiated. Both undefined: no session.
+   */
+  setSession(id: string | undefined, revision: string | undefined): void {
+    this.#sessionHeaders = [];
+    if (id !== undefined) this.#sessionHeaders.push('mcp-session-id', id);
+    if (revision !== undefined) this.#sessionHeaders.push('mcp-protocol-version', revision);
+    this.#host.session = revision === undefined ? undefined : { id };
+    this.#postHeaders = [...POST_HEADERS, ...this.#address.headers, ...this.#sessionHeaders];
+    this.#getHeaders = [...GET_HEADERS, ...this.#address.headers, ...this.#sessionHeaders];
+  }
+
+  /**
+   * Opens the standalone stream of a legacy session and keeps it open; what arrives goes to `events.onMessage`.
+   * `onEnd` is called when there will be no stream any more: without a fault if the server offers none.
+   */
+  listen(onEnd?: (fault: UpstreamFault | undefined) => void): void {
+    if (this.#closed || this.#listener) return;
+    this.#listener = new EventListener({
+      server: this.#server,
+      open: (lastEventId, reply) => this.#get(lastEventId, reply),
+      onEvent: (event) => {
+        const parsed = event.event === 'message' ? parse(event.data) : undefined;
+        if (parsed && parsed.kind !== 'response') this.#events.onMessage(parsed.message);
+      },
+      onEnd: (fault) => {
+        this.#listener = undefined;
+        onEnd?.(fault && this.#inSession(fault));
+      },
+    });
+  }
+
+  /** Tells a legacy server that its session is over. Best effort within two seconds, never rejects. */
+  async endSession(): Promise<void> {
+    if (this.#closed || this.#host.session?.id === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const headers = [...this.#address.headers, ...this.#sessionHeaders];
+    this.setSession(undefined, undefined);
+    const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
+    this.#lease.calls.dispatch({ path: this.#address.path, method: 'DELETE', headers }, reply);
+    await promise;
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = new UpstreamFault(
+        'unreachable',
+        `the connection to server "${this.#server}" was closed`,
+      );
+      this.#listener?.stop();
+      for (const one of this.#inFlight) one.abandon(this.#closed);
+      this.#events.onClosed(this.#closed);
+    }
+    await this.#lease.release();
+  }
+
+  diagnostics(): { pid?: number; stderr?: string[] } {
+    return {};
+  }
+
+  #post(message: JsonRpcMessage, extra: Record<string, string> | undefined, reply: HttpReply): void {
+    let headers = this.#postHeaders;
+    if (extra) {
+      headers = headers.slice();
+      for (const name in extra) headers.push(name, extra[name]!);
+    }
+    this.#lease.calls.dispatch(
+      { path: this.#address.path, method: 'POST', headers, body: JSON.stringify(message) },
+      reply,
+    );
+  }
+
+  #get(lastEventId: string, reply: HttpReply): void {
+    const headers = lastEventId ? [...this.#getHeaders, 'last-event-id', lastEventId] : this.#getHeaders;
+    this.#lease.streams.dispatch({ path: this.#address.path, method: 'GET', headers }, reply);
+  }
+
+  #inSession(fault: UpstreamFault): UpstreamFault {
+    const lost = fault.status === 404 && this.#host.session?.id !== undefined;
+    return lost ? sessionLostFault(this.#server, 404) : fault;
+  }
+
+  /** A reply of which only the status matters, given up after `timeoutMs` or when the transport closes. */
+  #acknowledged(timeoutMs: number, resolve: () => void, reject: (fault: UpstreamFault) => void): HttpReply {
+    const finish = (fault?: UpstreamFault) => {
+      clearTimeout(timer);
+      this.#inFlight.delete(pending);
+      if (fault) reject(this.#inSession(fault));
+      else resolve();
+    };
+    const reply = new HttpReply(
+      { server: this.#server, expects: 'acknowledgement', maxBytes: ACKNOWLEDGEMENT_BYTES },
+      { opened: () => {}, text: () => finish(), event: () => {}, end: () => finish(), fault: finish },
+    );
+    const pending = {
+      abandon: (fault: UpstreamFault) => {
+        reply.abort();
+        finish(fault);
+      },
+    };
+    const late = new UpstreamFault('timeout', `server "${this.#server}" did not take a message in time`, {
+      sent: true,
+    });
+    const timer = setTimeout(() => pending.abandon(late), timeoutMs).unref();
+    this.#inFlight.add(pending);
+    return reply;
+  }
+}
