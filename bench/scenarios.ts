@@ -1,0 +1,105 @@
+import { pathInBench } from './child-processes.ts';
+import type { Target } from './client/job.ts';
+import type { Operation } from './client/wire.ts';
+import { ERAS, type Era } from './era.ts';
+import type { FloorRoutes } from './floor/server.ts';
+import { LIST_SERVERS, TOOLS_PER_LIST_SERVER, type UpstreamUrls } from './upstream/http-server.ts';
+
+/** direct: the client speaks to the upstream itself · floor and castellan: through that gateway. */
+export type Contender = 'direct' | 'floor' | 'castellan';
+
+/** Where a contender is reached, and what it calls the tool. */
+export type Aim = { target: Target; tool: string };
+
+export type Scenario = {
+  title: string;
+  era: Era;
+  operation: Operation;
+  concurrency: number;
+  tools: number;
+  aims: Partial<Record<Contender, Aim>>;
+};
+
+/** Names and tokens of the Castellan under test. `calls` holds every echo server, `lists-<era>` ten list servers. */
+export type CastellanAccess = { url: string; tokens: Record<string, string> };
+
+export const callServer = (era: Era): string => `http-${era}`;
+export const stdioServer = (era: Era): string => `stdio-${era}`;
+export const stdioArgs = (era: Era): string[] => [pathInBench('upstream/stdio-server.ts'), era];
+
+export function floorRoutes(upstream: UpstreamUrls): FloorRoutes {
+  const routes: FloorRoutes = { http: {}, stdio: {} };
+  for (const era of ERAS) {
+    routes.http[`/${callServer(era)}`] = upstream[era].call;
+    routes.http[`/list-${era}`] = upstream[era].bigList;
+    routes.stdio[`/${stdioServer(era)}`] = stdioArgs(era);
+  }
+  return routes;
+}
+
+type Peers = { upstream: UpstreamUrls; floorUrl: string; castellan: CastellanAccess | undefined };
+
+export function allScenarios(peers: Peers): Scenario[] {
+  const scenarios = ERAS.flatMap((era) => [
+    ...[1, 16, 64].map((concurrency) => callScenario(peers, era, concurrency)),
+    listScenario(peers, era, 16),
+    ...[1, 16].map((concurrency) => stdioScenario(peers, era, concurrency)),
+  ]);
+  return peers.castellan === undefined
+    ? scenarios
+    : [...scenarios, ...ERAS.map((era) => bridgeScenario(peers, era))];
+}
+
+function http(url: string, tool: string): Aim {
+  return { target: { kind: 'http', url }, tool };
+}
+
+function throughCastellan(peers: Peers, project: string, tool: string): { castellan?: Aim } {
+  if (peers.castellan === undefined) return {};
+  const url = `${peers.castellan.url}/projects/${project}/mcp`;
+  return { castellan: { target: { kind: 'http', url, token: peers.castellan.tokens[project] }, tool } };
+}
+
+function callScenario(peers: Peers, era: Era, concurrency: number): Scenario {
+  const server = callServer(era);
+  const aims = {
+    direct: http(peers.upstream[era].call, 'echo'),
+    floor: http(`${peers.floorUrl}/${server}`, `${server}__echo`),
+    ...throughCastellan(peers, 'calls', `${server}__echo`),
+  };
+  return { title: 'tools/call, HTTP', era, operation: 'call', concurrency, tools: 0, aims };
+}
+
+/** Direct and floor ask one server for all 200 tools; Castellan gathers them from ten servers. */
+function listScenario(peers: Peers, era: Era, concurrency: number): Scenario {
+  const aims = {
+    direct: http(peers.upstream[era].bigList, ''),
+    floor: http(`${peers.floorUrl}/list-${era}`, ''),
+    ...throughCastellan(peers, `lists-${era}`, ''),
+  };
+  const tools = LIST_SERVERS * TOOLS_PER_LIST_SERVER;
+  return { title: `tools/list, ${tools} tools`, era, operation: 'list', concurrency, tools, aims };
+}
+
+function stdioScenario(peers: Peers, era: Era, concurrency: number): Scenario {
+  const server = stdioServer(era);
+  const direct: Aim = { target: { kind: 'stdio', args: stdioArgs(era) }, tool: 'echo' };
+  const aims = {
+    direct,
+    floor: http(`${peers.floorUrl}/${server}`, `${server}__echo`),
+    ...throughCastellan(peers, 'calls', `${server}__echo`),
+  };
+  return { title: 'tools/call, stdio', era, operation: 'call', concurrency, tools: 0, aims };
+}
+
+/** A client of one era at a server of the other; direct and floor, which cannot translate, stay within the client's era. */
+function bridgeScenario(peers: Peers, era: Era): Scenario {
+  const other = era === 'legacy' ? 'modern' : 'legacy';
+  const bridged = throughCastellan(peers, 'calls', `${callServer(other)}__echo`);
+  const scenario = callScenario(peers, era, 16);
+  return {
+    ...scenario,
+    title: `tools/call, HTTP, to a ${other} server`,
+    aims: { ...scenario.aims, ...bridged },
+  };
+}
