@@ -1,0 +1,97 @@
+import type { Kysely } from 'kysely';
+import { messageOf, Refusal } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { ok, type Result, refused } from '../base/result.ts';
+import { keyCheckValue } from '../base/seal.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { type Dialect, migrate } from './migrator.ts';
+import { openPostgres, postgresPlace } from './postgres.ts';
+import type { Schema } from './schema.ts';
+import { openSqlite } from './sqlite.ts';
+
+const KEY_CHECK = 'master_key_check';
+
+/** The open database, up to date, made with this master key. */
+export type Store = {
+  readonly db: Kysely<Schema>;
+  readonly dialect: Dialect;
+  /** Whether it answers now; the error is a sentence fit for `/readyz`. */
+  ready(): Promise<Result<void, string>>;
+  close(): Promise<void>;
+};
+
+/**
+ * Opens PostgreSQL when `databaseUrl` is given, else `castellan.db` in the data directory, and migrates it.
+ * @throws Refusal with the reason and the fix: unreachable, damaged, foreign, newer, missing, or another master key
+ */
+export async function openStore(options: {
+  dataDir: DataDirectory;
+  databaseUrl?: string | undefined;
+  logger: Logger;
+}): Promise<Store> {
+  const { dataDir, databaseUrl, logger } = options;
+  if (databaseUrl === undefined) {
+    const db = await openSqlite(dataDir, (opened) =>
+      prepare(opened, 'sqlite', `${dataDir.path}/castellan.db`, dataDir),
+    );
+    return storeOver(db, 'sqlite');
+  }
+  const db = await openPostgres(databaseUrl, logger);
+  try {
+    await prepare(db, 'postgres', postgresPlace(databaseUrl), dataDir);
+    return storeOver(db, 'postgres');
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}
+
+async function prepare(
+  db: Kysely<Schema>,
+  dialect: Dialect,
+  place: string,
+  data: DataDirectory,
+): Promise<void> {
+  await migrate(db, dialect, place);
+  const mine = keyCheckValue(data.masterKey);
+  // Of several first starts on one database one value stays; the others find it and compare.
+  await db
+    .insertInto('meta')
+    .values({ key: KEY_CHECK, value: mine })
+    .onConflict((conflict) => conflict.column('key').doNothing())
+    .execute();
+  const kept = await db
+    .selectFrom('meta')
+    .select('value')
+    .where('key', '=', KEY_CHECK)
+    .executeTakeFirstOrThrow();
+  if (kept.value !== mine) {
+    const origin =
+      data.masterKeyOrigin === 'environment' ? 'CASTELLAN_MASTER_KEY' : `${data.path}/master.key`;
+    throw new Refusal(
+      'invalid',
+      `${origin} is not the key that ${place} was made with; give the key used before`,
+    );
+  }
+}
+
+function storeOver(db: Kysely<Schema>, dialect: Dialect): Store {
+  let closed: Promise<void> | undefined;
+  return {
+    db,
+    dialect,
+    async ready() {
+      if (closed) return refused('the database is closed');
+      try {
+        await db.selectFrom('meta').select('key').limit(1).execute();
+        return ok(undefined);
+      } catch (error) {
+        return refused(messageOf(error));
+      }
+    },
+    close() {
+      closed ??= db.destroy();
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,174 @@
+import { existsSync, promises as fs, lstatSync } from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { Kysely, SqliteAdapter, type SqliteDatabase, SqliteDialect } from 'kysely';
+import { messageOf, Refusal } from '../base/errors.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { namedFault } from './fault.ts';
+import { SCHEMA_VERSION } from './migrator.ts';
+import { createPrivateFile, syncFolder } from './private-file.ts';
+import type { Schema } from './schema.ts';
+
+const DATABASE_FILE = 'castellan.db';
+/** "Cstl": says whose file it is, to us and to `file`. */
+const APPLICATION_ID = 0x4373746c;
+const HEADER_BYTES = 100;
+const MAGIC = 'SQLite format 3\u0000';
+/** An outside program may hold the file this long; a wait blocks the process, so it is short. */
+const BUSY_MS = 1000;
+const RESTORE = 'restore it from a backup';
+
+/**
+ * Opens `castellan.db`, made on the first start alone. A file that is missing later, empty, damaged, foreign or newer
+ * is refused with the reason; it is never replaced.
+ * @param prepare runs on a new database before it gets its name, and on an existing one
+ */
+export async function openSqlite(
+  data: DataDirectory,
+  prepare: (db: Kysely<Schema>) => Promise<void>,
+): Promise<Kysely<Schema>> {
+  const file = path.join(data.path, DATABASE_FILE);
+  if (!lstatSync(file, { throwIfNoEntry: false })) await createFirst(data, file, prepare);
+  await refuseUnfit(file);
+  const database = connect(file);
+  try {
+    refuseDamaged(database, file);
+    const db = kyselyOver(database);
+    await prepare(db);
+    await data.markLive();
+    return db;
+  } catch (error) {
+    if (database.isOpen) database.close();
+    throw error;
+  }
+}
+
+async function createFirst(
+  data: DataDirectory,
+  file: string,
+  prepare: (db: Kysely<Schema>) => Promise<void>,
+): Promise<void> {
+  if (data.life === 'live') {
+    throw new Refusal(
+      'invalid',
+      `${file} is missing, though this data directory was in use; ${RESTORE}, or move ${data.path} away to start with nothing`,
+    );
+  }
+  if (existsSync(`${file}-wal`)) {
+    throw new Refusal('invalid', `${file} is missing, its write-ahead log ${file}-wal is not; ${RESTORE}`);
+  }
+  const temporary = `${file}.new`;
+  for (const leftover of ['', '-wal', '-shm', '-journal'])
+    await fs.rm(`${temporary}${leftover}`, { force: true });
+  await createPrivateFile(temporary, '');
+  const database = connect(temporary);
+  try {
+    database.exec(`pragma application_id = ${APPLICATION_ID}`);
+    await prepare(kyselyOver(database));
+  } finally {
+    // Closing the only connection writes the log back and removes it: the one file is whole.
+    database.close();
+  }
+  if (existsSync(`${temporary}-wal`)) {
+    throw new Refusal('unavailable', `${temporary} could not be written as a whole; is the disk full?`);
+  }
+  await fs.rename(temporary, file);
+  await syncFolder(data.path);
+}
+
+/** Judges the bytes before SQLite may touch them: opening would write a log beside a file that is not ours. */
+async function refuseUnfit(file: string): Promise<void> {
+  const stat = lstatSync(file);
+  if (stat.isSymbolicLink()) {
+    throw new Refusal('invalid', `${file} is a symbolic link; move the database itself there`);
+  }
+  if (!stat.isFile())
+    throw new Refusal('invalid', `${file} is not a plain file; move it away and ${RESTORE}`);
+  if (stat.size === 0)
+    throw new Refusal('invalid', `${file} is empty (0 bytes), so its data is lost; ${RESTORE}`);
+  const header = Buffer.alloc(HEADER_BYTES);
+  const handle = await fs.open(file, 'r');
+  try {
+    await handle.read(header, 0, HEADER_BYTES, 0);
+  } finally {
+    await handle.close();
+  }
+  if (header.toString('latin1', 0, MAGIC.length) !== MAGIC) {
+    throw new Refusal('invalid', `${file} is damaged, or no SQLite database at all; ${RESTORE}`);
+  }
+  if (header.readUInt32BE(68) !== APPLICATION_ID) {
+    throw new Refusal('invalid', `${file} is a database of another program; move it away and ${RESTORE}`);
+  }
+}
+
+function connect(file: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
+    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
+    return database;
+  } catch (error) {
+    throw new Refusal('invalid', `${file} cannot be opened: ${messageOf(error)}; ${RESTORE}`);
+  }
+}
+
+function refuseDamaged(database: DatabaseSync, file: string): void {
+  let found: string[];
+  try {
+    found = database
+      .prepare('pragma quick_check(3)')
+      .all()
+      .map((row) => String(Object.values(row)[0]));
+  } catch (error) {
+    found = [messageOf(error)];
+  }
+  if (found[0] !== 'ok') throw new Refusal('invalid', `${file} is damaged (${found.join('; ')}); ${RESTORE}`);
+  const version = Number(database.prepare('pragma user_version').get()?.user_version);
+  if (version > SCHEMA_VERSION) {
+    throw new Refusal(
+      'invalid',
+      `${file} was written by a newer Castellan (its version is ${version}, this build knows ${SCHEMA_VERSION}); start that version, or restore a backup made by this one`,
+    );
+  }
+}
+
+function kyselyOver(database: DatabaseSync): Kysely<Schema> {
+  return new Kysely<Schema>({ dialect: new TransactionalSqliteDialect({ database: shim(database) }) });
+}
+
+class TransactionalSqliteDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalSqliteAdapter();
+  }
+}
+
+/** SQLite rolls back schema changes like any other; kysely's own adapter leaves that unused. */
+class TransactionalSqliteAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
+/** Gives `node:sqlite` the face of the driver that kysely knows. */
+function shim(database: DatabaseSync): SqliteDatabase {
+  return {
+    close: () => database.close(),
+    prepare(text) {
+      // A transaction that reads first and writes later would lose to another writer halfway.
+      const statement = naming(() => database.prepare(text === 'begin' ? 'begin immediate' : text));
+      return {
+        reader: statement.columns().length > 0,
+        all: (values) => naming(() => statement.all(...(values as SQLInputValue[]))),
+        run: (values) => naming(() => statement.run(...(values as SQLInputValue[]))),
+        iterate: (values) => statement.iterate(...(values as SQLInputValue[])) as IterableIterator<unknown>,
+      };
+    },
+  };
+}
+
+function naming<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw namedFault(error);
+  }
+}
