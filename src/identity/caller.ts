@@ -1,0 +1,27 @@
+import type { Surface } from '../resources/spec.ts';
+
+declare const authenticated: unique symbol;
+
+/** `User:<email>` is the human or the CLI on a data directory; a token is named by the SHA-256 of its text. */
+export type Principal = `User:${string}` | `McpToken:${string}`;
+
+type CallerFields = {
+  readonly principal: Principal;
+  /** E-mail of the user that the principal belongs to. */
+  readonly owner: string;
+  readonly tokenId?: string;
+  readonly tokenName?: string;
+  /** Name of the one project that the credential opens; `*` is every project. */
+  readonly project: string | '*';
+  /** Of a token's project at its creation: a later project of the same name is another one. */
+  readonly projectUid?: string;
+  readonly surfaces: ReadonlySet<Surface>;
+};
+
+/** Whoever presented a valid credential. Only a verifier of this folder makes one. */
+export type AuthenticatedCaller = CallerFields & { readonly [authenticated]: true };
+
+/** For the verifiers of this folder alone, once the credential is proven. */
+export function authenticatedCaller(fields: CallerFields): AuthenticatedCaller {
+  return Object.freeze({ ...fields }) as AuthenticatedCaller;
+}
