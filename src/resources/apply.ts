@@ -1,0 +1,40 @@
+import { parseFile } from './documents.ts';
+import { type Environment, expandAll, expandVariables } from './expansion.ts';
+import { KINDS, type KindName } from './kinds.ts';
+import { API_VERSION } from './objects.ts';
+import type { LocatedProblem, Problem } from './problems.ts';
+
+/** The body of a PUT, or for a McpToken of a POST, with the place it came from. */
+export type AppliedObject = {
+  apiVersion: typeof API_VERSION;
+  kind: KindName;
+  metadata: { name: string; project?: string };
+  spec: Record<string, unknown>;
+  file: string;
+  line: number;
+};
+
+/**
+ * The objects of a file for `apply`: variables of `env` expanded in servers, in an order in which each finds what it
+ * names (servers, projects, tokens). With problems, nothing should be applied.
+ */
+export function objectsToApply(
+  file: string,
+  text: string,
+  env: Environment,
+): { objects: AppliedObject[]; problems: LocatedProblem[]; notices: LocatedProblem[] } {
+  const parsed = parseFile(file, text);
+  const problems = [...parsed.problems];
+  const objects = parsed.objects.map(({ kind, name, project, spec, line, locate }): AppliedObject => {
+    const faults: Problem[] = [];
+    const expanded =
+      kind === 'Server' ? expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults) : spec;
+    problems.push(...faults.map(locate));
+    const metadata = project === undefined ? { name } : { name, project };
+    return { apiVersion: API_VERSION, kind, metadata, spec: expanded as Record<string, unknown>, file, line };
+  });
+  objects.sort((a, b) => rank(a.kind) - rank(b.kind));
+  return { objects, problems, notices: parsed.notices };
+}
+
+const rank = (kind: KindName): number => KINDS.findIndex((one) => one.kind === kind);

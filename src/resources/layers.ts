@@ -1,0 +1,129 @@
+import { readFile, stat } from 'node:fs/promises';
+import { messageOf } from '../base/errors.ts';
+import { ok, type Result, refused } from '../base/result.ts';
+import { type FileObject, MAX_FILE_CHARS, type ParsedFile, parseFile } from './documents.ts';
+import type { KindName } from './kinds.ts';
+import { DEFAULT_PROJECT } from './objects.ts';
+import type { LocatedProblem } from './problems.ts';
+import { projectSpec, type TokenFields, unknownServers } from './project-fields.ts';
+
+/** What the files given at start declare together. A later file's object replaced an earlier one's as a whole. */
+export type FileLayer = {
+  servers: ReadonlyMap<string, FileObject>;
+  projects: ReadonlyMap<string, FileObject>;
+  tokens: readonly FileToken[];
+  notices: readonly LocatedProblem[];
+};
+
+/** A McpToken that a file asks for; its secret is made by whoever reads this. */
+export type FileToken = { name: string; project: string; spec: TokenFields; file: string; line: number };
+
+/** The names that another layer offers to the objects of files. */
+export type OtherLayer = { hasServer: (name: string) => boolean; hasProject: (name: string) => boolean };
+
+export const NO_FILES: FileLayer = { servers: new Map(), projects: new Map(), tokens: [], notices: [] };
+
+/** Reads all files, in order. The error lists every problem found, with file and line. */
+export async function readFileLayer(
+  files: readonly string[],
+  other: OtherLayer,
+): Promise<Result<FileLayer, LocatedProblem[]>> {
+  const parsed: ParsedFile[] = [];
+  for (const file of files) parsed.push(await readParsed(file));
+  const problems = parsed.flatMap((one) => [...one.problems, ...duplicates(one)]);
+  if (problems.length > 0) return refused(problems);
+  const layer = mergeFiles(parsed);
+  const dangling = danglingNames(layer, other);
+  return dangling.length > 0 ? refused(dangling) : ok(layer);
+}
+
+async function readParsed(file: string): Promise<ParsedFile> {
+  try {
+    if ((await stat(file)).size > MAX_FILE_CHARS * 4) return parseFile(file, ' '.repeat(MAX_FILE_CHARS + 1));
+    return parseFile(file, await readFile(file, 'utf8'));
+  } catch (error) {
+    const problem = { file, line: 1, field: '', message: readFault(error) };
+    return { file, client: false, objects: [], problems: [problem], notices: [] };
+  }
+}
+
+function readFault(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (code === 'ENOENT') return 'the file does not exist: correct the path';
+  if (code === 'EISDIR') return 'is a folder: name the files in it';
+  if (code === 'EACCES') return 'the file may not be read: change its permissions';
+  return `the file cannot be read (${messageOf(error)}): check it`;
+}
+
+function keyOf(object: { kind: KindName; name: string; project?: string }): string {
+  return `${object.kind}/${object.project ?? ''}/${object.name}`;
+}
+
+function duplicates({ objects }: ParsedFile): LocatedProblem[] {
+  const first = new Map<string, FileObject>();
+  return objects.flatMap((object) => {
+    const earlier = first.get(keyOf(object));
+    if (!earlier) {
+      first.set(keyOf(object), object);
+      return [];
+    }
+    const message = `${object.kind} ${object.name} stands already on line ${earlier.line}: rename or remove one`;
+    return [object.locate({ path: ['metadata', 'name'], message })];
+  });
+}
+
+function mergeFiles(parsed: readonly ParsedFile[]): FileLayer {
+  const objects = new Map<string, FileObject>();
+  for (const object of parsed.flatMap((one) => one.objects)) objects.set(keyOf(object), object);
+  const ofKind = (kind: KindName) => [...objects.values()].filter((object) => object.kind === kind);
+  const projects = new Map(ofKind('Project').map((object) => [object.name, object]));
+  const client = parsed.filter((one) => one.client);
+  if (client.length > 0 && !projects.has(DEFAULT_PROJECT))
+    projects.set(DEFAULT_PROJECT, clientProject(client));
+  return {
+    servers: new Map(ofKind('Server').map((object) => [object.name, object])),
+    projects,
+    tokens: ofKind('McpToken').map(({ name, project, spec, file, line }) => {
+      return { name, project: project ?? DEFAULT_PROJECT, spec, file, line };
+    }),
+    notices: parsed.flatMap((one) => one.notices),
+  };
+}
+
+/** Client files know no projects: without a project `default` of its own, it holds the servers of all of them. */
+function clientProject(files: readonly ParsedFile[]): FileObject {
+  const servers = [...new Set(files.flatMap((one) => one.objects.map((object) => object.name)))];
+  const file = files[0]!.file;
+  return {
+    kind: 'Project',
+    name: DEFAULT_PROJECT,
+    spec: { servers },
+    file,
+    line: 1,
+    locate: ({ message }) => ({ file, line: 1, field: '', message }),
+  };
+}
+
+function danglingNames(layer: FileLayer, other: OtherLayer): LocatedProblem[] {
+  const hasServer = (name: string) => layer.servers.has(name) || other.hasServer(name);
+  const problems = [...layer.projects.values()].flatMap((project) =>
+    unknownServers(project.spec, hasServer).map(project.locate),
+  );
+  for (const { project, file, line } of layer.tokens) {
+    if (layer.projects.has(project) || other.hasProject(project)) continue;
+    const message = `there is no project ${project}: declare it, or name another`;
+    problems.push({ file, line, field: 'metadata.project', message });
+  }
+  return problems;
+}
+
+/** The projects among `projects` that name the server, sorted. */
+export function projectsWith(server: string, projects: Iterable<{ name: string; spec: unknown }>): string[] {
+  return [...projects]
+    .filter(({ spec }) => {
+      const { servers, operatorServers } = projectSpec(spec);
+      return servers.includes(server) || operatorServers.includes(server);
+    })
+    .map(({ name }) => name)
+    .sort();
+}

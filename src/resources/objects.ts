@@ -1,0 +1,142 @@
+import { Refusal } from '../base/errors.ts';
+import { type KindName, kindOf } from './kinds.ts';
+import { nameFault, printable } from './names.ts';
+import { type FieldPath, type Problem, unknownKey } from './problems.ts';
+import { projectProblems, tokenProblems } from './project-fields.ts';
+import { serverProblems } from './server-fields.ts';
+
+export const API_VERSION = 'castellan/v1';
+
+/** The name of the project that `/mcp` serves and that a token belongs to when it names none. */
+export const DEFAULT_PROJECT = 'default';
+
+/** An object as somebody wrote it, in a file or in a request; checked alone, not yet against the others. */
+export type WrittenObject = {
+  kind: KindName;
+  name: string;
+  /** Of a McpToken alone. */
+  project?: string;
+  /** As written: no defaults, `${…}` in place. */
+  spec: Record<string, unknown>;
+};
+
+/** What GET answers and `get -o yaml` prints; `apply` takes it back. */
+export type ResourceObject = {
+  apiVersion: typeof API_VERSION;
+  kind: KindName;
+  metadata: {
+    name: string;
+    uid: string;
+    /** Changes with every change of the spec; opaque. */
+    resourceVersion: string;
+    /** ISO 8601. */
+    createdAt: string;
+    updatedAt: string;
+    /** `api`, or `file:` and the path of the file that owns it. */
+    managedBy: string;
+  };
+  spec: Record<string, unknown>;
+};
+
+const OBJECT_KEYS = ['apiVersion', 'kind', 'metadata', 'spec'];
+/** Keys that only an answer of ours carries; taken and ignored, so that what `get` printed can be applied. */
+const ANSWER_KEYS = ['status'];
+const METADATA_KEYS = ['name', 'project'];
+const METADATA_ANSWER_KEYS = ['uid', 'resourceVersion', 'createdAt', 'updatedAt', 'managedBy'];
+
+/** Checks one object alone. On success `problems` is empty and `object` is there. */
+export function checkObject(value: unknown): { object?: WrittenObject; problems: Problem[] } {
+  if (!isMapping(value)) {
+    return {
+      problems: [{ path: [], message: 'is not an object: write apiVersion, kind, metadata and spec' }],
+    };
+  }
+  const problems = [
+    ...unknownKeys(value, OBJECT_KEYS, ANSWER_KEYS, []),
+    ...apiVersionProblems(value.apiVersion),
+  ];
+  const kind = kindOfObject(value.kind, problems);
+  if (!kind) return { problems };
+  const metadata = checkMetadata(value.metadata, kind, problems);
+  const spec = value.spec ?? {};
+  problems.push(...forbiddenKeys(spec, ['spec']), ...SPEC_PROBLEMS[kind](spec));
+  if (problems.length > 0) return { problems };
+  return { problems, object: { kind, ...metadata, spec: spec as Record<string, unknown> } };
+}
+
+const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
+  Server: serverProblems,
+  Project: projectProblems,
+  McpToken: tokenProblems,
+};
+
+function apiVersionProblems(apiVersion: unknown): Problem[] {
+  if (apiVersion === API_VERSION || apiVersion === undefined) return [];
+  return [{ path: ['apiVersion'], message: `is not known: write apiVersion: ${API_VERSION}` }];
+}
+
+function kindOfObject(kind: unknown, problems: Problem[]): KindName | undefined {
+  if (typeof kind !== 'string') {
+    problems.push({ path: ['kind'], message: 'is missing: add kind: Server, Project or McpToken' });
+    return undefined;
+  }
+  try {
+    return kindOf(kind).kind;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    problems.push({ path: ['kind'], message: error.message });
+    return undefined;
+  }
+}
+
+function checkMetadata(
+  value: unknown,
+  kind: KindName,
+  problems: Problem[],
+): { name: string; project?: string } {
+  if (!isMapping(value)) {
+    problems.push({ path: ['metadata'], message: 'is missing: add metadata: { name: … }' });
+    return { name: '' };
+  }
+  problems.push(...unknownKeys(value, METADATA_KEYS, METADATA_ANSWER_KEYS, ['metadata']));
+  const fault = nameFault(value.name);
+  if (fault) problems.push({ path: ['metadata', 'name'], message: fault });
+  const name = String(value.name);
+  if (kind !== 'McpToken') {
+    if (value.project !== undefined) {
+      const message = `a ${kind} belongs to no project: remove it, and name servers in the project's spec`;
+      problems.push({ path: ['metadata', 'project'], message });
+    }
+    return { name };
+  }
+  const project = value.project ?? DEFAULT_PROJECT;
+  const projectFault = nameFault(project);
+  if (projectFault) problems.push({ path: ['metadata', 'project'], message: projectFault });
+  return { name, project: String(project) };
+}
+
+function unknownKeys(
+  value: Record<string, unknown>,
+  valid: readonly string[],
+  ignored: readonly string[],
+  path: FieldPath,
+): Problem[] {
+  return Object.keys(value)
+    .filter((key) => !valid.includes(key) && !ignored.includes(key))
+    .map((key) => ({ path: [...path, key], message: unknownKey(printable(key), valid) }));
+}
+
+/** `__proto__` as a key means nothing here and trouble elsewhere; schemas skip it silently, so it is refused first. */
+function forbiddenKeys(value: unknown, path: FieldPath): Problem[] {
+  if (Array.isArray(value)) return value.flatMap((item, index) => forbiddenKeys(item, [...path, index]));
+  if (!isMapping(value)) return [];
+  return Object.entries(value).flatMap(([key, item]) =>
+    key === '__proto__'
+      ? [{ path: [...path, key], message: 'is not a valid key: rename it' }]
+      : forbiddenKeys(item, [...path, key]),
+  );
+}
+
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { nameFault } from './names.ts';
+import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
+import { duration } from './quantities.ts';
+import type { ProjectSpec, Surface } from './spec.ts';
+
+const serverNames = z.array(textThat(nameFault)).max(1000);
+
+const PROJECT = keysOnly({
+  servers: serverNames.optional(),
+  operatorServers: serverNames.optional(),
+  exposure: soon(['full', 'meta', 'gated']),
+  defaultAction: soon(['allow', 'deny', 'approve']),
+  newTools: soon(['list', 'hold']),
+});
+
+/** A choice of which only the first value is enforced today; accepting another would promise what nobody keeps. */
+function soon<const Choice extends [string, ...string[]]>(choices: Choice) {
+  return z
+    .enum(choices)
+    .superRefine((value, context) => {
+      if (value === choices[0]) return;
+      context.addIssue({ code: 'custom', message: `${value} is not available yet: use ${choices[0]}` });
+    })
+    .optional();
+}
+
+/** What is wrong with a project's spec taken alone; whether its servers exist is checked where they are known. */
+export function projectProblems(spec: unknown): Problem[] {
+  const problems = problemsOf(PROJECT, spec, ['spec']);
+  if (problems.length > 0) return problems;
+  const { servers = [], operatorServers = [] } = spec as z.infer<typeof PROJECT>;
+  for (const [field, names] of [
+    ['servers', servers] as const,
+    ['operatorServers', operatorServers] as const,
+  ]) {
+    for (const [index, name] of names.entries()) {
+      if (names.indexOf(name) !== index) {
+        problems.push({ path: ['spec', field, index], message: `names ${name} a second time: remove it` });
+      }
+    }
+  }
+  for (const [index, name] of operatorServers.entries()) {
+    if (servers.includes(name)) {
+      const message = `${name} is on both surfaces: keep it in servers or in operatorServers`;
+      problems.push({ path: ['spec', 'operatorServers', index], message });
+    }
+  }
+  return problems;
+}
+
+/** The project with its defaults; `written` has passed `projectProblems`. */
+export function projectSpec(written: unknown): ProjectSpec {
+  const spec = written as z.infer<typeof PROJECT>;
+  return {
+    servers: spec.servers ?? [],
+    operatorServers: spec.operatorServers ?? [],
+    exposure: spec.exposure ?? 'full',
+    defaultAction: spec.defaultAction ?? 'allow',
+    newTools: spec.newTools ?? 'list',
+  };
+}
+
+/** The servers of a project that `exists` does not know. */
+export function unknownServers(spec: unknown, exists: (name: string) => boolean): Problem[] {
+  const { servers, operatorServers } = projectSpec(spec);
+  return Object.entries({ servers, operatorServers }).flatMap(([field, names]) =>
+    names.flatMap((name, index) => {
+      const message = `there is no server ${name}: declare it, or remove it from this project`;
+      return exists(name) ? [] : [{ path: ['spec', field, index], message }];
+    }),
+  );
+}
+
+export type TokenFields = {
+  rbac?: 'empty' | 'clone';
+  surfaces?: Surface[];
+  /** `30d`, `12h`, `never` or an ISO 8601 date, as written. */
+  ttl?: string;
+  description?: string;
+};
+
+const TOKEN = keysOnly({
+  rbac: z.enum(['empty', 'clone']).optional(),
+  surfaces: z
+    .array(z.enum(['consumer', 'operator']))
+    .min(1)
+    .max(2)
+    .optional(),
+  ttl: textThat(ttlFault).optional(),
+  description: z.string().max(1000).optional(),
+});
+
+/** What is wrong with the spec of a McpToken. */
+export function tokenProblems(spec: unknown): Problem[] {
+  return problemsOf(TOKEN, spec, ['spec']);
+}
+
+function ttlFault(value: string): string | undefined {
+  const isDate = /^\d{4}-\d\d-\d\d/.test(value) && !Number.isNaN(Date.parse(value));
+  if (value === 'never' || isDate || duration.parse(value) !== undefined) return undefined;
+  return 'is no valid lifetime: write 30d, 12h, never or an ISO 8601 date';
+}

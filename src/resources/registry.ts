@@ -1,0 +1,361 @@
+import { canonicalJson } from '../base/canonical-json.ts';
+import { messageOf, Refusal } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Store } from '../store/database.ts';
+import { bundledValue } from './bundled.ts';
+import { type Environment, expandAll, expandText } from './expansion.ts';
+import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
+import {
+  type FileLayer,
+  type FileToken,
+  NO_FILES,
+  type OtherLayer,
+  projectsWith,
+  readFileLayer,
+} from './layers.ts';
+import { checkObject, type ResourceObject, type WrittenObject } from './objects.ts';
+import { describeProblem, describeProblems, type Problem } from './problems.ts';
+import { unknownServers } from './project-fields.ts';
+import {
+  objectKey,
+  ResourceRows,
+  type RowWriter,
+  type StoredLayer,
+  type StoredObject,
+} from './resource-rows.ts';
+import { resolvedServerProblems } from './server-fields.ts';
+import { buildSnapshot, locateField, resolveSpec, type Surroundings } from './snapshot.ts';
+import type { Snapshot } from './spec.ts';
+
+const POLL_MS = 2000;
+const MAX_OBJECTS = 10_000;
+
+export type ResourcesOptions = {
+  store: Pick<Store, 'db' | 'dialect'>;
+  /** In order: a later file's object replaces an earlier one's of the same kind and name. */
+  files: readonly string[];
+  env: Environment;
+  logger: Logger;
+  /** Absolute; servers' own folders (`${castellan:folder:NAME}`) lie below it. */
+  dataDir: string;
+  /** What `${castellan:node}` stands for. */
+  nodePath: string;
+};
+
+export type PutAction = 'created' | 'configured' | 'unchanged';
+export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
+
+/**
+ * All Servers and Projects. Objects of files live in memory and belong to their file; objects from the API live in
+ * the database. Where both have a name, the file's object counts and the other waits.
+ *
+ * Changes happen one after another: each reads or writes its layer, then `#rebuild` derives the objects and the
+ * snapshot from both layers and tells the listeners, if anything is different.
+ */
+export class Resources {
+  readonly #options: ResourcesOptions;
+  readonly #rows: ResourceRows;
+  readonly #surroundings: Surroundings;
+  readonly #listeners = new Set<ChangeListener>();
+  #files: FileLayer = NO_FILES;
+  #stored: StoredLayer = { revision: -1, objects: new Map() };
+  #objects: ReadonlyMap<string, KnownObject> = new Map();
+  #snapshot: Snapshot = { generation: 0, servers: new Map(), projects: new Map() };
+  #turn: Promise<unknown> = Promise.resolve();
+  #poll: NodeJS.Timeout | undefined;
+  #pollFault: string | undefined;
+
+  private constructor(options: ResourcesOptions) {
+    this.#options = options;
+    this.#rows = new ResourceRows(options.store.db);
+    this.#surroundings = { env: options.env, builtin: (key) => bundledValue(key, options) };
+  }
+
+  /** @throws Refusal `invalid` when a file is broken: every problem with file, line, field and fix */
+  static async open(options: ResourcesOptions): Promise<Resources> {
+    const resources = new Resources(options);
+    await resources.#rows.prepare();
+    resources.#stored = await resources.#rows.read();
+    const read = await readFileLayer(options.files, resources.#storedNames());
+    if (!read.ok) throw new Refusal('invalid', describeProblems(read.error));
+    resources.#files = read.value;
+    resources.#tellNotices();
+    resources.#rebuild();
+    if (options.store.dialect === 'postgres') resources.#startPolling();
+    return resources;
+  }
+
+  snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  /** Calls `listener` after every change of the snapshot; the answer ends that. */
+  onChange(listener: ChangeListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Sorted by name. */
+  list(kind: ResourceKind): ResourceObject[] {
+    return [...this.#objects.values()].filter((known) => known.kind === kind).map((known) => known.object);
+  }
+
+  /** By name or by uid. */
+  get(kind: ResourceKind, nameOrUid: string): ResourceObject | undefined {
+    return this.#find(kind, nameOrUid)?.object;
+  }
+
+  /** The McpTokens that files ask for. */
+  fileTokens(): readonly FileToken[] {
+    return this.#files.tokens;
+  }
+
+  /** A server's spec with variables replaced (never secrets); what could not be replaced stays and is an error. */
+  resolved(nameOrUid: string): { spec: unknown; error: string | undefined } | undefined {
+    const known = this.#find('Server', nameOrUid);
+    if (!known) return undefined;
+    const { spec, problems } = resolveSpec(known, this.#surroundings);
+    return { spec, error: problems.length > 0 ? problems.map(describeProblem).join('; ') : undefined };
+  }
+
+  /**
+   * Creates or replaces a Server or Project; `body` is the object as JSON.
+   * @throws Refusal `invalid` naming the field, or `conflict` when the object belongs to a file
+   */
+  async put(body: unknown, { dryRun = false } = {}): Promise<{ action: PutAction; object: ResourceObject }> {
+    const written = this.#checked(body);
+    return this.#inTurn(async () => {
+      this.#refuseFileObject(written.kind, written.name);
+      if (dryRun) {
+        const layer = await this.#rows.read();
+        return this.#putInto(layer, written, undefined);
+      }
+      return this.#rows
+        .change((layer, write) => this.#putInto(layer, written, write))
+        .then((outcome) => {
+          if (outcome.next) this.#adopt(outcome.next);
+          return outcome;
+        });
+    }).then(({ action, stored }) => ({ action, object: storedObject(stored).object }));
+  }
+
+  /**
+   * Removes an object that the API made, and answers what it was.
+   * @throws Refusal `not_found`, or `conflict` when it belongs to a file or something still names it
+   */
+  async remove(kind: ResourceKind, nameOrUid: string): Promise<ResourceObject> {
+    return this.#inTurn(async () => {
+      const known = this.#find(kind, nameOrUid);
+      const name = known?.name ?? nameOrUid;
+      this.#refuseFileObject(kind, name);
+      const { existing, next } = await this.#rows.change(async (layer, write) => {
+        const existing = layer.objects.get(objectKey(kind, name));
+        if (!existing) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
+        this.#refuseInUse(kind, name, layer);
+        await write.remove(existing);
+        const objects = new Map(layer.objects);
+        objects.delete(objectKey(kind, name));
+        return { existing, next: { revision: layer.revision, objects } };
+      });
+      this.#adopt(next);
+      return storedObject(existing).object;
+    });
+  }
+
+  /** Reads the files again. A broken file changes nothing, and `message` says what is wrong with it. */
+  async reload(): Promise<{ ok: boolean; message: string }> {
+    return this.#inTurn(async () => {
+      const read = await readFileLayer(this.#options.files, this.#storedNames());
+      if (!read.ok) {
+        const message = `kept the last good configuration: ${describeProblems(read.error)}`;
+        this.#options.logger.error({ problems: read.error.length }, message);
+        return { ok: false, message };
+      }
+      this.#files = read.value;
+      this.#tellNotices();
+      this.#rebuild();
+      const { servers, projects } = this.#files;
+      const count = this.#options.files.length;
+      const message = `read ${count} ${count === 1 ? 'file' : 'files'}: ${servers.size} servers, ${projects.size} projects`;
+      this.#options.logger.info(message);
+      return { ok: true, message };
+    });
+  }
+
+  /** Takes over what another process on the same database changed. */
+  async refresh(): Promise<void> {
+    await this.#inTurn(async () => {
+      if ((await this.#rows.revision()) !== this.#stored.revision) this.#adopt(await this.#rows.read());
+    });
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#poll);
+    this.#listeners.clear();
+    await this.#turn;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const outcome = this.#turn.then(work);
+    this.#turn = outcome.catch(() => undefined);
+    return outcome;
+  }
+
+  #checked(body: unknown): WrittenObject & { kind: ResourceKind } {
+    const { object, problems } = checkObject(body);
+    if (!object) throw new Refusal('invalid', describeProblems(problems.map(locateField)));
+    const { kind, name, spec } = object;
+    if (kind === 'McpToken') {
+      throw new Refusal(
+        'invalid',
+        'kind: a McpToken is created, not applied here: POST it to /api/v1/mcptokens',
+      );
+    }
+    if (kind === 'Server') {
+      const faults: Problem[] = [];
+      const sources = { env: undefined, builtin: this.#surroundings.builtin };
+      const resolved = expandAll(spec, ['spec'], (text) => expandText(text, sources), faults);
+      if (faults.length === 0) faults.push(...resolvedServerProblems(resolved));
+      if (faults.length > 0) throw new Refusal('invalid', describeProblems(faults.map(locateField)));
+    }
+    return { kind, name, spec };
+  }
+
+  async #putInto(
+    layer: StoredLayer,
+    { kind, name, spec }: WrittenObject,
+    write: RowWriter | undefined,
+  ): Promise<{ action: PutAction; stored: StoredObject; next?: StoredLayer }> {
+    if (kind === 'Project') this.#refuseUnknownServers(spec, layer);
+    const now = Date.now();
+    const existing = layer.objects.get(objectKey(kind, name));
+    if (existing?.spec && canonicalJson(existing.spec) === canonicalJson(spec)) {
+      return { action: 'unchanged', stored: existing };
+    }
+    const action = existing ? 'configured' : 'created';
+    if (!existing && layer.objects.size >= MAX_OBJECTS) {
+      throw new Refusal('conflict', `there are ${MAX_OBJECTS} objects already: delete some first`);
+    }
+    if (!write) {
+      const planned = existing ?? { kind, name, uid: '', version: 0, createdAt: now, updatedAt: now };
+      return { action, stored: { ...planned, spec } };
+    }
+    const stored = await (existing ? write.update(existing, spec, now) : write.insert(kind, name, spec, now));
+    const objects = new Map(layer.objects).set(objectKey(kind, name), stored);
+    return { action, stored, next: { revision: layer.revision, objects } };
+  }
+
+  #refuseUnknownServers(spec: Record<string, unknown>, layer: StoredLayer): void {
+    const exists = (name: string) =>
+      this.#files.servers.has(name) || layer.objects.has(objectKey('Server', name));
+    const problems = unknownServers(spec, exists);
+    if (problems.length > 0) throw new Refusal('invalid', describeProblems(problems.map(locateField)));
+  }
+
+  #refuseFileObject(kind: ResourceKind, name: string): void {
+    const owner = (kind === 'Server' ? this.#files.servers : this.#files.projects).get(name);
+    if (!owner) return;
+    const what = `${kind.toLowerCase()}/${name}`;
+    throw new Refusal(
+      'conflict',
+      `${what} belongs to file ${owner.file}: change it there and run castellan reload`,
+    );
+  }
+
+  #refuseInUse(kind: ResourceKind, name: string, layer: StoredLayer): void {
+    if (kind === 'Project') {
+      const token = this.#files.tokens.find((one) => one.project === name);
+      if (!token) return;
+      throw new Refusal(
+        'conflict',
+        `token ${token.name} of file ${token.file} names project ${name}: remove it there first`,
+      );
+    }
+    const stored = [...layer.objects.values()].filter((object) => object.kind === 'Project' && object.spec);
+    const shadowed = stored.filter((object) => !this.#files.projects.has(object.name));
+    const users = projectsWith(name, [...this.#files.projects.values(), ...shadowed]);
+    if (users.length === 0) return;
+    const projects = users.length === 1 ? `project ${users[0]}` : `projects ${users.join(', ')}`;
+    throw new Refusal('conflict', `server ${name} is used by ${projects}: remove it there first`);
+  }
+
+  #storedNames(): OtherLayer {
+    return {
+      hasServer: (name) => this.#stored.objects.has(objectKey('Server', name)),
+      hasProject: (name) => this.#stored.objects.has(objectKey('Project', name)),
+    };
+  }
+
+  #find(kind: ResourceKind, nameOrUid: string): KnownObject | undefined {
+    const named = this.#objects.get(objectKey(kind, nameOrUid));
+    if (named) return named;
+    return [...this.#objects.values()].find((known) => known.kind === kind && known.uid === nameOrUid);
+  }
+
+  #adopt(layer: StoredLayer): void {
+    this.#stored = layer;
+    this.#rebuild();
+  }
+
+  #rebuild(): void {
+    const objects = new Map<string, KnownObject>();
+    for (const stored of this.#stored.objects.values()) {
+      if (stored.kind !== 'McpToken') objects.set(objectKey(stored.kind, stored.name), storedObject(stored));
+    }
+    for (const declared of [...this.#files.servers.values(), ...this.#files.projects.values()]) {
+      const key = objectKey(declared.kind, declared.name);
+      objects.set(key, fileObject(declared, this.#objects.get(key), Date.now()));
+    }
+    const before = this.#snapshot;
+    const now = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
+    this.#objects = new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1)));
+    if (sameSnapshot(now, before)) return;
+    this.#snapshot = now;
+    for (const listener of this.#listeners) {
+      try {
+        listener(now, before);
+      } catch (error) {
+        this.#options.logger.error({ error }, 'a listener of configuration changes failed');
+      }
+    }
+  }
+
+  #tellNotices(): void {
+    const { logger } = this.#options;
+    for (const notice of this.#files.notices) logger.info(describeProblem(notice));
+    for (const declared of [...this.#files.servers.values(), ...this.#files.projects.values()]) {
+      if (!this.#stored.objects.has(objectKey(declared.kind, declared.name))) continue;
+      const what = `${declared.kind.toLowerCase()}/${declared.name}`;
+      logger.warn(`${what} of ${declared.file}:${declared.line} stands in for the one applied over the API`);
+    }
+  }
+
+  #startPolling(): void {
+    let running = false;
+    this.#poll = setInterval(async () => {
+      if (running) return;
+      running = true;
+      try {
+        await this.refresh();
+        this.#pollFault = undefined;
+      } catch (error) {
+        const fault = messageOf(error);
+        if (fault !== this.#pollFault)
+          this.#options.logger.warn({ error }, 'configuration changes cannot be read');
+        this.#pollFault = fault;
+      } finally {
+        running = false;
+      }
+    }, POLL_MS);
+    this.#poll.unref();
+  }
+}
+
+function sameSnapshot(a: Snapshot, b: Snapshot): boolean {
+  const picture = ({ servers, projects }: Snapshot) =>
+    canonicalJson([
+      [...servers.values()].map(({ name, uid, fingerprint }) => [name, uid, fingerprint]),
+      [...projects.values()],
+    ]);
+  return picture(a) === picture(b);
+}

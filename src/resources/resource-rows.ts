@@ -1,0 +1,171 @@
+import type { Kysely, Selectable, Transaction } from 'kysely';
+import { newId } from '../base/ids.ts';
+import type { ResourcesTable, Schema } from '../store/schema.ts';
+import type { KindName } from './kinds.ts';
+
+/** An object made over the API, as its row has it. */
+export type StoredObject = {
+  kind: KindName;
+  name: string;
+  uid: string;
+  /** Undefined when the row's text is no JSON object; the object is then broken, and stays listed. */
+  spec: Record<string, unknown> | undefined;
+  version: number;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+  updatedAt: number;
+};
+
+export type StoredLayer = {
+  /** Grows with every change that any process makes. */
+  revision: number;
+  objects: ReadonlyMap<string, StoredObject>;
+};
+
+/**
+ * One row that is no object carries the revision. Every writer raises it first, and so waits for the writer before
+ * it: what a transaction then checks cannot change until it commits.
+ */
+const REVISION_ROW = { kind: 'Revision', name: '' } as const;
+
+export const UID_PREFIX = { Server: 'srv', Project: 'prj', McpToken: 'mct' } as const satisfies Record<
+  KindName,
+  string
+>;
+
+export const objectKey = (kind: KindName, name: string): string => `${kind}/${name}`;
+
+export class ResourceRows {
+  readonly #db: Kysely<Schema>;
+
+  constructor(db: Kysely<Schema>) {
+    this.#db = db;
+  }
+
+  /** Makes the revision row, once per database. */
+  async prepare(): Promise<void> {
+    await this.#db
+      .insertInto('resources')
+      .values({
+        ...REVISION_ROW,
+        uid: 'rev_resources',
+        spec: '{}',
+        resource_version: 0,
+        created_at: 0,
+        updated_at: 0,
+      })
+      .onConflict((conflict) => conflict.columns(['kind', 'name']).doNothing())
+      .execute();
+  }
+
+  async revision(): Promise<number> {
+    const row = await this.#db
+      .selectFrom('resources')
+      .select('resource_version')
+      .where('kind', '=', REVISION_ROW.kind)
+      .where('name', '=', REVISION_ROW.name)
+      .executeTakeFirst();
+    return Number(row?.resource_version ?? 0);
+  }
+
+  async read(): Promise<StoredLayer> {
+    return readLayer(this.#db);
+  }
+
+  /** Runs `work` alone among all writers; it sees what the last of them left. */
+  async change<T>(work: (layer: StoredLayer, write: RowWriter) => Promise<T>): Promise<T> {
+    return this.#db.transaction().execute(async (transaction) => {
+      await transaction
+        .updateTable('resources')
+        .set((row) => ({ resource_version: row('resource_version', '+', 1) }))
+        .where('kind', '=', REVISION_ROW.kind)
+        .where('name', '=', REVISION_ROW.name)
+        .execute();
+      return work(await readLayer(transaction), new RowWriter(transaction));
+    });
+  }
+}
+
+export class RowWriter {
+  readonly #transaction: Transaction<Schema>;
+
+  constructor(transaction: Transaction<Schema>) {
+    this.#transaction = transaction;
+  }
+
+  async insert(
+    kind: KindName,
+    name: string,
+    spec: Record<string, unknown>,
+    now: number,
+  ): Promise<StoredObject> {
+    const object = {
+      kind,
+      name,
+      uid: newId(UID_PREFIX[kind]),
+      spec,
+      version: 1,
+      createdAt: now,
+      updatedAt: now,
+    };
+    await this.#transaction
+      .insertInto('resources')
+      .values({
+        kind,
+        name,
+        uid: object.uid,
+        spec: JSON.stringify(spec),
+        resource_version: 1,
+        created_at: now,
+        updated_at: now,
+      })
+      .execute();
+    return object;
+  }
+
+  async update(existing: StoredObject, spec: Record<string, unknown>, now: number): Promise<StoredObject> {
+    const object = { ...existing, spec, version: existing.version + 1, updatedAt: now };
+    await this.#transaction
+      .updateTable('resources')
+      .set({ spec: JSON.stringify(spec), resource_version: object.version, updated_at: now })
+      .where('uid', '=', existing.uid)
+      .execute();
+    return object;
+  }
+
+  async remove(existing: StoredObject): Promise<void> {
+    await this.#transaction.deleteFrom('resources').where('uid', '=', existing.uid).execute();
+  }
+}
+
+async function readLayer(db: Kysely<Schema>): Promise<StoredLayer> {
+  const rows = await db.selectFrom('resources').selectAll().orderBy('kind').orderBy('name').execute();
+  const objects = new Map<string, StoredObject>();
+  let revision = 0;
+  for (const row of rows) {
+    if (row.kind === REVISION_ROW.kind) revision = Number(row.resource_version);
+    else objects.set(`${row.kind}/${row.name}`, storedObject(row));
+  }
+  return { revision, objects };
+}
+
+function storedObject(row: Selectable<ResourcesTable>): StoredObject {
+  return {
+    kind: row.kind as KindName,
+    name: row.name,
+    uid: row.uid,
+    spec: specOf(row.spec),
+    version: Number(row.resource_version),
+    createdAt: Number(row.created_at),
+    updatedAt: Number(row.updated_at),
+  };
+}
+
+function specOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

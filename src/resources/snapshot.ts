@@ -1,0 +1,89 @@
+import { canonicalJson } from '../base/canonical-json.ts';
+import { sha256Hex } from '../base/ids.ts';
+import { type Environment, type ExpansionSources, expandAll, expandText } from './expansion.ts';
+import type { KindName } from './kinds.ts';
+import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
+import { describeProblem, fieldName } from './problems.ts';
+import { projectProblems, projectSpec } from './project-fields.ts';
+import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
+import type { ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
+
+/** An object of either layer, ready to be looked at; `file` says which layer. */
+export type LayeredObject = {
+  kind: KindName;
+  name: string;
+  uid: string;
+  spec: Record<string, unknown> | undefined;
+  /** The file that owns it; undefined for an object from the API. */
+  file: string | undefined;
+  locate: (problem: Problem) => LocatedProblem;
+};
+
+/** What placeholders resolve to; variables do so for objects of files alone. */
+export type Surroundings = { env: Environment; builtin: ExpansionSources['builtin'] };
+
+/** A place in a request or a row, where there is no file. */
+export const locateField = ({ path, message }: Problem): LocatedProblem => ({
+  field: fieldName(path),
+  message,
+});
+
+/** The expanded spec; placeholders that failed stay as written, and `problems` says why. */
+export function resolveSpec(
+  object: LayeredObject,
+  { env, builtin }: Surroundings,
+): { spec: unknown; problems: LocatedProblem[] } {
+  const problems: Problem[] = [];
+  const sources = { env: object.file === undefined ? undefined : env, builtin };
+  const base: FieldPath = ['spec'];
+  const spec = expandAll(object.spec, base, (text) => expandText(text, sources), problems);
+  return { spec, problems: problems.map(object.locate) };
+}
+
+/** Builds the picture from all objects, file objects already preferred over their namesakes from the API. */
+export function buildSnapshot(
+  objects: Iterable<LayeredObject>,
+  generation: number,
+  surroundings: Surroundings,
+): Snapshot {
+  const servers = new Map<string, ServerEntry>();
+  const projects = new Map<string, ProjectEntry>();
+  for (const object of [...objects].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (object.kind === 'Server') servers.set(object.name, serverEntry(object, surroundings));
+    if (object.kind === 'Project') projects.set(object.name, projectEntry(object));
+  }
+  for (const { name, spec } of projects.values()) {
+    for (const server of [...spec.servers, ...spec.operatorServers]) {
+      if (!servers.has(server)) servers.set(server, missingServer(server, name));
+    }
+  }
+  return { generation, servers, projects };
+}
+
+function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerEntry {
+  const { name, uid } = object;
+  const broken = (problems: readonly LocatedProblem[]): ServerEntry => {
+    const error = problems.slice(0, 5).map(describeProblem).join('; ');
+    return { name, uid, fingerprint: sha256Hex(error), error, spec: undefined };
+  };
+  const written = serverProblems(object.spec);
+  if (written.length > 0) return broken(written.map(object.locate));
+  const { spec, problems } = resolveSpec(object, surroundings);
+  if (problems.length > 0) return broken(problems);
+  const resolved = resolvedServerProblems(spec);
+  if (resolved.length > 0) return broken(resolved.map(object.locate));
+  const ready = serverSpec(spec as WrittenServer);
+  return { name, uid, fingerprint: sha256Hex(canonicalJson(ready)), error: undefined, spec: ready };
+}
+
+/** A row that another version wrote may be unreadable here: the project then offers nothing rather than too much. */
+function projectEntry({ name, uid, spec }: LayeredObject): ProjectEntry {
+  const readable = projectProblems(spec).length === 0;
+  return { name, uid, spec: projectSpec(readable ? spec : {}) };
+}
+
+/** A name that a project holds on to after its server left the files; listed, so that somebody sees why it is gone. */
+function missingServer(name: string, project: string): ServerEntry {
+  const error = `there is no server ${name}, which project ${project} names: declare it, or remove it from the project`;
+  return { name, uid: '', fingerprint: sha256Hex(error), error, spec: undefined };
+}
