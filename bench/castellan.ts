@@ -33,10 +33,14 @@ export class Castellan implements AsyncDisposable {
   }
 
   /** Makes the data directory and one token per project, which takes a first start; then stops it again. */
-  static async prepare(children: ChildProcesses, upstream: UpstreamUrls): Promise<Castellan> {
+  static async prepare(
+    children: ChildProcesses,
+    stack: AsyncDisposableStack,
+    upstream: UpstreamUrls,
+  ): Promise<Castellan> {
     await mkdir(SCRATCH, { recursive: true });
     const directory = await mkdtemp(join(SCRATCH, 'castellan-bench-'));
-    const castellan = new Castellan(children, directory, await freePort());
+    const castellan = stack.use(new Castellan(children, directory, await freePort()));
     await writeFile(castellan.#path('config.yaml'), configOf(upstream));
     castellan.#spawn();
     await castellan.#until('/readyz answers', async () => (await fetch(`${castellan.url}/readyz`)).ok);
@@ -55,10 +59,6 @@ export class Castellan implements AsyncDisposable {
 
   get pid(): number {
     return this.#child!.pid!;
-  }
-
-  get directory(): string {
-    return this.#directory;
   }
 
   /** Starts it; milliseconds from the start of the process to the first complete tools/list of ten cold servers. */

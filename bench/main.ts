@@ -67,19 +67,25 @@ async function measureMemory(scenarios: Scenario[], trees: Trees, run: Run, fact
   }
 }
 
-async function main(): Promise<void> {
-  const options = { quick: { type: 'boolean' }, 'floor-only': { type: 'boolean' } } as const;
-  const { values } = parseArgs({ options });
-  const plan = values.quick ? QUICK : FULL;
+async function measureDisk(facts: Facts): Promise<void> {
+  const scratch = pathInBench('../node_modules/.cache');
+  mkdirSync(scratch, { recursive: true });
+  const { p50Ms, p99Ms } = await measureFsync(scratch);
+  facts.push([
+    'durable append of 4 KiB (fsync), p50 / p99',
+    `${milliseconds(p50Ms)} / ${milliseconds(p99Ms)}`,
+  ]);
+}
+
+/** Everything started goes onto `stack`, so that an interrupted run leaves neither process nor file behind. */
+async function bench(stack: AsyncDisposableStack, plan: RoundsPlan, floorOnly: boolean): Promise<boolean> {
   const facts: Facts = [];
-  await using children = new ChildProcesses();
+  const children = stack.use(new ChildProcesses());
   const upstream = await children.startReady<UpstreamUrls>('upstream/http-server.ts');
   const routes = JSON.stringify(floorRoutes(upstream.ready));
   const floor = await children.startReady<{ url: string }>('floor/server.ts', [routes]);
   const client = children.startClient();
-  await using castellan = values['floor-only']
-    ? undefined
-    : await Castellan.prepare(children, upstream.ready);
+  const castellan = floorOnly ? undefined : await Castellan.prepare(children, stack, upstream.ready);
   if (castellan !== undefined) await measureColdStarts(castellan, facts);
   const trees: Trees = { upstream: upstream.pid, floor: floor.pid, castellan: castellan?.pid };
   const scenarios = allScenarios({
@@ -91,16 +97,19 @@ async function main(): Promise<void> {
   const measured = await runRounds(scenarios, plan, trees, client, progress);
   if (castellan !== undefined)
     facts.push(['memory of castellan, after all rounds', megabytes(memoryOfTree(castellan.pid))]);
-  const scratch = pathInBench('../node_modules/.cache');
-  mkdirSync(scratch, { recursive: true });
-  const fsync = await measureFsync(scratch);
-  facts.push([
-    'durable append of 4 KiB (fsync), p50 / p99',
-    `${milliseconds(fsync.p50Ms)} / ${milliseconds(fsync.p99Ms)}`,
-  ]);
+  await measureDisk(facts);
   process.stdout.write(renderReport(measured, facts));
-  if (measured.some(({ series }) => Object.values(series).some(({ failure }) => failure !== undefined)))
-    process.exitCode = 1;
+  return measured.every(({ series }) => Object.values(series).every(({ failure }) => failure === undefined));
+}
+
+async function main(): Promise<void> {
+  const options = { quick: { type: 'boolean' }, 'floor-only': { type: 'boolean' } } as const;
+  const { values } = parseArgs({ options });
+  await using stack = new AsyncDisposableStack();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void stack.disposeAsync().finally(() => process.exit(130)));
+  const complete = await bench(stack, values.quick ? QUICK : FULL, values['floor-only'] === true);
+  if (!complete) process.exitCode = 1;
 }
 
 await main();
