@@ -12,11 +12,13 @@ export type AppliedObject = {
   spec: Record<string, unknown>;
   file: string;
   line: number;
+  /** Why this object alone cannot be applied, such as a variable that is not set. */
+  problems: LocatedProblem[];
 };
 
 /**
  * The objects of a file for `apply`: variables of `env` expanded in servers, in an order in which each finds what it
- * names (servers, projects, tokens). With problems, nothing should be applied.
+ * names (servers, projects, tokens). `problems` of the file as a whole mean that nothing in it may be applied.
  */
 export function objectsToApply(
   file: string,
@@ -24,17 +26,22 @@ export function objectsToApply(
   env: Environment,
 ): { objects: AppliedObject[]; problems: LocatedProblem[]; notices: LocatedProblem[] } {
   const parsed = parseFile(file, text);
-  const problems = [...parsed.problems];
   const objects = parsed.objects.map(({ kind, name, project, spec, line, locate }): AppliedObject => {
     const faults: Problem[] = [];
     const expanded =
       kind === 'Server' ? expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults) : spec;
-    problems.push(...faults.map(locate));
-    const metadata = project === undefined ? { name } : { name, project };
-    return { apiVersion: API_VERSION, kind, metadata, spec: expanded as Record<string, unknown>, file, line };
+    return {
+      apiVersion: API_VERSION,
+      kind,
+      metadata: project === undefined ? { name } : { name, project },
+      spec: expanded as Record<string, unknown>,
+      file,
+      line,
+      problems: faults.map(locate),
+    };
   });
   objects.sort((a, b) => rank(a.kind) - rank(b.kind));
-  return { objects, problems, notices: parsed.notices };
+  return { objects, problems: parsed.problems, notices: parsed.notices };
 }
 
 const rank = (kind: KindName): number => KINDS.findIndex((one) => one.kind === kind);

@@ -3,32 +3,17 @@ import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Store } from '../store/database.ts';
 import { bundledValue } from './bundled.ts';
-import { type Environment, expandAll, expandText } from './expansion.ts';
+import { checkedPut, type PutAction, putInto, refuseFileObject, removeFrom } from './changes.ts';
+import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
-import {
-  type FileLayer,
-  type FileToken,
-  NO_FILES,
-  type OtherLayer,
-  projectsWith,
-  readFileLayer,
-} from './layers.ts';
-import { checkObject, type ResourceObject, type WrittenObject } from './objects.ts';
-import { describeProblem, describeProblems, type Problem } from './problems.ts';
-import { unknownServers } from './project-fields.ts';
-import {
-  objectKey,
-  ResourceRows,
-  type RowWriter,
-  type StoredLayer,
-  type StoredObject,
-} from './resource-rows.ts';
-import { resolvedServerProblems } from './server-fields.ts';
-import { buildSnapshot, locateField, resolveSpec, type Surroundings } from './snapshot.ts';
+import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
+import type { ResourceObject } from './objects.ts';
+import { describeProblem, describeProblems } from './problems.ts';
+import { objectKey, ResourceRows, type StoredLayer } from './resource-rows.ts';
+import { buildSnapshot, resolveSpec, type Surroundings } from './snapshot.ts';
 import type { Snapshot } from './spec.ts';
 
 const POLL_MS = 2000;
-const MAX_OBJECTS = 10_000;
 
 export type ResourcesOptions = {
   store: Pick<Store, 'db' | 'dialect'>;
@@ -42,7 +27,6 @@ export type ResourcesOptions = {
   nodePath: string;
 };
 
-export type PutAction = 'created' | 'configured' | 'unchanged';
 export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
 
 /**
@@ -123,20 +107,15 @@ export class Resources {
    * @throws Refusal `invalid` naming the field, or `conflict` when the object belongs to a file
    */
   async put(body: unknown, { dryRun = false } = {}): Promise<{ action: PutAction; object: ResourceObject }> {
-    const written = this.#checked(body);
+    const wanted = checkedPut(body, this.#surroundings.builtin);
     return this.#inTurn(async () => {
-      this.#refuseFileObject(written.kind, written.name);
-      if (dryRun) {
-        const layer = await this.#rows.read();
-        return this.#putInto(layer, written, undefined);
-      }
-      return this.#rows
-        .change((layer, write) => this.#putInto(layer, written, write))
-        .then((outcome) => {
-          if (outcome.next) this.#adopt(outcome.next);
-          return outcome;
-        });
-    }).then(({ action, stored }) => ({ action, object: storedObject(stored).object }));
+      refuseFileObject(this.#files, wanted.kind, wanted.name);
+      const { action, stored, layer } = dryRun
+        ? await putInto(await this.#rows.read(), wanted, this.#files, undefined)
+        : await this.#rows.change((before, write) => putInto(before, wanted, this.#files, write));
+      if (!dryRun) this.#adopt(layer);
+      return { action, object: storedObject(stored).object };
+    });
   }
 
   /**
@@ -145,20 +124,13 @@ export class Resources {
    */
   async remove(kind: ResourceKind, nameOrUid: string): Promise<ResourceObject> {
     return this.#inTurn(async () => {
-      const known = this.#find(kind, nameOrUid);
-      const name = known?.name ?? nameOrUid;
-      this.#refuseFileObject(kind, name);
-      const { existing, next } = await this.#rows.change(async (layer, write) => {
-        const existing = layer.objects.get(objectKey(kind, name));
-        if (!existing) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
-        this.#refuseInUse(kind, name, layer);
-        await write.remove(existing);
-        const objects = new Map(layer.objects);
-        objects.delete(objectKey(kind, name));
-        return { existing, next: { revision: layer.revision, objects } };
-      });
-      this.#adopt(next);
-      return storedObject(existing).object;
+      const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
+      refuseFileObject(this.#files, kind, name);
+      const { removed, layer } = await this.#rows.change((before, write) =>
+        removeFrom(before, kind, name, this.#files, write),
+      );
+      this.#adopt(layer);
+      return storedObject(removed).object;
     });
   }
 
@@ -199,84 +171,6 @@ export class Resources {
     const outcome = this.#turn.then(work);
     this.#turn = outcome.catch(() => undefined);
     return outcome;
-  }
-
-  #checked(body: unknown): WrittenObject & { kind: ResourceKind } {
-    const { object, problems } = checkObject(body);
-    if (!object) throw new Refusal('invalid', describeProblems(problems.map(locateField)));
-    const { kind, name, spec } = object;
-    if (kind === 'McpToken') {
-      throw new Refusal(
-        'invalid',
-        'kind: a McpToken is created, not applied here: POST it to /api/v1/mcptokens',
-      );
-    }
-    if (kind === 'Server') {
-      const faults: Problem[] = [];
-      const sources = { env: undefined, builtin: this.#surroundings.builtin };
-      const resolved = expandAll(spec, ['spec'], (text) => expandText(text, sources), faults);
-      if (faults.length === 0) faults.push(...resolvedServerProblems(resolved));
-      if (faults.length > 0) throw new Refusal('invalid', describeProblems(faults.map(locateField)));
-    }
-    return { kind, name, spec };
-  }
-
-  async #putInto(
-    layer: StoredLayer,
-    { kind, name, spec }: WrittenObject,
-    write: RowWriter | undefined,
-  ): Promise<{ action: PutAction; stored: StoredObject; next?: StoredLayer }> {
-    if (kind === 'Project') this.#refuseUnknownServers(spec, layer);
-    const now = Date.now();
-    const existing = layer.objects.get(objectKey(kind, name));
-    if (existing?.spec && canonicalJson(existing.spec) === canonicalJson(spec)) {
-      return { action: 'unchanged', stored: existing };
-    }
-    const action = existing ? 'configured' : 'created';
-    if (!existing && layer.objects.size >= MAX_OBJECTS) {
-      throw new Refusal('conflict', `there are ${MAX_OBJECTS} objects already: delete some first`);
-    }
-    if (!write) {
-      const planned = existing ?? { kind, name, uid: '', version: 0, createdAt: now, updatedAt: now };
-      return { action, stored: { ...planned, spec } };
-    }
-    const stored = await (existing ? write.update(existing, spec, now) : write.insert(kind, name, spec, now));
-    const objects = new Map(layer.objects).set(objectKey(kind, name), stored);
-    return { action, stored, next: { revision: layer.revision, objects } };
-  }
-
-  #refuseUnknownServers(spec: Record<string, unknown>, layer: StoredLayer): void {
-    const exists = (name: string) =>
-      this.#files.servers.has(name) || layer.objects.has(objectKey('Server', name));
-    const problems = unknownServers(spec, exists);
-    if (problems.length > 0) throw new Refusal('invalid', describeProblems(problems.map(locateField)));
-  }
-
-  #refuseFileObject(kind: ResourceKind, name: string): void {
-    const owner = (kind === 'Server' ? this.#files.servers : this.#files.projects).get(name);
-    if (!owner) return;
-    const what = `${kind.toLowerCase()}/${name}`;
-    throw new Refusal(
-      'conflict',
-      `${what} belongs to file ${owner.file}: change it there and run castellan reload`,
-    );
-  }
-
-  #refuseInUse(kind: ResourceKind, name: string, layer: StoredLayer): void {
-    if (kind === 'Project') {
-      const token = this.#files.tokens.find((one) => one.project === name);
-      if (!token) return;
-      throw new Refusal(
-        'conflict',
-        `token ${token.name} of file ${token.file} names project ${name}: remove it there first`,
-      );
-    }
-    const stored = [...layer.objects.values()].filter((object) => object.kind === 'Project' && object.spec);
-    const shadowed = stored.filter((object) => !this.#files.projects.has(object.name));
-    const users = projectsWith(name, [...this.#files.projects.values(), ...shadowed]);
-    if (users.length === 0) return;
-    const projects = users.length === 1 ? `project ${users[0]}` : `projects ${users.join(', ')}`;
-    throw new Refusal('conflict', `server ${name} is used by ${projects}: remove it there first`);
   }
 
   #storedNames(): OtherLayer {
