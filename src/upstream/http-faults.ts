@@ -96,7 +96,9 @@ function sort(code: string, error: unknown, sent: boolean): [FaultKind, string] 
     case 'EPIPE':
       return ['unreachable', 'closed the connection before the answer was complete'];
   }
-  if (code.startsWith('HPE_')) return ['protocol', 'sent bytes that are not HTTP/1.1'];
+  if (code.startsWith('HPE_') || code === 'HTTPParserError') {
+    return ['protocol', 'sent bytes that are not HTTP/1.1'];
+  }
   if (/CERT|SELF_SIGNED|ERR_TLS|ERR_SSL|UNABLE_TO/.test(code)) {
     const fix = 'a private authority is trusted with NODE_EXTRA_CA_CERTS';
     return ['unreachable', `has no TLS certificate that can be trusted (${code}); ${fix}`];
@@ -105,8 +107,8 @@ function sort(code: string, error: unknown, sent: boolean): [FaultKind, string] 
 }
 
 function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'unknown error';
+  if (!(error instanceof Error)) return 'unknown error';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
 
 function hostOf(location: string | undefined): string {
