@@ -1,69 +1,20 @@
 import assert from 'node:assert/strict';
-import { after, describe, test } from 'node:test';
+import type { ServerResponse } from 'node:http';
+import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { ServerClient } from '../../src/net/server-client.ts';
 import type { JsonRpcMessage } from '../../src/protocol/jsonrpc.ts';
 import { HttpTransport } from '../../src/upstream/http-transport.ts';
-import { type Answer, type ExchangeOptions, UpstreamFault } from '../../src/upstream/transport.ts';
+import { UpstreamFault } from '../../src/upstream/transport.ts';
+import { failure, faultOf, HttpRig, MAX_BYTES, result } from '../support/http-rig.ts';
 import { eventually } from '../support/processes.ts';
 import { idOf, type Script, ScriptedUpstream, sendJson, startSse } from '../support/scripted-upstream.ts';
 
-const client = new ServerClient();
-after(() => client[Symbol.asyncDispose]());
-
-const MAX_BYTES = 1024 * 1024;
 const timeout = new UpstreamFault('timeout', 'no answer in time', { sent: true });
-
-type Rig = AsyncDisposable & {
-  upstream: ScriptedUpstream;
-  transport: HttpTransport;
-  stray: JsonRpcMessage[];
-  closed: UpstreamFault[];
-  call(options?: Partial<ExchangeOptions>, id?: number | string): Promise<Answer>;
-};
-
-async function rig(script: Script, headers: Record<string, string> = {}): Promise<Rig> {
-  const upstream = await ScriptedUpstream.start(script);
-  const stray: JsonRpcMessage[] = [];
-  const closed: UpstreamFault[] = [];
-  const events = {
-    onMessage: (message: JsonRpcMessage) => void stray.push(message),
-    onClosed: (fault: UpstreamFault) => void closed.push(fault),
-  };
-  const transport = new HttpTransport({ url: upstream.url, headers, client, serverName: 'x' }, events);
-  return {
-    upstream,
-    transport,
-    stray,
-    closed,
-    call: (options, id = 1) =>
-      transport.exchange({ jsonrpc: '2.0', id, method: 'tools/call' }, { maxBytes: MAX_BYTES, ...options })
-        .answer,
-    [Symbol.asyncDispose]: async () => {
-      await transport.close();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** The fault a call ends with, checked for its kind. */
-async function faultOf(call: Promise<Answer>, kind: UpstreamFault['kind']): Promise<UpstreamFault> {
-  const outcome = await call.catch((error: unknown) => error);
-  assert.ok(outcome instanceof UpstreamFault, `expected a fault, got ${JSON.stringify(outcome)}`);
-  assert.equal(outcome.kind, kind, outcome.message);
-  return outcome;
-}
-
-const result = (id: unknown, value: unknown = {}) => ({ jsonrpc: '2.0', id, result: value });
-const failure = (id: unknown, code: number, message = 'no') => ({
-  jsonrpc: '2.0',
-  id,
-  error: { code, message },
-});
 
 describe('answers over Streamable HTTP', () => {
   test('a JSON answer comes with its own text, and our headers win over configured ones', async () => {
-    await using it = await rig(
+    await using it = await HttpRig.start(
       (seen, response) =>
         sendJson(response, `{"jsonrpc":"2.0", "id":${idOf(seen)},"result":{"big":1.0}}`, 200, {
           'Mcp-Session-Id': 's1',
@@ -88,7 +39,7 @@ describe('answers over Streamable HTTP', () => {
   });
 
   test('an answer of many small pieces is put together, UTF-8 split and all', async () => {
-    await using it = await rig((seen, response) => {
+    await using it = await HttpRig.start((seen, response) => {
       response.writeHead(200, { 'content-type': 'Application/JSON; charset=utf-8', 'set-cookie': 'a=b' });
       const bytes = Buffer.from(JSON.stringify(result(idOf(seen), { text: 'grüße 🎉'.repeat(50) })));
       for (const byte of bytes) response.write(Buffer.from([byte]));
@@ -102,7 +53,7 @@ describe('answers over Streamable HTTP', () => {
 
   test('messages before the answer on an event stream go to the exchange, else to the transport', async () => {
     const progress = { jsonrpc: '2.0', method: 'notifications/progress', params: { progress: 1 } };
-    await using it = await rig((seen, response) => {
+    await using it = await HttpRig.start((seen, response) => {
       startSse(response, { 'mcp-session-id': 's2' });
       response.write(`data: {"garbage"\n\nevent: other\ndata: ${JSON.stringify(result(1))}\n\n`);
       response.write(`data: ${JSON.stringify(progress)}\n\ndata: ${JSON.stringify(result('other'))}\n\n`);
@@ -121,7 +72,7 @@ describe('answers over Streamable HTTP', () => {
   });
 
   test('a stream that goes on after the answer is cut soon', async () => {
-    await using it = await rig((seen, response) => {
+    await using it = await HttpRig.start((seen, response) => {
       startSse(response);
       response.write(`data: ${JSON.stringify(result(idOf(seen)))}\n\n`);
     });
@@ -131,7 +82,9 @@ describe('answers over Streamable HTTP', () => {
   });
 
   test('a JSON-RPC error of ours is an answer whatever its status', async () => {
-    await using it = await rig((seen, response) => sendJson(response, failure(idOf(seen), -32601), 404));
+    await using it = await HttpRig.start((seen, response) =>
+      sendJson(response, failure(idOf(seen), -32601), 404),
+    );
     const { message, status } = await it.call();
     assert.deepEqual(message, failure(1, -32601));
     assert.equal(status, 404);
@@ -142,7 +95,7 @@ describe('answers over Streamable HTTP', () => {
   });
 
   test('an error without id is an answer on 4xx only outside a session', async () => {
-    await using it = await rig((_seen, response) => sendJson(response, failure(null, -32022), 400));
+    await using it = await HttpRig.start((_seen, response) => sendJson(response, failure(null, -32022), 400));
     const answer = await it.call();
     assert.deepEqual(answer.message, failure(null, -32022));
     assert.equal(answer.text, undefined, 'a text with another id cannot be forwarded');
@@ -272,7 +225,7 @@ describe('what a hostile HTTP upstream costs', () => {
   ];
   for (const [name, script, kind, message] of cases) {
     test(`${name}: ${kind}, and the next call is served`, async () => {
-      await using it = await rig(script);
+      await using it = await HttpRig.start(script);
       const fault = await faultOf(it.call(), kind);
       assert.match(fault.message, message);
       assert.equal(fault.sent, true);
@@ -282,7 +235,7 @@ describe('what a hostile HTTP upstream costs', () => {
   }
 
   test('401 and 403 carry the challenge', async () => {
-    await using it = await rig((_seen, response) => {
+    await using it = await HttpRig.start((_seen, response) => {
       response.writeHead(401, { 'www-authenticate': 'Bearer resource_metadata="https://a/b"' }).end('{}');
     });
     assert.equal(
@@ -299,7 +252,7 @@ describe('what a hostile HTTP upstream costs', () => {
       sendJson(response, result(idOf(seen))),
     );
     for (const status of [301, 302, 307, 308]) {
-      await using it = await rig(
+      await using it = await HttpRig.start(
         (_seen, response) =>
           void response.writeHead(status, { location: `${elsewhere.origin}/in?token=secret` }).end(),
         { authorization: 'Bearer up' },
@@ -315,7 +268,7 @@ describe('what a hostile HTTP upstream costs', () => {
   });
 
   test('nothing of a configured header is in any message', async () => {
-    await using it = await rig((_seen, response) => sendJson(response, {}), {
+    await using it = await HttpRig.start((_seen, response) => sendJson(response, {}), {
       authorization: 'Bearer top\nsecret',
     });
     const fault = await faultOf(it.call(), 'protocol');
@@ -325,6 +278,7 @@ describe('what a hostile HTTP upstream costs', () => {
   });
 
   test('a refused connection and an unknown host were not sent', async () => {
+    await using client = new ServerClient();
     const gone = await ScriptedUpstream.start(() => {});
     const { url } = gone;
     await gone[Symbol.asyncDispose]();
@@ -342,7 +296,8 @@ describe('what a hostile HTTP upstream costs', () => {
     }
   });
 
-  test('a url that is no http, or holds a credential, is refused', () => {
+  test('a url that is no http, or holds a credential, is refused', async () => {
+    await using client = new ServerClient();
     const events = { onMessage: () => {}, onClosed: () => {} };
     for (const url of ['ftp://a/b', 'nonsense', 'http://user:hunter2@a/b']) {
       assert.throws(
@@ -365,7 +320,7 @@ describe('what a hostile HTTP upstream costs', () => {
   ];
   for (const [name, script] of silences) {
     test(`${name}: an abandoned call frees its socket at once`, async () => {
-      await using it = await rig(script);
+      await using it = await HttpRig.start(script);
       const exchange = it.transport.exchange(
         { jsonrpc: '2.0', id: 1, method: 'ping' },
         { maxBytes: MAX_BYTES },
@@ -382,7 +337,7 @@ describe('what a hostile HTTP upstream costs', () => {
   }
 
   test('a call abandoned before it has a connection is never sent', async () => {
-    await using it = await rig((seen, response) => sendJson(response, result(idOf(seen))));
+    await using it = await HttpRig.start((seen, response) => sendJson(response, result(idOf(seen))));
     const exchange = it.transport.exchange(
       { jsonrpc: '2.0', id: 1, method: 'ping' },
       { maxBytes: MAX_BYTES },
@@ -394,7 +349,7 @@ describe('what a hostile HTTP upstream costs', () => {
   });
 
   test('memory stays flat under an answer of single-byte chunks', async () => {
-    await using it = await rig((_seen, response) => {
+    await using it = await HttpRig.start((_seen, response) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       const chunk = Buffer.from('1\r\n \r\n'.repeat(16_384));
       const more = (): void => {
@@ -412,7 +367,7 @@ describe('what a hostile HTTP upstream costs', () => {
   });
 
   test('close rejects what is in flight, then says so once', async () => {
-    await using it = await rig((_seen, response) => startSse(response));
+    await using it = await HttpRig.start((_seen, response) => startSse(response));
     const calls = [it.call({}, 1), it.call({}, 2)].map((call) => faultOf(call, 'unreachable'));
     const sent = it.transport
       .send({ jsonrpc: '2.0', method: 'notifications/x' })
@@ -428,7 +383,7 @@ describe('what a hostile HTTP upstream costs', () => {
 });
 
 /** A gigabyte, as fast as it is read. */
-function flood(response: import('node:http').ServerResponse, prefix = '"'): void {
+function flood(response: ServerResponse, prefix = '"'): void {
   const block = Buffer.alloc(64 * 1024, 'x');
   response.write(prefix);
   let left = 16 * 1024;
@@ -445,7 +400,7 @@ function flood(response: import('node:http').ServerResponse, prefix = '"'): void
   more();
 }
 
-function drip(response: import('node:http').ServerResponse, text = ' '): void {
+function drip(response: ServerResponse, text = ' '): void {
   const timer = setInterval(() => response.write(text), 20);
   response.on('close', () => clearInterval(timer));
 }
