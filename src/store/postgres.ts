@@ -1,6 +1,7 @@
 import {
   type DatabaseConnection,
   Kysely,
+  PostgresAdapter,
   PostgresDialect,
   type PostgresDialectConfig,
   PostgresDriver,
@@ -46,7 +47,10 @@ export async function openPostgres(databaseUrl: string, logger: Logger): Promise
         type === INT8 ? Number : pg.types.getTypeParser(type, format as 'text'),
     },
   });
-  pool.on('error', (error) => logger.warn({ error: messageOf(error) }, 'a database connection was lost'));
+  const lost = (error: Error) => logger.warn({ error: messageOf(error) }, 'a database connection was lost');
+  pool.on('error', lost);
+  // A connection in use reports its loss on itself, not on the pool; without a listener that ends the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   try {
     (await pool.connect()).release();
   } catch (error) {
@@ -56,10 +60,12 @@ export async function openPostgres(databaseUrl: string, logger: Logger): Promise
       `${place} cannot be reached: ${messageOf(error)}; check CASTELLAN_DATABASE_URL`,
     );
   }
-  return new Kysely<Schema>({ dialect: new FaultNamingDialect({ pool: pool as unknown as PostgresPool }) });
+  return new Kysely<Schema>({
+    dialect: new CastellanPostgresDialect({ pool: pool as unknown as PostgresPool }),
+  });
 }
 
-class FaultNamingDialect extends PostgresDialect {
+class CastellanPostgresDialect extends PostgresDialect {
   readonly #settings: PostgresDialectConfig;
 
   constructor(settings: PostgresDialectConfig) {
@@ -70,6 +76,19 @@ class FaultNamingDialect extends PostgresDialect {
   override createDriver(): PostgresDriver {
     return new FaultNamingDriver(this.#settings);
   }
+
+  override createAdapter(): PostgresAdapter {
+    return new SelfLockingAdapter();
+  }
+}
+
+/**
+ * The migration takes its own lock, in its transaction. The adapter's would be one for all schemas, and giving it back
+ * in a transaction that failed would hide why it failed.
+ */
+class SelfLockingAdapter extends PostgresAdapter {
+  override async acquireMigrationLock(): Promise<void> {}
+  override async releaseMigrationLock(): Promise<void> {}
 }
 
 /** A lost database reaches callers as a Refusal `unavailable`, whichever statement met it. */

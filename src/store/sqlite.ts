@@ -16,6 +16,8 @@ const HEADER_BYTES = 100;
 const MAGIC = 'SQLite format 3\u0000';
 /** An outside program may hold the file this long; a wait blocks the process, so it is short. */
 const BUSY_MS = 1000;
+/** SQLITE_CORRUPT and SQLITE_NOTADB. */
+const DAMAGE_CODES: ReadonlySet<number> = new Set([11, 26]);
 const RESTORE = 'restore it from a backup';
 
 /**
@@ -86,6 +88,9 @@ async function refuseUnfit(file: string): Promise<void> {
     throw new Refusal('invalid', `${file} is not a plain file; move it away and ${RESTORE}`);
   if (stat.size === 0)
     throw new Refusal('invalid', `${file} is empty (0 bytes), so its data is lost; ${RESTORE}`);
+  if (stat.size < HEADER_BYTES) {
+    throw new Refusal('invalid', `${file} is damaged: it has only ${stat.size} bytes; ${RESTORE}`);
+  }
   const header = Buffer.alloc(HEADER_BYTES);
   const handle = await fs.open(file, 'r');
   try {
@@ -99,15 +104,33 @@ async function refuseUnfit(file: string): Promise<void> {
   if (header.readUInt32BE(68) !== APPLICATION_ID) {
     throw new Refusal('invalid', `${file} is a database of another program; move it away and ${RESTORE}`);
   }
+  refuseCut(file, header, stat.size);
+}
+
+/** SQLite reads what is cut from the last page as zeros and finds nothing wrong with them. */
+function refuseCut(file: string, header: Buffer, size: number): void {
+  // While there is a log, pages may still be on their way from it into the file.
+  if (existsSync(`${file}-wal`)) return;
+  const pageSize = header.readUInt16BE(16) === 1 ? 65_536 : header.readUInt16BE(16);
+  const expected = header.readUInt32BE(28) * pageSize;
+  if (size < expected) {
+    throw new Refusal('invalid', `${file} is damaged: it has ${size} of ${expected} bytes; ${RESTORE}`);
+  }
 }
 
 function connect(file: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
   try {
-    const database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
+    database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
     return database;
   } catch (error) {
-    throw new Refusal('invalid', `${file} cannot be opened: ${messageOf(error)}; ${RESTORE}`);
+    database?.close();
+    const damaged = DAMAGE_CODES.has(Number((error as { errcode?: number }).errcode) & 0xff);
+    const what = damaged
+      ? `${file} is damaged (${messageOf(error)})`
+      : `${file} cannot be opened: ${messageOf(error)}`;
+    throw new Refusal('invalid', `${what}; ${RESTORE}`);
   }
 }
 
@@ -121,7 +144,7 @@ function refuseDamaged(database: DatabaseSync, file: string): void {
   } catch (error) {
     found = [messageOf(error)];
   }
-  if (found[0] !== 'ok') throw new Refusal('invalid', `${file} is damaged (${found.join('; ')}); ${RESTORE}`);
+  if (found[0] !== 'ok') throw new Refusal('invalid', `${file} is damaged (${oneLine(found)}); ${RESTORE}`);
   const version = Number(database.prepare('pragma user_version').get()?.user_version);
   if (version > SCHEMA_VERSION) {
     throw new Refusal(
@@ -129,6 +152,11 @@ function refuseDamaged(database: DatabaseSync, file: string): void {
       `${file} was written by a newer Castellan (its version is ${version}, this build knows ${SCHEMA_VERSION}); start that version, or restore a backup made by this one`,
     );
   }
+}
+
+function oneLine(found: readonly string[]): string {
+  const lines = found.flatMap((text) => text.split('\n')).filter((line) => !line.startsWith('***'));
+  return lines.join('; ').slice(0, 500);
 }
 
 function kyselyOver(database: DatabaseSync): Kysely<Schema> {
@@ -157,7 +185,9 @@ function shim(database: DatabaseSync): SqliteDatabase {
       const statement = naming(() => database.prepare(text === 'begin' ? 'begin immediate' : text));
       return {
         reader: statement.columns().length > 0,
-        all: (values) => naming(() => statement.all(...(values as SQLInputValue[]))),
+        // Rows come without a prototype; callers get the plain objects that PostgreSQL gives them.
+        all: (values) =>
+          naming(() => statement.all(...(values as SQLInputValue[])).map((row) => ({ ...row }))),
         run: (values) => naming(() => statement.run(...(values as SQLInputValue[]))),
         iterate: (values) => statement.iterate(...(values as SQLInputValue[])) as IterableIterator<unknown>,
       };
