@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import type { ServerDetail } from '../../http/api/live.ts';
+import { usage } from '../exit.ts';
+import { oneOf } from '../options.ts';
+import { toYaml } from '../output.ts';
+import type { AnyObject } from '../printings.ts';
+import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { targetOf, withProject } from '../targets.ts';
+import type { VerbContext } from '../verbs.ts';
+
+type Flags = ServerFlags & { project?: string; output: 'text' | 'json' | 'yaml' };
+
+const EXAMPLES = `
+A server shows its connections and the last lines that its process wrote to stderr; a token its bindings.
+
+Examples:
+  castellan describe server github
+  castellan describe mcptoken laptop -p demo`;
+
+export function defineDescribe(program: Command, context: VerbContext): void {
+  const describe = program
+    .command('describe')
+    .description('Show one resource with its live state.')
+    .argument('<kind>', 'server, project or mcptoken; KIND/NAME works too')
+    .argument('[name]', 'its name or id');
+  withServer(withProject(describe))
+    .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json', 'yaml'], 'text'))
+    .showHelpAfterError('Run `castellan describe --help` for its options.')
+    .addHelpText('after', EXAMPLES)
+    .action((word: string, name: string | undefined, flags: Flags) => run(word, name, flags, context));
+}
+
+async function run(
+  word: string,
+  name: string | undefined,
+  flags: Flags,
+  context: VerbContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { kind, names } = targetOf(word, name === undefined ? [] : [name]);
+  if (kind === 'tools') throw usage('tools have no description page; use `castellan get tools -o wide`');
+  if (names.length !== 1) throw usage(`name the ${kind.singular}: castellan describe ${kind.singular} NAME`);
+  const client = await ServerClient.connect(flags, context);
+  const path = `${kind.plural}/${encodeURIComponent(names[0] ?? '')}`;
+  const query = kind.kind === 'McpToken' ? { project: flags.project } : {};
+  const object = (await client.get(path, query)) as unknown as AnyObject;
+  const live = kind.kind === 'Server' ? await client.get(`${path}/status`) : undefined;
+  const described = live === undefined ? object : { ...object, status: live };
+  if (flags.output === 'json') terminal.data(JSON.stringify(described, null, 2));
+  else if (flags.output === 'yaml' || live === undefined) terminal.data(toYaml(described));
+  else terminal.line(serverText(object, live as unknown as ServerDetail).trimEnd());
+}
+
+/** The log of the process comes last and as it was written, so that it can be read. */
+function serverText(object: AnyObject, { stderr = [], ...status }: Partial<ServerDetail>): string {
+  const log = stderr.length > 0 ? stderr.map((line) => `  | ${line}`).join('\n') : '  (nothing)';
+  return `${toYaml({ ...object, status })}stderr:\n${log}\n`;
+}

@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
+import type { WantedProtocol } from '../endpoint/endpoint.ts';
+import { type EndpointReport, testEndpoint } from '../endpoint/endpoint-test.ts';
+import { usage } from '../exit.ts';
+import { nameList, oneOf, secondsAsMs } from '../options.ts';
+import { cleanForTerminal, type Terminal } from '../terminal.ts';
+import type { VerbContext } from '../verbs.ts';
+
+type Flags = {
+  token?: string;
+  tool?: string;
+  args?: string;
+  expectTools?: string[];
+  timeout?: number;
+  protocol: WantedProtocol;
+  output: 'text' | 'json';
+  health: boolean;
+};
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const EXAMPLES = `
+Exit codes: 0 all passed; 1 not reached, or not authorized; 2 it answers, but not as asked (a tool is missing, a call
+says isError); 64 a wrong flag.
+
+Examples:
+  CASTELLAN_TOKEN=cst_pat_… castellan test mcp http://127.0.0.1:7400/projects/demo/mcp
+  castellan test mcp https://example.com/mcp --expect-tools search,fetch -o json
+  castellan test mcp http://127.0.0.1:3001/mcp --tool echo --args '{"message":"hello"}' --protocol legacy`;
+
+export function defineTest(program: Command, context: VerbContext): void {
+  const test = program.command('test').description('Test things from outside.');
+  test
+    .command('mcp')
+    .description(
+      'Test any MCP endpoint over HTTP, Castellan or not: reach it, agree on a protocol, list, call.',
+    )
+    .argument('<url>', 'the URL of the endpoint, such as http://127.0.0.1:7400/projects/demo/mcp')
+    .option('--token <token>', 'bearer token; "-" reads it from stdin (default: $CASTELLAN_TOKEN)')
+    .option('--tool <name>', 'call this tool')
+    .option('--args <json>', 'its arguments, a JSON object; "-" reads them from stdin (default: {})')
+    .option('--expect-tools <names>', 'names that must be listed, separated by commas', nameList)
+    .option('--timeout <seconds>', 'limit for the whole test (default: 30)', secondsAsMs(3600))
+    .addOption(oneOf('--protocol <era>', 'which era to speak', ['auto', 'legacy', 'modern'], 'auto'))
+    .addOption(oneOf('-o, --output <format>', 'how to print the report', ['text', 'json'], 'text'))
+    .option('--no-health', 'leave out the look at /healthz')
+    .showHelpAfterError('Run `castellan test mcp --help` for its options.')
+    .addHelpText('after', EXAMPLES)
+    .action((url: string, flags: Flags) => run(url, flags, context));
+}
+
+async function run(rawUrl: string, flags: Flags, context: VerbContext): Promise<void> {
+  const { terminal, env } = context;
+  const url = endpointUrl(rawUrl);
+  if (flags.args !== undefined && flags.tool === undefined) {
+    throw usage('--args needs --tool NAME: it holds the arguments of that tool');
+  }
+  if (flags.args === '-' && flags.token === '-') {
+    throw usage('--args - and --token - both read stdin; set CASTELLAN_TOKEN instead of --token -');
+  }
+  const call = flags.tool === undefined ? undefined : { tool: flags.tool, args: toolArguments(flags.args) };
+  const token = bearerToken(flags.token, env.CASTELLAN_TOKEN, terminal);
+  if (token !== undefined && url.protocol === 'http:' && !isLoopback(url.hostname)) {
+    terminal.warn(`the token travels unencrypted to ${url.host}; use https`);
+  }
+  const timeoutMs = flags.timeout ?? DEFAULT_TIMEOUT_MS;
+  const deadline = { signal: AbortSignal.timeout(timeoutMs), timeoutMs };
+  const report = await testEndpoint(
+    { url, token, deadline },
+    { protocol: flags.protocol, health: flags.health, expectTools: flags.expectTools ?? [], call },
+  );
+  if (flags.output === 'json') terminal.data(JSON.stringify(report, null, 2));
+  else printReport(report, terminal);
+  context.finish(report.exitCode);
+}
+
+function endpointUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw usage(
+      `the URL "${text}" is not an http:// or https:// URL, such as http://127.0.0.1:7400/projects/demo/mcp`,
+    );
+  }
+  if (url.username || url.password) {
+    throw usage('the URL carries a user or password; pass a token in CASTELLAN_TOKEN instead');
+  }
+  url.hash = '';
+  return url;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+function bearerToken(
+  flag: string | undefined,
+  fromEnv: string | undefined,
+  terminal: Terminal,
+): string | undefined {
+  const [source, raw] =
+    flag === undefined ? ['CASTELLAN_TOKEN', fromEnv] : ['--token', flag === '-' ? readStdin() : flag];
+  if (flag !== undefined && flag !== '-') {
+    terminal.warn(
+      '--token shows the token to everyone who lists processes; prefer CASTELLAN_TOKEN or --token -',
+    );
+  }
+  const token = raw?.trim();
+  if (flag === undefined && !token) return undefined;
+  if (!token || !/^[\x21-\x7e]+$/.test(token)) {
+    throw usage(`${source} holds no usable token: it must be one word of printable ASCII characters`);
+  }
+  return token;
+}
+
+function toolArguments(text: string | undefined): JsonObject {
+  const json = text === '-' ? readStdin() : (text ?? '{}');
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw usage(
+      `--args is no valid JSON (${(error as Error).message}); quote it for the shell: --args '{"key":"value"}'`,
+    );
+  }
+  if (!isObject(value)) throw usage('--args must be a JSON object, such as --args \'{"key":"value"}\'');
+  return value;
+}
+
+function readStdin(): string {
+  return readFileSync(0, 'utf8');
+}
+
+const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
+
+function printReport(report: EndpointReport, terminal: Terminal): void {
+  for (const { check, status, message, durationMs } of report.checks) {
+    const [style, mark] = MARKS[status];
+    const time = status === 'skipped' ? '' : terminal.styled('dim', ` (${durationMs} ms)`);
+    terminal.styledLine(
+      `${terminal.styled(style, mark)} ${check.padEnd(12)} ${cleanForTerminal(message)}${time}`,
+    );
+  }
+  const verdict = report.ok ? terminal.styled('green', 'PASS') : terminal.styled('red', 'FAIL');
+  terminal.styledLine(`${verdict} ${cleanForTerminal(report.url)}`);
+}

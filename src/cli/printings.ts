@@ -1,0 +1,106 @@
+import type { ServerStatus, ToolView } from '../http/api/live.ts';
+import type { TokenObject } from '../http/api/token-objects.ts';
+import type { KindName } from '../resources/kinds.ts';
+import type { ResourceObject } from '../resources/objects.ts';
+import { ageOf, type Printing } from './output.ts';
+
+export type AnyObject = ResourceObject | TokenObject;
+
+const list = (value: unknown): string | undefined =>
+  Array.isArray(value) && value.length > 0 ? value.join(',') : undefined;
+
+/** `2026-11-20 13:09Z` */
+const minute = (time: string | null): string | undefined =>
+  time === null ? undefined : `${time.slice(0, 16).replace('T', ' ')}Z`;
+
+/** A server's target on one line; environment and headers, which may hold secrets, stay out of it. */
+export function targetText(spec: Readonly<Record<string, unknown>>): string {
+  if (typeof spec.url === 'string') return spec.url;
+  if (typeof spec.builtin === 'string') return `builtin ${spec.builtin}`;
+  return [spec.command, ...(Array.isArray(spec.args) ? spec.args : [])].join(' ');
+}
+
+export function typeText(spec: Readonly<Record<string, unknown>>): string {
+  if (spec.url !== undefined) return 'http';
+  return spec.builtin === undefined ? 'stdio' : 'builtin';
+}
+
+export const printings: Readonly<{
+  Server: Printing<ResourceObject>;
+  Project: Printing<ResourceObject>;
+  McpToken: Printing<TokenObject>;
+}> = {
+  Server: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'TYPE', value: ({ spec }) => typeText(spec) },
+      { title: 'TARGET', value: ({ spec }) => targetText(spec) },
+      { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
+      { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
+      { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+    ],
+    nameOf: ({ metadata }) => `server/${metadata.name}`,
+    none: 'no servers',
+  },
+  Project: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'SERVERS', value: ({ spec }) => list(spec.servers) },
+      { title: 'OPERATOR-SERVERS', value: ({ spec }) => list(spec.operatorServers) },
+      { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
+      { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
+      { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+    ],
+    nameOf: ({ metadata }) => `project/${metadata.name}`,
+    none: 'no projects',
+  },
+  McpToken: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'PROJECT', value: ({ metadata }) => metadata.project },
+      { title: 'PREFIX', value: ({ status }) => status.prefix },
+      { title: 'CREATED', value: ({ metadata }) => minute(metadata.createdAt) },
+      { title: 'LAST-USED', value: ({ status }) => minute(status.lastUsedAt) ?? 'never' },
+      { title: 'EXPIRES', value: ({ status }) => minute(status.expiresAt) ?? 'never' },
+      { title: 'STATUS', value: ({ status }) => status.status },
+      { title: 'SURFACES', value: ({ spec }) => list(spec.surfaces), wide: true },
+      { title: 'OWNER', value: ({ status }) => status.owner, wide: true },
+      { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+    ],
+    nameOf: ({ metadata }) => `mcptoken/${metadata.name}`,
+    none: 'no tokens',
+  },
+};
+
+export function printingOf(kind: KindName): Printing<AnyObject> {
+  // Each printing reads objects of its own kind alone, and a list holds one kind.
+  return printings[kind] as Printing<AnyObject>;
+}
+
+export const toolPrinting: Printing<ToolView> = {
+  columns: [
+    { title: 'CANONICAL', value: (tool) => tool.canonical },
+    { title: 'NAME', value: (tool) => tool.name },
+    { title: 'SERVER', value: (tool) => tool.server },
+    { title: 'SURFACE', value: (tool) => tool.surface },
+    { title: 'FINGERPRINT', value: (tool) => tool.fingerprint.slice(0, 12) },
+    { title: 'DESCRIPTION', value: (tool) => tool.description, wide: true },
+  ],
+  nameOf: (tool) => `tool/${tool.canonical}`,
+  none: 'no tools',
+};
+
+export const statusPrinting: Printing<ServerStatus> = {
+  columns: [
+    { title: 'NAME', value: (server) => server.name },
+    { title: 'STATE', value: (server) => server.state },
+    { title: 'TRANSPORT', value: (server) => server.transport },
+    { title: 'PROTOCOL', value: (server) => server.protocol },
+    { title: 'CONNECTIONS', value: (server) => server.connections },
+    { title: 'TOOLS', value: (server) => server.tools },
+    { title: 'LAST-ERROR', value: (server) => server.lastError },
+    { title: 'PROTOCOL-SINCE', value: (server) => server.protocolSince, wide: true },
+  ],
+  nameOf: (server) => `server/${server.name}`,
+  none: 'no servers',
+};

@@ -1,0 +1,150 @@
+import ipaddr from 'ipaddr.js';
+import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
+import { duration } from '../resources/quantities.ts';
+import { usage } from './exit.ts';
+
+/** The flags of `serve` as commander hands them over, all as written. */
+export type ServeFlags = {
+  config?: string[];
+  host?: string;
+  port?: string;
+  dataDir?: string;
+  publicUrl?: string;
+  logLevel?: string;
+  grace?: string;
+  insecureHttp?: boolean;
+};
+
+/** What the server is started with: flags before environment, checked, defaults filled in. */
+export type ServeSettings = {
+  configFiles: string[];
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  dataDir: string;
+  cacheDir: string | undefined;
+  databaseUrl: string | undefined;
+  /** Without a slash at its end. */
+  publicUrl: string | undefined;
+  /** CIDR ranges. */
+  trustedProxies: string[];
+  allowedOrigins: string[];
+  insecureHttp: boolean;
+  logLevel: LogLevel;
+  graceMs: number;
+  /** For `${VAR}` in the files. */
+  env: Environment;
+};
+
+type Environment = Readonly<Record<string, string | undefined>>;
+/** A value with the flag or variable it came from, for messages. */
+type Sourced = { value: string; source: string };
+
+export function serveSettings(flags: ServeFlags, env: Environment): ServeSettings {
+  const host = pick(flags.host, '--host', env, 'CASTELLAN_HOST')?.value ?? '127.0.0.1';
+  const publicUrl = publicUrlOf(pick(flags.publicUrl, '--public-url', env, 'CASTELLAN_PUBLIC_URL'));
+  const insecureHttp = flags.insecureHttp ?? false;
+  if (!isLoopbackHost(host) && !publicUrl?.startsWith('https:') && !insecureHttp) {
+    throw usage(
+      `--host ${host} is reachable from other machines: give an https --public-url, or accept plain HTTP with --insecure-http`,
+    );
+  }
+  return {
+    configFiles: flags.config ?? [],
+    host,
+    port: portOf(pick(flags.port, '--port', env, 'CASTELLAN_PORT')),
+    dataDir: pick(flags.dataDir, '--data-dir', env, 'CASTELLAN_DATA_DIR')?.value ?? './.castellan',
+    cacheDir: env.CASTELLAN_CACHE_DIR || undefined,
+    databaseUrl: databaseUrlOf(env.CASTELLAN_DATABASE_URL),
+    publicUrl,
+    trustedProxies: listOf(env.CASTELLAN_TRUSTED_PROXIES).map(rangeOf),
+    allowedOrigins: listOf(env.CASTELLAN_ALLOWED_ORIGINS).map(originOf),
+    insecureHttp,
+    logLevel: logLevelOf(pick(flags.logLevel, '--log-level', env, 'CASTELLAN_LOG_LEVEL')),
+    graceMs: graceOf(flags.grace ?? '20s'),
+    env,
+  };
+}
+
+/** The flag's value, else the variable's; an empty variable counts as unset, an empty flag is a mistake. */
+function pick(
+  flag: string | undefined,
+  name: string,
+  env: Environment,
+  variable: string,
+): Sourced | undefined {
+  if (flag === '') throw usage(`${name} is empty: give it a value, or leave it out`);
+  if (flag !== undefined) return { value: flag, source: name };
+  const value = env[variable];
+  return value ? { value, source: variable } : undefined;
+}
+
+function portOf(given: Sourced | undefined): number {
+  if (!given) return 7400;
+  const port = /^\d{1,5}$/.test(given.value) ? Number(given.value) : Number.NaN;
+  if (!(port <= 65_535))
+    throw usage(`${given.source} "${given.value}" is no port: give a number from 0 to 65535`);
+  return port;
+}
+
+function isLoopbackHost(host: string): boolean {
+  if (host === 'localhost') return true;
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  return ipaddr.isValid(bare) && ipaddr.process(bare).range() === 'loopback';
+}
+
+function publicUrlOf(given: Sourced | undefined): string | undefined {
+  if (!given) return undefined;
+  const url = URL.parse(given.value);
+  const plain = url && !url.search && !url.hash && !url.username && !url.password && url.pathname === '/';
+  if (!plain || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw usage(
+      `${given.source} "${given.value}" must be an http(s) URL without path, query or user, such as https://mcp.example.com`,
+    );
+  }
+  return url.origin;
+}
+
+function databaseUrlOf(value: string | undefined): string | undefined {
+  if (!value) return undefined;
+  if (!/^postgres(ql)?:\/\//.test(value)) {
+    // The value holds a password, so the message does not repeat it.
+    throw usage('CASTELLAN_DATABASE_URL must start with postgres://; leave it unset for the embedded SQLite');
+  }
+  return value;
+}
+
+function listOf(value: string | undefined): string[] {
+  return (value ?? '')
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+function rangeOf(text: string): string {
+  if (ipaddr.isValidCIDR(text)) return text;
+  if (ipaddr.isValid(text)) return `${text}/${ipaddr.parse(text).kind() === 'ipv4' ? 32 : 128}`;
+  throw usage(`CASTELLAN_TRUSTED_PROXIES: "${text}" is no address range; give CIDRs such as 10.0.0.0/8`);
+}
+
+function originOf(text: string): string {
+  const url = URL.parse(text);
+  if (url && url.origin !== 'null' && url.pathname === '/' && !url.search && !url.hash) return url.origin;
+  throw usage(
+    `CASTELLAN_ALLOWED_ORIGINS: "${text}" is no origin; give scheme, host and port such as https://app.example.com`,
+  );
+}
+
+function logLevelOf(given: Sourced | undefined): LogLevel {
+  if (!given) return 'info';
+  const level = LOG_LEVELS.find((one) => one === given.value);
+  if (!level) throw usage(`${given.source} "${given.value}" is no log level: use ${LOG_LEVELS.join(', ')}`);
+  return level;
+}
+
+function graceOf(text: string): number {
+  const ms = duration.parse(text);
+  if (ms === undefined || ms > 3_600_000)
+    throw usage(`--grace "${text}" is no duration up to 1h: ${duration.hint}`);
+  return ms;
+}

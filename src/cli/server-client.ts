@@ -1,0 +1,161 @@
+import type { Command } from 'commander';
+import { readLocalAdmin } from '../identity/local-admin.ts';
+import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { transportFault } from './endpoint/endpoint-fault.ts';
+import { CommandFailure, Exit, type ExitCode, usage } from './exit.ts';
+import { cleanForTerminal } from './terminal.ts';
+import type { VerbContext } from './verbs.ts';
+
+export type ServerFlags = { server?: string; dataDir?: string };
+
+export const DEFAULT_DATA_DIR = './.castellan';
+/** Above every limit of the server itself, so that it is the server that says what took too long. */
+const TIMEOUT_MS = 120_000;
+
+/** Adds the options that say which server a verb talks to. */
+export function withServer(command: Command): Command {
+  return command
+    .option('--server <url>', 'the server to talk to (default: the one that runs on the data directory)')
+    .option(
+      '--data-dir <dir>',
+      `data directory of the server (default: $CASTELLAN_DATA_DIR, else ${DEFAULT_DATA_DIR})`,
+    );
+}
+
+type Access = { url: URL; credential: string };
+
+/** Talks to the REST API of one server. Every method throws a CommandFailure that names the fault and the fix. */
+export class ServerClient {
+  readonly #findAccess: () => Promise<Access>;
+  #access: Access;
+
+  private constructor(findAccess: () => Promise<Access>, access: Access) {
+    this.#findAccess = findAccess;
+    this.#access = access;
+  }
+
+  static async connect(flags: ServerFlags, { env }: Pick<VerbContext, 'env'>): Promise<ServerClient> {
+    const findAccess = () => accessOf(flags, env);
+    return new ServerClient(findAccess, await findAccess());
+  }
+
+  get origin(): string {
+    return this.#access.url.origin;
+  }
+
+  get(path: string, query: Query = {}): Promise<JsonObject> {
+    return this.#api('GET', path, query);
+  }
+
+  put(path: string, body: unknown, query: Query = {}): Promise<JsonObject> {
+    return this.#api('PUT', path, query, body);
+  }
+
+  post(path: string, body?: unknown, query: Query = {}): Promise<JsonObject> {
+    return this.#api('POST', path, query, body);
+  }
+
+  delete(path: string, query: Query = {}): Promise<JsonObject> {
+    return this.#api('DELETE', path, query);
+  }
+
+  /** Posts one JSON-RPC message to an MCP endpoint of the server, without a session. */
+  mcp(path: string, message: JsonObject): Promise<JsonObject> {
+    return this.#json('POST', new URL(path, this.#access.url), message);
+  }
+
+  #api(method: string, path: string, query: Query, body?: unknown): Promise<JsonObject> {
+    const url = new URL(`/api/v1/${path}`, this.#access.url);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    return this.#json(method, url, body);
+  }
+
+  async #json(method: string, url: URL, body: unknown): Promise<JsonObject> {
+    let response = await this.#send(method, url, body);
+    if (response.status === 401) {
+      await response.body?.cancel();
+      // The server may have started anew since the credential was read.
+      this.#access = await this.#findAccess();
+      response = await this.#send(method, new URL(url.pathname + url.search, this.#access.url), body);
+    }
+    const value = await bodyOf(response);
+    if (!response.ok) throw refusalOf(response.status, value, this.#access.url);
+    if (!isObject(value)) {
+      const found = `${this.origin} answers ${url.pathname} with something that is no JSON object`;
+      throw new CommandFailure(Exit.unreachable, `${found}; is it a Castellan server?`);
+    }
+    return value;
+  }
+
+  async #send(method: string, url: URL, body: unknown): Promise<Response> {
+    const headers: Record<string, string> = {
+      accept: 'application/json',
+      authorization: `Bearer ${this.#access.credential}`,
+    };
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    try {
+      return await fetch(url, {
+        method,
+        headers,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } catch (error) {
+      const { message } = transportFault(url, error, TIMEOUT_MS);
+      throw new CommandFailure(
+        Exit.unreachable,
+        `${message}. Start it with \`castellan serve\`, or name another one with --server`,
+      );
+    }
+  }
+}
+
+type Query = Readonly<Record<string, string | boolean | undefined>>;
+
+async function accessOf(flags: ServerFlags, env: VerbContext['env']): Promise<Access> {
+  const dataDir = flags.dataDir ?? env.CASTELLAN_DATA_DIR ?? DEFAULT_DATA_DIR;
+  if (flags.server === undefined) {
+    const { url, credential } = await readLocalAdmin(dataDir);
+    return { url: new URL(url), credential };
+  }
+  const url = serverUrl(flags.server);
+  if (env.CASTELLAN_TOKEN) return { url, credential: env.CASTELLAN_TOKEN };
+  const local = await readLocalAdmin(dataDir).catch(() => undefined);
+  // The local credential is never shown to a server that did not issue it.
+  if (local && new URL(local.url).origin === url.origin) return { url, credential: local.credential };
+  const fix = 'set CASTELLAN_TOKEN, or give its --data-dir';
+  throw new CommandFailure(Exit.notPermitted, `no credential for ${url.origin}: ${fix}`);
+}
+
+function serverUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw usage(`--server "${text}" is not an http:// or https:// URL, such as http://127.0.0.1:7400`);
+  }
+  if (url.username || url.password)
+    throw usage('--server carries a user or password; set CASTELLAN_TOKEN instead');
+  return url;
+}
+
+async function bodyOf(response: Response): Promise<unknown> {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function refusalOf(status: number, body: unknown, url: URL): CommandFailure {
+  const error = isObject(body) && isObject(body.error) ? body.error : undefined;
+  const said = typeof error?.message === 'string' ? cleanForTerminal(error.message) : undefined;
+  return new CommandFailure(exitCodeOf(status), said ?? `${url.origin} answers HTTP ${status}`);
+}
+
+function exitCodeOf(status: number): ExitCode {
+  if (status === 401 || status === 403) return Exit.notPermitted;
+  return status === 502 || status === 503 || status === 504 ? Exit.unreachable : Exit.failed;
+}

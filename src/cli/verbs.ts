@@ -1,0 +1,102 @@
+import type { Command } from 'commander';
+import type { ExitCode } from './exit.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What a command line needs of the world around it. */
+export type Outside = {
+  terminal: Terminal;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Ends the process at once, work in flight included. */
+  exitNow(code: number): void;
+};
+
+export type VerbContext = Outside & {
+  /** Sets the exit code of a command that has said everything itself. */
+  finish(code: ExitCode): void;
+};
+
+/** Adds one verb, with its options and its action, to the program. */
+export type DefineVerb = (program: Command, context: VerbContext) => void;
+
+type Verb = { name: string; group: string; summary: string; load: () => Promise<DefineVerb> };
+
+const SERVER = 'Server:';
+const RESOURCES = 'Resources:';
+const TOOLS = 'Tools and upstreams:';
+const OTHER = 'Other:';
+
+/** Every verb, in the order in which help lists them. */
+export const verbs: readonly Verb[] = [
+  {
+    name: 'serve',
+    group: SERVER,
+    summary: 'run Castellan in the foreground',
+    load: async () => (await import('./commands/serve.ts')).defineServe,
+  },
+  {
+    name: 'reload',
+    group: SERVER,
+    summary: 're-read the configuration files of the running server',
+    load: async () => (await import('./commands/reload.ts')).defineReload,
+  },
+  {
+    name: 'get',
+    group: RESOURCES,
+    summary: 'list resources, or print one',
+    load: async () => (await import('./commands/get.ts')).defineGet,
+  },
+  {
+    name: 'describe',
+    group: RESOURCES,
+    summary: 'show one resource with its live state',
+    load: async () => (await import('./commands/describe.ts')).defineDescribe,
+  },
+  {
+    name: 'create',
+    group: RESOURCES,
+    summary: 'create one resource from flags',
+    load: async () => (await import('./commands/create.ts')).defineCreate,
+  },
+  {
+    name: 'apply',
+    group: RESOURCES,
+    summary: 'create or change resources from files',
+    load: async () => (await import('./commands/apply.ts')).defineApply,
+  },
+  {
+    name: 'delete',
+    group: RESOURCES,
+    summary: 'delete one resource',
+    load: async () => (await import('./commands/delete.ts')).defineDelete,
+  },
+  {
+    name: 'revoke',
+    group: RESOURCES,
+    summary: 'end a token now, keeping its row',
+    load: async () => (await import('./commands/revoke.ts')).defineRevoke,
+  },
+  {
+    name: 'call',
+    group: TOOLS,
+    summary: 'call one tool through the running server',
+    load: async () => (await import('./commands/call.ts')).defineCall,
+  },
+  {
+    name: 'mcp',
+    group: TOOLS,
+    summary: 'upstream servers: list, status, connect',
+    load: async () => (await import('./commands/mcp.ts')).defineMcp,
+  },
+  {
+    name: 'test',
+    group: TOOLS,
+    summary: 'test any MCP endpoint from outside',
+    load: async () => (await import('./commands/test.ts')).defineTest,
+  },
+  {
+    name: 'version',
+    group: OTHER,
+    summary: 'print the version of the command line, and of the server if one runs',
+    load: async () => (await import('./commands/version.ts')).defineVersion,
+  },
+];
