@@ -134,7 +134,7 @@ export function expandVariables(text: string, env: Environment): Outcome {
 }
 
 function appendLiteral(written: string, literal: string): string {
-  const escaped = literal.replaceAll('${', '$${');
+  const escaped = literal.replaceAll('${', () => '$${');
   return written.endsWith('$') && escaped.startsWith('{') ? `${written}$${escaped}` : written + escaped;
 }
 
