@@ -140,6 +140,11 @@ export class ChildProcesses implements AsyncDisposable {
     return this.#children.size;
   }
 
+  /** Undefined until the first child, and where there is no /bin/sh. */
+  get watchdogPid(): number | undefined {
+    return this.#watchdog.pid;
+  }
+
   /** Starts a child; a refusal is one sentence that says what to change. */
   async spawn({ command, args, env, cwd }: ChildRequest): Promise<Result<Child, string>> {
     if (this.#closed) return { ok: false, error: `\`${command}\` was not started: Castellan is stopping` };

@@ -44,7 +44,8 @@ export class RecentLines {
 
   /** Oldest first, without control characters; blank lines are left out. An unfinished last line counts. */
   lines(): string[] {
-    return [...this.#lines, this.#partial].map(printable).filter((line) => line !== '');
+    const all = [...this.#lines, this.#partial].map(printable).filter((line) => line !== '');
+    return all.slice(-this.#capacity);
   }
 
   #extended(piece: Buffer): Buffer {

@@ -1,6 +1,8 @@
+import type { Buffer } from 'node:buffer';
+import { GrowingBuffer } from './growing-buffer.ts';
+
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
-const KEPT_CAPACITY = 64 * 1024;
 
 export type LineEvents = {
   /** One line without its end; `bytes` is its length on the wire. Blank lines are not reported. */
@@ -13,8 +15,7 @@ export type LineEvents = {
 export class LineSplitter {
   readonly #maxBytes: number;
   readonly #events: LineEvents;
-  #partial: Buffer = Buffer.alloc(0);
-  #length = 0;
+  readonly #partial = new GrowingBuffer();
   #overflowed = false;
 
   constructor(maxBytes: number, events: LineEvents) {
@@ -27,30 +28,24 @@ export class LineSplitter {
     while (!this.#overflowed) {
       const end = chunk.indexOf(NEWLINE, start);
       const stop = end < 0 ? chunk.length : end;
-      if (this.#length + stop - start > this.#maxBytes) {
+      if (this.#partial.length + stop - start > this.#maxBytes) {
         this.#overflow();
         return;
       }
       if (end < 0) {
-        if (start < stop) this.#append(chunk, start, stop);
+        if (start < stop) this.#partial.append(chunk, start, stop);
         return;
       }
-      if (this.#length === 0) {
+      if (this.#partial.length === 0) {
         this.#emit(chunk, start, stop);
       } else {
-        this.#append(chunk, start, stop);
-        this.#emitPartial();
+        this.#partial.append(chunk, start, stop);
+        const line = this.#partial.view();
+        this.#partial.clear();
+        this.#emit(line, 0, line.length);
       }
       start = end + 1;
     }
-  }
-
-  #emitPartial(): void {
-    const line = this.#partial;
-    const length = this.#length;
-    this.#length = 0;
-    if (line.length > KEPT_CAPACITY) this.#partial = Buffer.alloc(0);
-    this.#emit(line, 0, length);
   }
 
   #emit(bytes: Buffer, start: number, end: number): void {
@@ -58,24 +53,9 @@ export class LineSplitter {
     if (stop > start) this.#events.onLine(bytes.toString('utf8', start, stop), stop - start);
   }
 
-  /** Doubles its room, so that a line that comes byte by byte costs linear time and no object per piece. */
-  #append(chunk: Buffer, start: number, end: number): void {
-    const needed = this.#length + end - start;
-    if (needed > this.#partial.length) {
-      const grown = Buffer.allocUnsafe(
-        Math.min(Math.max(needed * 2, 4096), Math.max(this.#maxBytes, needed)),
-      );
-      this.#partial.copy(grown, 0, 0, this.#length);
-      this.#partial = grown;
-    }
-    chunk.copy(this.#partial, this.#length, start, end);
-    this.#length = needed;
-  }
-
   #overflow(): void {
     this.#overflowed = true;
-    this.#partial = Buffer.alloc(0);
-    this.#length = 0;
+    this.#partial.clear();
     this.#events.onOverflow();
   }
 }
