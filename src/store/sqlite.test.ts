@@ -16,6 +16,7 @@ import {
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { sql } from 'kysely';
 import { quietLogger, TEST_MASTER_KEY, temporaryFolder } from '../../test/support/databases.ts';
 import { openDataDirectory } from './data-directory.ts';
 import { openStore, type Store } from './database.ts';
@@ -209,6 +210,37 @@ describe('castellan.db', () => {
       /CASTELLAN_MASTER_KEY is not the key that .*castellan\.db was made with/,
     );
     await withStore(folder, async () => {});
+  });
+
+  it('that is locked, full or read-only now is told as such, and serves again afterwards', async () => {
+    const { folder, file } = await inUse();
+    await withStore(folder, async (store) => {
+      const write = () =>
+        store.db
+          .insertInto('meta')
+          .values({ key: `k${Math.random()}`, value: 'x'.repeat(20_000) })
+          .execute();
+      const refusedFor = (reason: RegExp) =>
+        assert.rejects(
+          write(),
+          (error: Error & { kind?: string }) => error.kind === 'unavailable' && reason.test(error.message),
+        );
+      const outside = new DatabaseSync(file);
+      outside.exec('begin immediate');
+      await refusedFor(/not available: another program holds the file/);
+      outside.exec('rollback');
+      outside.close();
+      await write();
+      const { rows } = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
+      await sql`pragma max_page_count = ${sql.lit(rows[0]?.page_count)}`.execute(store.db);
+      await refusedFor(/not available: the disk is full/);
+      await sql`pragma max_page_count = 1073741823`.execute(store.db);
+      await sql`pragma query_only = on`.execute(store.db);
+      await refusedFor(/not available: .* read-only/);
+      assert.equal((await store.ready()).ok, true, 'reads go on');
+      await sql`pragma query_only = off`.execute(store.db);
+      await write();
+    });
   });
 
   it('resumes a first creation that was killed, wherever that was', async () => {

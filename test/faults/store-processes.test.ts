@@ -121,7 +121,7 @@ describe('one data directory and several processes', () => {
 
   it('starts after kill -9 at any moment of the first creation', async () => {
     let unfinished = 0;
-    for (let round = 0; round < 12; round += 1) {
+    for (let round = 0; round < 8; round += 1) {
       const folder = await temporaryFolder();
       const creator = start('create', folder, '1000');
       // Another number of finished creations each time, then another fraction of the next one.
