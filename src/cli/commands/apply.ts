@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../base/errors.ts';
 import { type AppliedObject, objectsToApply } from '../../resources/apply.ts';
 import { describeProblem } from '../../resources/problems.ts';
 import { CommandFailure, Exit, failed, usage } from '../exit.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { readStdin } from '../stdin.ts';
 import { TokenFile } from '../token-file.ts';
 import type { VerbContext } from '../verbs.ts';
 
@@ -40,16 +41,23 @@ async function run(flags: Flags, context: VerbContext): Promise<void> {
   const { terminal } = context;
   if (flags.filename.filter((file) => file === '-').length > 1)
     throw usage('-f - is given twice; stdin is read once');
-  const objects = flags.filename.flatMap((file) => readObjects(file, context));
+  const objects: AppliedObject[] = [];
+  for (const file of flags.filename) objects.push(...(await readObjects(file, context)));
   objects.sort((a, b) => RANK.indexOf(a.kind) - RANK.indexOf(b.kind));
   const client = await ServerClient.connect(flags, context);
   const tokens =
     flags.tokensOut === undefined || flags.dryRun ? undefined : await TokenFile.create(flags.tokensOut);
   const faults: string[] = [];
+  /** Projects that a dry run would make, and that its tokens therefore cannot be checked against. */
+  const planned = new Set<string>();
   try {
     for (const object of objects) {
+      if (object.problems.length > 0) {
+        faults.push(object.problems.map(describeProblem).join('\n'));
+        continue;
+      }
       try {
-        await applyOne(client, object, objects, tokens, flags, context);
+        await applyOne(client, object, objects, planned, tokens, flags, context);
       } catch (error) {
         // One object that is refused does not keep the others from being tried; an absent server does.
         if (!(error instanceof CommandFailure) || error.exitCode !== Exit.failed) throw error;
@@ -65,11 +73,11 @@ async function run(flags: Flags, context: VerbContext): Promise<void> {
 
 const RANK = ['Server', 'Project', 'McpToken'];
 
-function readObjects(file: string, { env, terminal }: VerbContext): AppliedObject[] {
+async function readObjects(file: string, { env, terminal }: VerbContext): Promise<AppliedObject[]> {
   const name = file === '-' ? 'stdin' : file;
   let text: string;
   try {
-    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+    text = file === '-' ? await readStdin() : await readFile(file, 'utf8');
   } catch (error) {
     throw failed(`${name} cannot be read: ${messageOf(error)}`);
   }
@@ -83,22 +91,28 @@ async function applyOne(
   client: ServerClient,
   object: AppliedObject,
   all: readonly AppliedObject[],
+  planned: Set<string>,
   tokens: TokenFile | undefined,
   flags: Flags,
   { terminal }: VerbContext,
 ): Promise<void> {
-  const { file: _file, line: _line, ...written } = object;
+  const { apiVersion, kind, metadata, spec } = object;
+  const written: Written = { apiVersion, kind, metadata, spec };
   const { name, project } = object.metadata;
   const dryRun = flags.dryRun ? true : undefined;
+  const suffix = dryRun ? ' (dry run)' : '';
+  if (dryRun && project !== undefined && planned.has(project)) {
+    return terminal.line(`${labelOf(object)} created${suffix}`);
+  }
   const body = dryRun && object.kind === 'Project' ? withoutPlanned(written, all) : written;
   const path = `${object.kind.toLowerCase()}s/${encodeURIComponent(name)}`;
   const answer = await client.put(path, body, { project, dryRun });
   // Named servers that are themselves only planned are a change that the server cannot see.
   const action = body !== written && answer.action === 'unchanged' ? 'configured' : String(answer.action);
-  const suffix = dryRun ? ' (dry run)' : '';
   if (object.kind === 'McpToken' && action === 'unchanged') {
     return terminal.line(`${labelOf(object)} already active, skipped${suffix}`);
   }
+  if (object.kind === 'Project' && dryRun && action === 'created') planned.add(name);
   terminal.line(`${labelOf(object)} ${action}${suffix}`);
   if (typeof answer.token !== 'string') return;
   if (tokens) await tokens.add(name, answer.token);
@@ -109,7 +123,7 @@ function labelOf(object: AppliedObject): string {
   return `${object.kind.toLowerCase()}/${object.metadata.name}`;
 }
 
-type Written = Omit<AppliedObject, 'file' | 'line'>;
+type Written = Pick<AppliedObject, 'apiVersion' | 'kind' | 'metadata' | 'spec'>;
 
 /** In a dry run the servers of the same files do not exist yet; a project that names them is checked without them. */
 function withoutPlanned(project: Written, all: readonly AppliedObject[]): Written {

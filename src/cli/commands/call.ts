@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import type { ToolView } from '../../http/api/live.ts';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
@@ -6,6 +5,7 @@ import { nearest } from '../../resources/names.ts';
 import { CommandFailure, Exit, failed, usage } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { readStdin } from '../stdin.ts';
 import { projectOf, withProject } from '../targets.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -48,7 +48,7 @@ async function run(
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
-  const args = argumentsOf(text);
+  const args = argumentsOf(text === '-' ? await readStdin() : text);
   try {
     const client = await ServerClient.connect(flags, context);
     const project = await projectOf(flags.project, client, context);
@@ -64,8 +64,7 @@ async function run(
   }
 }
 
-function argumentsOf(text = '{}'): JsonObject {
-  const json = text === '-' ? readFileSync(0, 'utf8') : text;
+function argumentsOf(json = '{}'): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(json);

@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import type { RunningCastellan } from '../../app.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -82,7 +83,7 @@ class StopRequest {
   readonly requested: Promise<void>;
   readonly #resolve: () => void;
   readonly #context: VerbContext;
-  readonly #hadTerminal = process.stdin.isTTY === true;
+  readonly #hadTerminal = isatty(0);
   #firstAt: number | undefined;
 
   constructor(context: VerbContext) {

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
 import type { WantedProtocol } from '../endpoint/endpoint.ts';
 import { type EndpointReport, testEndpoint } from '../endpoint/endpoint-test.ts';
 import { usage } from '../exit.ts';
 import { nameList, oneOf, secondsAsMs } from '../options.ts';
+import { readStdin } from '../stdin.ts';
 import { cleanForTerminal, type Terminal } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
@@ -59,8 +59,9 @@ async function run(rawUrl: string, flags: Flags, context: VerbContext): Promise<
   if (flags.args === '-' && flags.token === '-') {
     throw usage('--args - and --token - both read stdin; set CASTELLAN_TOKEN instead of --token -');
   }
-  const call = flags.tool === undefined ? undefined : { tool: flags.tool, args: toolArguments(flags.args) };
-  const token = bearerToken(flags.token, env.CASTELLAN_TOKEN, terminal);
+  const call =
+    flags.tool === undefined ? undefined : { tool: flags.tool, args: await toolArguments(flags.args) };
+  const token = await bearerToken(flags.token, env.CASTELLAN_TOKEN, terminal);
   if (token !== undefined && url.protocol === 'http:' && !isLoopback(url.hostname)) {
     terminal.warn(`the token travels unencrypted to ${url.host}; use https`);
   }
@@ -93,13 +94,13 @@ function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-function bearerToken(
+async function bearerToken(
   flag: string | undefined,
   fromEnv: string | undefined,
   terminal: Terminal,
-): string | undefined {
+): Promise<string | undefined> {
   const [source, raw] =
-    flag === undefined ? ['CASTELLAN_TOKEN', fromEnv] : ['--token', flag === '-' ? readStdin() : flag];
+    flag === undefined ? ['CASTELLAN_TOKEN', fromEnv] : ['--token', flag === '-' ? await readStdin() : flag];
   if (flag !== undefined && flag !== '-') {
     terminal.warn(
       '--token shows the token to everyone who lists processes; prefer CASTELLAN_TOKEN or --token -',
@@ -113,8 +114,8 @@ function bearerToken(
   return token;
 }
 
-function toolArguments(text: string | undefined): JsonObject {
-  const json = text === '-' ? readStdin() : (text ?? '{}');
+async function toolArguments(text: string | undefined): Promise<JsonObject> {
+  const json = text === '-' ? await readStdin() : (text ?? '{}');
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -125,10 +126,6 @@ function toolArguments(text: string | undefined): JsonObject {
   }
   if (!isObject(value)) throw usage('--args must be a JSON object, such as --args \'{"key":"value"}\'');
   return value;
-}
-
-function readStdin(): string {
-  return readFileSync(0, 'utf8');
 }
 
 const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
