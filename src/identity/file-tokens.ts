@@ -26,10 +26,10 @@ export async function makeFileTokens(
         name,
         project: { name: project.name, uid: project.uid },
         owner: LOCAL_ADMIN,
-        surfaces: spec.surfaces,
-        rbac: spec.rbac,
+        surfaces: spec.surfaces ?? ['consumer'],
+        rbac: spec.rbac ?? 'empty',
         ceiling: ADMINISTRATOR,
-        expiresAt: expiryOf(spec.ttl, Date.now()),
+        expiresAt: expiryOf(spec.ttl ?? 'never', Date.now()),
         description: spec.description,
       });
       made.push({ name, project: project.name, raw });

@@ -28,14 +28,7 @@ export type UpstreamCall = {
   maxBytes: number;
 };
 
-export type UpstreamReply =
-  | {
-      ok: true;
-      result: JsonObject /** The message's own text, while `result` is untouched. */;
-      text?: string;
-      id: number;
-    }
-  | { ok: false; error: JsonRpcError };
+export type UpstreamReply = { ok: true; result: JsonObject } | { ok: false; error: JsonRpcError };
 
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
@@ -84,17 +77,12 @@ export class Calls {
       giveUp(new UpstreamFault('abandoned', reason, { sent: true })),
     );
     try {
-      const { message, text } = await exchange.answer;
+      const { message } = await exchange.answer;
       if ('error' in message) return { ok: false, error: codec.decodeError(call.method, message.error) };
       const decoded = codec.decodeResult(call.method, message.result);
       if (!decoded.ok)
         throw new UpstreamFault('protocol', `invalid answer: ${decoded.reason}`, { sent: true });
-      return {
-        ok: true,
-        result: decoded.result,
-        text: decoded.result === message.result ? text : undefined,
-        id,
-      };
+      return { ok: true, result: decoded.result };
     } finally {
       clearTimeout(timer);
       offCancel?.();

@@ -4,6 +4,7 @@
  * empty     nothing known: a reader starts the load and waits for it, to its own deadline
  * fresh     served as it is
  * stale     served as it is while one refresh runs behind it
+ * overdue   the first load takes longer than a reader wanted to wait: further readers do not wait for it either
  * failed    no list and a recent failure: readers get the failure at once until `retryAt`, then one of them loads
  *
  * A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
@@ -35,6 +36,7 @@ export class Catalogue {
   private lastStart = 0;
   private refreshTimer: NodeJS.Timeout | undefined;
   private closed = false;
+  private overdue = false;
 
   constructor(options: CatalogueOptions) {
     this.options = options;
@@ -55,17 +57,21 @@ export class Catalogue {
     return this.error;
   }
 
-  /** True when nothing is known and a load may succeed now. */
+  /** True when nothing is known yet and waiting for it may help. */
   get worthWaiting(): boolean {
-    return !this.listing && !this.closed && (this.loading !== undefined || Date.now() >= this.retryAt);
+    if (this.listing || this.closed || this.overdue) return false;
+    return this.loading !== undefined || Date.now() >= this.retryAt;
   }
 
-  /** Waits, at most to the deadline, until there is a list or a failure. */
-  async settled(deadline: number): Promise<Listing | undefined> {
+  /**
+   * Waits, at most to the deadline, until there is a list or a failure. A patient reader (who wants this server and
+   * no other) also waits for a load that has kept others waiting too long.
+   */
+  async settled(deadline: number, patient = false): Promise<Listing | undefined> {
     if (this.listing) return this.peek();
-    if (!this.worthWaiting) return undefined;
-    const loading = this.start();
-    await Promise.race([loading, alarm(deadline)]);
+    if (!this.worthWaiting && !(patient && this.loading)) return undefined;
+    const inTime = await within(this.start(), deadline);
+    if (!inTime) this.overdue = true;
     return this.listing;
   }
 
@@ -99,6 +105,7 @@ export class Catalogue {
   private start(): Promise<void> {
     this.loading ??= this.load().finally(() => {
       this.loading = undefined;
+      this.overdue = false;
     });
     return this.loading;
   }
@@ -134,8 +141,13 @@ function lifetimeOf(listing: Listing): number {
   return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, listing.ttlMs));
 }
 
-function alarm(deadline: number): Promise<void> {
+/** Whether the work ended before the deadline. */
+function within(work: Promise<void>, deadline: number): Promise<boolean> {
   return new Promise((resolve) => {
-    setTimeout(resolve, Math.max(0, deadline - Date.now())).unref();
+    const timer = setTimeout(() => resolve(false), Math.max(0, deadline - Date.now()));
+    void work.then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
   });
 }

@@ -5,12 +5,12 @@ import type { Implementation } from '../protocol/model.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { UpstreamReply } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
-import { Connection } from './connection.ts';
+import { Connection, type LinkState } from './connection.ts';
 import { type Dialler, dial } from './dial.ts';
 import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
-import { type TransportEvents, UpstreamFault } from './transport.ts';
+import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
 
 /** For whom a connection may be used: the owner of a principal, and the conversation it belongs to. */
 export type Circle = { owner: string; session: string };
@@ -32,9 +32,27 @@ export type UpstreamServerOptions = {
   onCatalogueChange(server: UpstreamServer): void;
 };
 
+/** What is known of a server, from memory. */
+export type UpstreamStatus = {
+  name: string;
+  /** Undefined when its configuration does not resolve. */
+  transport: Transport['kind'] | undefined;
+  state: LinkState;
+  revision?: string;
+  /** When the era was last probed, ISO 8601. */
+  probedAt?: string;
+  isolation?: Isolation;
+  connections: number;
+  inFlight: number;
+  /** In the last list; undefined before the first. */
+  tools?: number;
+  lastError?: string;
+  retryInMs?: number;
+};
+
 export type ConnectionStatus = {
   key: string;
-  state: string;
+  state: LinkState;
   since: string;
   inFlight: number;
   pid?: number;
@@ -60,7 +78,8 @@ export class UpstreamServer {
   private readonly connections = new Map<string, Connection>();
   private readonly catalogues = new Map<string, Catalogue>();
   private verdict: Verdict | undefined;
-  private lastStderr: string[] = [];
+  /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
+  private lastDialled: Transport | undefined;
   private lastError: string | undefined;
   private closing: Promise<void> | undefined;
 
@@ -151,21 +170,19 @@ export class UpstreamServer {
     await Promise.all([...this.connections.values()].map((connection) => connection.close()));
   }
 
-  status() {
+  status(): UpstreamStatus {
     const connections = this.connectionStatus();
     const catalogue = this.catalogues.values().next().value;
     return {
       name: this.name,
       transport: this.verdict?.transport ?? (this.isStdio ? 'stdio' : 'http'),
       state: overallState(connections.map((one) => one.state)),
-      era: this.verdict?.era,
       revision: this.verdict?.revision,
       probedAt: this.verdict ? new Date(this.verdict.probedAt).toISOString() : undefined,
       isolation: this.isolation,
       connections: connections.length,
       inFlight: connections.reduce((sum, one) => sum + one.inFlight, 0),
       tools: catalogue?.peekQuietly()?.tools.length,
-      dropped: catalogue?.peekQuietly()?.dropped ?? [],
       lastError: connections.find((one) => one.lastError)?.lastError ?? catalogue?.fault ?? this.lastError,
       retryInMs: connections.find((one) => one.retryInMs)?.retryInMs,
     };
@@ -173,10 +190,8 @@ export class UpstreamServer {
 
   details(): { connections: ConnectionStatus[]; stderr: string[] } {
     const live = [...this.connections.values()].flatMap((one) => one.diagnostics().stderr ?? []);
-    return {
-      connections: this.connectionStatus(),
-      stderr: (live.length > 0 ? live : this.lastStderr).slice(-STDERR_KEPT),
-    };
+    const stderr = live.length > 0 ? live : (this.lastDialled?.diagnostics().stderr ?? []);
+    return { connections: this.connectionStatus(), stderr: stderr.slice(-STDERR_KEPT) };
   }
 
   private connectionStatus(): ConnectionStatus[] {
@@ -218,8 +233,6 @@ export class UpstreamServer {
       onNotification: (_from, method) => this.noticed(method),
       onState: (one) => {
         if (one.lastError !== undefined) this.lastError = one.lastError;
-        const { stderr } = one.diagnostics();
-        if (stderr && stderr.length > 0) this.lastStderr = stderr;
       },
     });
     this.connections.set(key, connection);
@@ -240,7 +253,17 @@ export class UpstreamServer {
   private async dial(events: TransportEvents, deadline: number): Promise<Channel> {
     const known = this.verdict;
     const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
-    const dialler: Dialler = { ...this.options.transports, self: this.options.self, spec: this.spec };
+    const { stdio, ...others } = this.options.transports;
+    const dialler: Dialler = {
+      ...others,
+      self: this.options.self,
+      spec: this.spec,
+      stdio: (opened) => {
+        const transport = stdio(opened);
+        this.lastDialled = transport;
+        return transport;
+      },
+    };
     let channel: Channel;
     try {
       channel = await dial(dialler, hint, events, deadline);
@@ -272,8 +295,8 @@ export class UpstreamServer {
   }
 }
 
-function overallState(states: string[]): string {
-  for (const state of ['connected', 'connecting', 'needs_auth', 'failed']) {
+function overallState(states: LinkState[]): LinkState {
+  for (const state of ['connected', 'connecting', 'needs_auth', 'failed'] as const) {
     if (states.includes(state)) return state;
   }
   return 'disconnected';

@@ -2,7 +2,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
-import { type Circle, UpstreamServer } from './server.ts';
+import { type Circle, UpstreamServer, type UpstreamStatus } from './server.ts';
 import { Slots } from './slots.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
@@ -74,15 +74,14 @@ export class Upstreams implements AsyncDisposable {
   }
 
   /** One line a server, from memory alone: it answers at once whatever is dialling. */
-  status() {
+  status(): UpstreamStatus[] {
     const live = [...this.servers.values()].map((server) => server.status());
     const broken = [...this.broken].map(([name, reason]) => ({
       name,
       transport: undefined,
-      state: 'failed',
+      state: 'failed' as const,
       connections: 0,
       inFlight: 0,
-      dropped: [],
       lastError: reason,
     }));
     return [...live, ...broken].sort((a, b) => (a.name < b.name ? -1 : 1));

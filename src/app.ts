@@ -1,0 +1,282 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ChildProcesses } from './base/child-processes.ts';
+import { Refusal } from './base/errors.ts';
+import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
+import { Gateway } from './gateway/gateway.ts';
+import { LegacySessions } from './gateway/sessions.ts';
+import { GatewayLiveView } from './http/live-view.ts';
+import { McpEndpoint } from './http/mcp-endpoint.ts';
+import { metricsText } from './http/metrics.ts';
+import { OpenStreams } from './http/open-streams.ts';
+import { OriginPolicy } from './http/origin-policy.ts';
+import { createHttpServer } from './http/router.ts';
+import { Authenticator } from './identity/authenticator.ts';
+import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
+import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
+import { Tokens } from './identity/tokens.ts';
+import { ServerClient } from './net/server-client.ts';
+import { Resources } from './resources/registry.ts';
+import type { ServerEntry } from './resources/spec.ts';
+import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
+import { openStore, type Store } from './store/database.ts';
+import { HttpTransport } from './upstream/http-transport.ts';
+import { SseTransport } from './upstream/sse-transport.ts';
+import { StdioTransport } from './upstream/stdio-transport.ts';
+import { type TransportFactory, Upstreams } from './upstream/upstreams.ts';
+
+export type CastellanOptions = {
+  configFiles: readonly string[];
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  dataDir: string;
+  databaseUrl: string | undefined;
+  publicUrl: string | undefined;
+  allowedOrigins: readonly string[];
+  logLevel: LogLevel;
+  env: Readonly<Record<string, string | undefined>>;
+  version: string;
+};
+
+export type RunningCastellan = {
+  /** Where this machine reaches it. */
+  url: string;
+  /** Names of the projects, sorted. */
+  projects: string[];
+  /** Tokens that the files ask for; `raw` only for those made just now. */
+  fileTokens: NewFileToken[];
+  reload(): Promise<void>;
+  /** Refuses what is new, lets calls in flight finish for up to `graceMs`, and leaves no child behind. */
+  stop(graceMs: number): Promise<void>;
+};
+
+const MAX_BODY_BYTES = 4 * 1024 * 1024;
+/** One line of a stdio server may be larger than any result that a call accepts. */
+const MAX_LINE_SLACK = 1024 * 1024;
+const SESSION_PRUNE_MS = 3_600_000;
+const DRAIN_POLL_MS = 25;
+
+/** Builds the house, lowest room first, and opens its door. @throws Refusal with the reason and the fix */
+export async function startCastellan(options: CastellanOptions): Promise<RunningCastellan> {
+  const logger = createLogger({ level: options.logLevel });
+  const stack = new AsyncDisposableStack();
+  try {
+    const data = await openDataDirectory(options.dataDir, {
+      env: options.env,
+      databaseUrl: options.databaseUrl,
+    });
+    stack.defer(() => data.close());
+    const store = await openStore({ dataDir: data, databaseUrl: options.databaseUrl, logger });
+    stack.defer(() => store.close());
+    const resources = await openResources(options, data, store, logger);
+    stack.defer(() => resources.close());
+    const tokens = new Tokens({ store, logger });
+    stack.defer(() => tokens.close());
+    const localAdmin = await openLocalAdmin(data, logger);
+    stack.defer(() => localAdmin.setUrl(undefined));
+    const upstream = await openUpstreams(stack, options, data, resources, logger);
+    const door = openDoor(stack, {
+      options,
+      logger,
+      data,
+      store,
+      resources,
+      tokens,
+      localAdmin,
+      ...upstream,
+    });
+    await listen(door.server, options);
+    const url = `http://${hostInUrl(options.host)}:${(door.server.address() as AddressInfo).port}`;
+    await localAdmin.setUrl(url);
+    logger.info({ routes: door.routes }, `listening on ${url}`);
+    const fileTokens = await makeFileTokens(tokens, resources.fileTokens(), resources.snapshot(), logger);
+    return {
+      url: options.publicUrl ?? url,
+      projects: [...resources.snapshot().projects.keys()].sort(),
+      fileTokens,
+      reload: async () => void (await resources.reload()),
+      stop: (graceMs) => stop(stack, door, graceMs),
+    };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+type Door = { server: Server; routes: string[]; streams: OpenStreams; drain(): void };
+
+function openResources(options: CastellanOptions, data: DataDirectory, store: Store, logger: Logger) {
+  return Resources.open({
+    store,
+    files: options.configFiles,
+    env: options.env,
+    logger,
+    dataDir: data.path,
+    nodePath: process.execPath,
+  });
+}
+
+async function openUpstreams(
+  stack: AsyncDisposableStack,
+  options: CastellanOptions,
+  data: DataDirectory,
+  resources: Resources,
+  logger: Logger,
+): Promise<{ gateway: Gateway; upstreams: Upstreams }> {
+  const children = stack.use(new ChildProcesses({ marker: data.instanceId, logger }));
+  await children.sweepOrphans();
+  const client = stack.use(new ServerClient());
+  const self = { name: 'castellan', title: 'Castellan', version: options.version };
+  const upstreams: Upstreams = stack.use(
+    new Upstreams({
+      self,
+      transports: transportsOver(children, client),
+      onCatalogueChange: (server) => gateway.changed(server),
+      onFault: (server, message) => logger.warn({ server }, message),
+    }),
+  );
+  const gateway = new Gateway(self, upstreams);
+  stack.defer(() => gateway.changes.close());
+  upstreams.reconcile(resources.snapshot());
+  resources.onChange((now) => {
+    upstreams.reconcile(now);
+    gateway.stats.retain((server) => now.servers.has(server));
+    gateway.changed();
+  });
+  return { gateway, upstreams };
+}
+
+/** Which transport reaches which kind of server. */
+function transportsOver(children: ChildProcesses, client: ServerClient): TransportFactory {
+  const httpOptions = ({ name, spec }: ServerEntry) => {
+    if (spec?.target.type !== 'http') throw new Error(`${name} is no HTTP server`);
+    return { url: spec.target.url, headers: spec.target.headers, client, serverName: name };
+  };
+  return {
+    stdio: ({ name, spec }, events) => {
+      if (spec?.target.type !== 'stdio') throw new Error(`${name} is no stdio server`);
+      const maxLineBytes = Math.max(spec.lifecycle.maxResultBytes, 32 * 1024 * 1024) + MAX_LINE_SLACK;
+      return new StdioTransport({ target: spec.target, serverName: name, children, maxLineBytes }, events);
+    },
+    http: (entry, events) => new HttpTransport(httpOptions(entry), events),
+    sse: (entry, events) => new SseTransport(httpOptions(entry), events),
+  };
+}
+
+type DoorDeps = {
+  options: CastellanOptions;
+  logger: Logger;
+  data: DataDirectory;
+  store: Store;
+  resources: Resources;
+  tokens: Tokens;
+  localAdmin: LocalAdmin;
+  gateway: Gateway;
+  upstreams: Upstreams;
+};
+
+function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
+  const { options, logger, data, store, resources, tokens, localAdmin, gateway, upstreams } = deps;
+  const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
+  stack.defer(() => streams.endAll());
+  tokens.onEnded((tokenId) => streams.endToken(tokenId));
+  const authenticator = new Authenticator(tokens, localAdmin);
+  const sessions = new LegacySessions(data.sealer, store);
+  const pruning = setInterval(() => {
+    sessions
+      .prune()
+      .catch((error: Error) => logger.warn({ error: error.message }, 'old sessions were not pruned'));
+  }, SESSION_PRUNE_MS).unref();
+  stack.defer(() => clearInterval(pruning));
+  const endpoint = new McpEndpoint({
+    self: { name: 'castellan', title: 'Castellan', version: options.version },
+    gateway,
+    sessions,
+    streams,
+    authenticator,
+    snapshot: () => resources.snapshot(),
+    onSessionEnded: (handle) => void upstreams.endSession(handle),
+    logger,
+    maxBodyBytes: MAX_BODY_BYTES,
+  });
+  let origins: OriginPolicy | undefined;
+  const { server, routes, drain } = createHttpServer({
+    endpoint,
+    api: lazily(async () => {
+      const { createApi } = await import('./http/api/api.ts');
+      const live = new GatewayLiveView(gateway, upstreams, () => resources.snapshot());
+      return createApi({ authenticator, resources, tokens, live, logger, version: options.version });
+    }),
+    origins: () => {
+      origins ??= originsOf(options, server);
+      return origins;
+    },
+    ready: () => store.ready(),
+    metrics: () => metricsText(gateway.stats, { upstreams: upstreams.status(), openStreams: streams.size }),
+    projects: () => [...resources.snapshot().projects.keys()].sort(),
+    publicUrl: options.publicUrl,
+    version: options.version,
+    logger,
+  });
+  stack.defer(async () => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { server, routes, streams, drain };
+}
+
+function originsOf(options: CastellanOptions, server: Server): OriginPolicy {
+  const { port } = server.address() as AddressInfo;
+  const loopback = isLoopbackName(options.host);
+  return new OriginPolicy({ loopback, port, publicUrl: options.publicUrl, allowed: options.allowedOrigins });
+}
+
+async function listen(server: Server, { host, port }: CastellanOptions): Promise<void> {
+  server.listen({ host, port });
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new Refusal(
+        'conflict',
+        `port ${port} on ${host} is in use: choose another with --port or CASTELLAN_PORT`,
+      );
+    }
+    throw new Refusal('invalid', `cannot listen on ${host}:${port}: ${(error as Error).message}`);
+  }
+}
+
+async function stop(
+  stack: AsyncDisposableStack,
+  { server, streams, drain }: Door,
+  graceMs: number,
+): Promise<void> {
+  drain();
+  streams.endLasting();
+  const deadline = Date.now() + graceMs;
+  while (streams.size > 0 && Date.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    server.closeIdleConnections();
+  }
+  await stack.disposeAsync();
+}
+
+function lazily<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+function isLoopbackName(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}
+
+function hostInUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}

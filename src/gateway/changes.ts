@@ -1,0 +1,43 @@
+import { type Scope, serversOf } from './scope.ts';
+
+export type ChangeListener = { scope: Scope; changed(): void };
+
+/** Clients are told at most this often that a list has changed, ms. */
+const MIN_GAP_MS = 1_000;
+
+/** Who wants to hear that what a surface shows has changed. Bursts become one notice. */
+export class SurfaceChanges {
+  private readonly listeners = new Set<ChangeListener>();
+  private readonly changedServers = new Set<string>();
+  private everything = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  listen(listener: ChangeListener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** A server's offer changed; without a name, the configuration did. */
+  changed(server?: string): void {
+    if (this.listeners.size === 0) return;
+    if (server === undefined) this.everything = true;
+    else this.changedServers.add(server);
+    this.timer ??= setTimeout(() => this.flush(), MIN_GAP_MS).unref();
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.listeners.clear();
+  }
+
+  private flush(): void {
+    this.timer = undefined;
+    const servers = new Set(this.changedServers);
+    const { everything } = this;
+    this.changedServers.clear();
+    this.everything = false;
+    for (const listener of [...this.listeners]) {
+      if (everything || serversOf(listener.scope).some((name) => servers.has(name))) listener.changed();
+    }
+  }
+}

@@ -1,0 +1,197 @@
+import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import type { Implementation } from '../protocol/model.ts';
+import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
+import type { UpstreamServer } from '../upstream/server.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+import { SurfaceChanges } from './changes.ts';
+import { capabilitiesOf, instructionsOf } from './introduction.ts';
+import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
+import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
+import { CallStats } from './stats.ts';
+import { callTool, type GatewayOutcome, progressTo } from './tool-call.ts';
+import type { View } from './view.ts';
+import { Views } from './views.ts';
+
+type Handler = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome>;
+
+/** How long a merged list may be kept: changes are announced, so this bounds what a lost notice costs, ms. */
+const LIST_TTL_MS = 60_000;
+const WARM_UP_MS = 60_000;
+
+/**
+ * Answers requests of either era for any surface: one table of methods over the neutral model. Which of them a
+ * client may use is its codec's to say.
+ */
+export class Gateway {
+  readonly views: Views;
+  readonly changes = new SurfaceChanges();
+  readonly stats = new CallStats();
+  private readonly self: Implementation;
+  private readonly upstreams: Upstreams;
+  private readonly handlers: { readonly [method: string]: Handler };
+
+  constructor(self: Implementation, upstreams: Upstreams) {
+    this.self = self;
+    this.upstreams = upstreams;
+    this.views = new Views(upstreams);
+    const deps = { views: this.views, upstreams, stats: this.stats };
+    this.handlers = {
+      initialize: (from) => this.initialize(from),
+      'server/discover': (from) => this.discover(from),
+      ping: () => ({ ok: true, result: {} }),
+      'tools/list': (from) => this.list(from, 'tools'),
+      'prompts/list': (from) => this.list(from, 'prompts'),
+      'resources/list': (from) => this.list(from, 'resources'),
+      'resources/templates/list': (from) => this.list(from, 'templates'),
+      'tools/call': (from) => callTool(deps, from),
+      'prompts/get': (from) => this.getPrompt(from),
+      'resources/read': (from) => this.readResource(from),
+      'completion/complete': (from) => this.complete(from),
+    };
+  }
+
+  /** Never rejects for anything that a client or an upstream did. */
+  handle(from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
+    const handler = this.handlers[from.request.method];
+    return handler
+      ? handler(from)
+      : failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${from.request.method}` });
+  }
+
+  /** A catalogue, or with no name the configuration, has changed. */
+  changed(server?: string): void {
+    this.views.outdated();
+    this.changes.changed(server);
+  }
+
+  private initialize(from: GatewayRequest): GatewayOutcome {
+    const { protocolVersion } = from.request.params;
+    if (typeof protocolVersion !== 'string')
+      return invalidParams('params.protocolVersion must be a revision');
+    const revision = isLegacyRevision(protocolVersion) ? protocolVersion : LATEST_LEGACY_REVISION;
+    const { capabilities, instructions } = this.introduce(from.scope, from);
+    return {
+      ok: true,
+      result: { protocolVersion: revision, capabilities, serverInfo: this.self, instructions },
+    };
+  }
+
+  private discover(from: GatewayRequest): GatewayOutcome {
+    return {
+      ok: true,
+      result: {
+        supportedVersions: SUPPORTED_REVISIONS.slice(),
+        ...this.introduce(from.scope, from),
+        ttlMs: LIST_TTL_MS,
+        cacheScope: 'private',
+      },
+    };
+  }
+
+  private introduce(scope: Scope, { circle }: GatewayRequest) {
+    const servers = this.serversIn(scope);
+    const listings = servers.map((server) => {
+      const catalogue = server.catalogue(circle);
+      // Whoever introduces itself is about to ask for lists: start reading them, wait for none.
+      if (catalogue.worthWaiting) void catalogue.settled(Date.now() + WARM_UP_MS);
+      return { server: server.name, listing: catalogue.peek() };
+    });
+    return { capabilities: capabilitiesOf(listings), instructions: instructionsOf(scope, listings) };
+  }
+
+  private async list(from: GatewayRequest, what: keyof View['lists']): Promise<GatewayOutcome> {
+    if (from.request.params.cursor !== undefined)
+      return invalidParams('params.cursor is none that was given out');
+    const view = await this.views.complete(from.scope, from.circle);
+    return { ok: true, result: cacheable(view.lists[what]), reusable: true };
+  }
+
+  private async getPrompt(from: GatewayRequest): Promise<GatewayOutcome> {
+    const { name } = from.request.params;
+    if (typeof name !== 'string') return invalidParams('params.name must be the name of a prompt');
+    const view = await this.views.complete(from.scope, from.circle);
+    const prompt = view.prompts.get(name);
+    if (!prompt) return invalidParams(`Unknown prompt: ${name.slice(0, 128)}`);
+    return this.relay(from, prompt.server, { ...from.request.params, name: prompt.name });
+  }
+
+  private async readResource(from: GatewayRequest): Promise<GatewayOutcome> {
+    const { uri } = from.request.params;
+    if (typeof uri !== 'string') return invalidParams('params.uri must be the URI of a resource');
+    const view = await this.views.complete(from.scope, from.circle);
+    const owners = this.ownersOf(view, from, uri);
+    let last: GatewayOutcome | undefined;
+    for (const owner of owners) {
+      last = await this.relay(from, owner, from.request.params);
+      // A server that lists nothing may still know the URI; one that says no leaves the question to the next.
+      if (last.ok || last.error.code !== ErrorCode.invalidParams) return last;
+    }
+    if (last && owners.length === 1) return last;
+    return invalidParams(`Resource not found: ${uri.slice(0, 512)}`, { uri });
+  }
+
+  /** The server that lists the URI, else those whose template fits it, else every one that has resources at all. */
+  private ownersOf(view: View, { scope, circle }: GatewayRequest, uri: string): string[] {
+    const owner = view.resources.get(uri);
+    if (owner !== undefined) return [owner];
+    const fitting = new Set(
+      view.templates.filter(({ template }) => template.matches(uri)).map((one) => one.server),
+    );
+    if (fitting.size > 0) return [...fitting];
+    return this.serversIn(scope)
+      .filter((server) => isObject(server.catalogue(circle).peekQuietly()?.peer.capabilities.resources))
+      .map((server) => server.name);
+  }
+
+  private async complete(from: GatewayRequest): Promise<GatewayOutcome> {
+    const { ref } = from.request.params;
+    if (!isObject(ref)) return invalidParams('params.ref must be an object');
+    const view = await this.views.complete(from.scope, from.circle);
+    if (ref.type === 'ref/prompt' && typeof ref.name === 'string') {
+      const prompt = view.prompts.get(ref.name);
+      if (!prompt) return invalidParams(`Unknown prompt: ${ref.name.slice(0, 128)}`);
+      return this.relay(from, prompt.server, { ...from.request.params, ref: { ...ref, name: prompt.name } });
+    }
+    if (ref.type === 'ref/resource' && typeof ref.uri === 'string') {
+      const { uri } = ref;
+      const owner =
+        view.templates.find(({ template }) => template.text === uri)?.server ?? view.resources.get(uri);
+      if (owner === undefined) return invalidParams(`Unknown resource template: ${uri.slice(0, 512)}`);
+      return this.relay(from, owner, from.request.params);
+    }
+    return invalidParams('params.ref.type must be ref/prompt or ref/resource');
+  }
+
+  /** Sends a request on to the one server that it belongs to. */
+  private async relay(from: GatewayRequest, name: string, params: JsonObject): Promise<GatewayOutcome> {
+    const server = this.upstreams.get(name);
+    if (!server) return invalidParams(`${name} was just removed from the configuration`);
+    try {
+      return await server.call(from.circle, {
+        method: from.request.method,
+        params,
+        logLevel: from.request.envelope.logLevel,
+        onProgress: progressTo(from),
+        cancellation: from.cancellation,
+      });
+    } catch (error) {
+      return failed(asJsonRpcError(refusalOf(asFault(error), name)));
+    }
+  }
+
+  private serversIn(scope: Scope): UpstreamServer[] {
+    return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
+  }
+}
+
+const withHints = new WeakMap<JsonObject, JsonObject>();
+
+/** The list with its caching hints; one object a list, so that its text can be kept too. */
+function cacheable(list: JsonObject): JsonObject {
+  let hinted = withHints.get(list);
+  if (!hinted) {
+    hinted = { ...list, ttlMs: LIST_TTL_MS, cacheScope: 'private' };
+    withHints.set(list, hinted);
+  }
+  return hinted;
+}

@@ -1,0 +1,43 @@
+import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import type { Listing } from '../upstream/listing.ts';
+import { type Scope, serversOf } from './scope.ts';
+
+type Part = { server: string; listing: Listing | undefined };
+
+const MAX_INSTRUCTIONS = 16_384;
+
+/**
+ * The union of what the servers of a surface offer. A server that nobody has reached yet may offer anything, and a
+ * client asks only for what it was told of: the unknown counts as offered.
+ */
+export function capabilitiesOf(parts: readonly Part[]): JsonObject {
+  const offered = (capability: string) =>
+    parts.some(({ listing }) => listing === undefined || isObject(listing.peer.capabilities[capability]));
+  const capabilities: JsonObject = { tools: { listChanged: true } };
+  if (offered('resources')) capabilities.resources = { listChanged: true };
+  if (offered('prompts')) capabilities.prompts = { listChanged: true };
+  if (offered('completions')) capabilities.completions = {};
+  return capabilities;
+}
+
+/** What the servers tell the model about themselves, each under its own heading. */
+export function instructionsOf(scope: Scope, parts: readonly Part[]): string {
+  const { project, surface } = scope;
+  const names = serversOf(scope);
+  const opening =
+    names.length === 0
+      ? `Castellan, project ${project.name}, ${surface} surface: no server is configured on it.`
+      : `Castellan, project ${project.name}, ${surface} surface: the tools of ${names.join(', ')}.`;
+  let text = opening;
+  for (const { server, listing } of parts) {
+    const own = listing?.peer.instructions?.trim();
+    if (!own) continue;
+    const section = `\n\n## ${server}\n${own}`;
+    if (text.length + section.length > MAX_INSTRUCTIONS) {
+      text += `\n\n## ${server}\n(instructions left out: too long)`;
+      break;
+    }
+    text += section;
+  }
+  return text;
+}

@@ -1,0 +1,115 @@
+import { ErrorCode, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
+import type { NeutralOutcome } from '../protocol/model.ts';
+import { UpstreamFault } from '../upstream/transport.ts';
+
+/** Codes of a refused or failed call; docs/errors.md explains each to whoever reads one. */
+export type RefusalCode =
+  | 'UPSTREAM_UNAVAILABLE'
+  | 'UPSTREAM_NEEDS_LOGIN'
+  | 'UPSTREAM_TIMEOUT'
+  | 'RESULT_TOO_LARGE'
+  | 'CANCELLED';
+
+export type CallRefusal = {
+  code: RefusalCode;
+  /** What would make a second try useful. */
+  retry: 'never' | 'after_login' | 'after_approval' | 'after_ms';
+  /** What was refused, what to do instead, whether a retry can help. */
+  sentence: string;
+  /** Further members of `castellan/error`. */
+  more: JsonObject;
+};
+
+/** The key under which a refusal's machine-readable half travels. */
+export const ERROR_META = 'castellan/error';
+const DEFAULT_RETRY_MS = 1_000;
+
+/** A tool that does not exist, is on the other surface, or is hidden: always the same answer. */
+export function unknownTool(name: string): JsonRpcError {
+  return {
+    code: ErrorCode.invalidParams,
+    message: `Unknown tool: ${name.slice(0, 128)}`,
+    data: { code: 'UNKNOWN_TOOL' },
+  };
+}
+
+/** What a fault of an upstream means to the caller. */
+export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
+  switch (fault.kind) {
+    case 'timeout':
+      return fault.sent
+        ? {
+            code: 'UPSTREAM_TIMEOUT',
+            retry: 'never',
+            sentence: `${server} did not answer in time. The call may still have had its effect: check before you repeat it.`,
+            more: { server },
+          }
+        : unavailable(server, 'connecting', fault);
+    case 'needs_auth':
+      return {
+        code: 'UPSTREAM_NEEDS_LOGIN',
+        retry: 'after_login',
+        sentence: `${server} refused our credential. Its owner has to renew it before a retry can help.`,
+        more: { server },
+      };
+    case 'too_large':
+      return {
+        code: 'RESULT_TOO_LARGE',
+        retry: 'never',
+        sentence: `The answer of ${server} was over the size limit (${fault.message}). Ask for less at a time.`,
+        more: { server },
+      };
+    case 'abandoned':
+      return { code: 'CANCELLED', retry: 'never', sentence: 'The call was cancelled.', more: { server } };
+    case 'capacity':
+      return unavailable(server, 'capacity', fault);
+    default:
+      return unavailable(server, fault.kind === 'unreachable' ? 'failed' : fault.kind, fault);
+  }
+}
+
+function unavailable(server: string, state: string, fault: UpstreamFault): CallRefusal {
+  const retryAfterMs = fault.retryAfterMs ?? DEFAULT_RETRY_MS;
+  const effect = fault.sent ? ' The call may have had its effect.' : ' The call was not made.';
+  return {
+    code: 'UPSTREAM_UNAVAILABLE',
+    retry: 'after_ms',
+    sentence: `${server} is not available: ${fault.message}.${effect} Other servers are not affected; retry later.`,
+    more: { server, state, retryAfterMs },
+  };
+}
+
+/** A refusal as a tool result. A listed output schema forbids a foreign object in `structuredContent`. */
+export function asToolResult(refusal: CallRefusal, hasOutputSchema: boolean): JsonObject {
+  const error = { code: refusal.code, retry: refusal.retry, ...refusal.more };
+  const result: JsonObject = {
+    content: [{ type: 'text', text: refusal.sentence }],
+    isError: true,
+    _meta: { [ERROR_META]: error },
+  };
+  if (!hasOutputSchema) result.structuredContent = error;
+  return result;
+}
+
+/** A refusal as the JSON-RPC error of a method that has no error result. */
+export function asJsonRpcError(refusal: CallRefusal): JsonRpcError {
+  return {
+    code: ErrorCode.internal,
+    message: refusal.sentence,
+    data: { code: refusal.code, retry: refusal.retry, ...refusal.more },
+  };
+}
+
+export function failed(error: JsonRpcError): NeutralOutcome {
+  return { ok: false, error };
+}
+
+export function invalidParams(message: string, data?: unknown): NeutralOutcome {
+  const error: JsonRpcError = { code: ErrorCode.invalidParams, message };
+  return failed(data === undefined ? error : { ...error, data });
+}
+
+export function asFault(error: unknown): UpstreamFault {
+  if (error instanceof UpstreamFault) return error;
+  throw error;
+}

@@ -1,0 +1,29 @@
+import type { Cancellation } from '../base/cancellation.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { HeaderBag } from '../protocol/headers.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
+import type { NeutralRequest } from '../protocol/model.ts';
+import type { ProjectEntry, Surface } from '../resources/spec.ts';
+import type { Circle } from '../upstream/server.ts';
+
+/** One of a project's two tool sets. */
+export type Scope = { project: ProjectEntry; surface: Surface };
+
+export function serversOf({ project, surface }: Scope): readonly string[] {
+  return surface === 'operator' ? project.spec.operatorServers : project.spec.servers;
+}
+
+/** The stream that belongs to one request, on its way back to the client. */
+export type Sink = { notify(method: string, params: JsonObject): void };
+
+/** A request with everything that the gateway may decide by. It knows nothing of HTTP. */
+export type GatewayRequest = {
+  caller: AuthenticatedCaller;
+  scope: Scope;
+  circle: Circle;
+  request: NeutralRequest;
+  /** Headers that mirror the body and must agree with it; undefined in the era that has none. */
+  mirrored: HeaderBag | undefined;
+  sink: Sink;
+  cancellation: Cancellation;
+};

@@ -1,0 +1,99 @@
+/**
+ * The way of a tool call, in order:
+ *
+ *   find the tool on this surface → authorize → compare mirrored headers → dispatch upstream → shape the result
+ *
+ * Each step takes what only the step before it can make, so none can be left out.
+ */
+import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
+import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import type { NeutralOutcome } from '../protocol/model.ts';
+import type { UpstreamReply } from '../upstream/calls.ts';
+import { UpstreamFault } from '../upstream/transport.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+import { asFault, asToolResult, failed, invalidParams, refusalOf, unknownTool } from './refusals.ts';
+import type { GatewayRequest } from './scope.ts';
+import type { CallStats } from './stats.ts';
+import type { ViewTool } from './view.ts';
+import type { Views } from './views.ts';
+
+export type ToolCallDeps = { views: Views; upstreams: Upstreams; stats: CallStats };
+
+/** How long a call waits for the list of a server that nobody has reached yet, ms. */
+const FIND_TIMEOUT_MS = 30_000;
+
+declare const authorized: unique symbol;
+type AuthorizedCall = { readonly tool: ViewTool; readonly arguments: unknown; readonly [authorized]: true };
+
+export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promise<GatewayOutcome> {
+  const { name, arguments: args } = from.request.params;
+  if (typeof name !== 'string') return invalidParams('params.name must be the name of a tool');
+  if (args !== undefined && !isObject(args)) return invalidParams('params.arguments must be an object');
+
+  const found = await deps.views.findTool(from.scope, from.circle, name, Date.now() + FIND_TIMEOUT_MS);
+  if (!found) return failed(unknownTool(name));
+  if ('unavailable' in found) {
+    const fault = new UpstreamFault('unreachable', found.reason);
+    return { ok: true, result: asToolResult(refusalOf(fault, found.unavailable), false) };
+  }
+  const call = authorize(from.caller, found.tool, args);
+  if (!call) return failed(unknownTool(name));
+  const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
+  if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
+  return dispatch(deps, from, call);
+}
+
+/** A gateway's answer. `reusable`: the same result object answers others too, so its text is worth keeping. */
+export type GatewayOutcome = NeutralOutcome & { reusable?: boolean };
+
+/** A credential opens every tool of its project's surfaces; the surface itself was checked on the way in. */
+function authorize(caller: AuthenticatedCaller, tool: ViewTool, args: unknown): AuthorizedCall | undefined {
+  return caller.surfaces.size > 0 ? ({ tool, arguments: args } as AuthorizedCall) : undefined;
+}
+
+async function dispatch(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  call: AuthorizedCall,
+): Promise<GatewayOutcome> {
+  const { tool } = call;
+  const started = performance.now();
+  const settle = (outcome: 'ok' | 'tool_error' | 'error' | 'fault') =>
+    deps.stats.record(tool.server, outcome, performance.now() - started);
+  const server = deps.upstreams.get(tool.server);
+  if (!server) return { ok: true, result: gone(tool) };
+  try {
+    const reply = await server.call(from.circle, {
+      method: 'tools/call',
+      params: { ...from.request.params, name: tool.tool.name },
+      paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
+      logLevel: from.request.envelope.logLevel,
+      onProgress: progressTo(from),
+      cancellation: from.cancellation,
+    });
+    settle(outcomeOf(reply));
+    return reply;
+  } catch (error) {
+    settle('fault');
+    const refusal = refusalOf(asFault(error), tool.server);
+    return { ok: true, result: asToolResult(refusal, tool.definition.outputSchema !== undefined) };
+  }
+}
+
+/** Relays progress under the caller's own token; a caller who gave none gets none. */
+export function progressTo(from: GatewayRequest): ((params: JsonObject) => void) | undefined {
+  const { progressToken } = from.request.envelope;
+  if (progressToken === undefined) return undefined;
+  return (params) => from.sink.notify('notifications/progress', { ...params, progressToken });
+}
+
+function outcomeOf(reply: UpstreamReply): 'ok' | 'tool_error' | 'error' {
+  if (!reply.ok) return 'error';
+  return reply.result.isError === true ? 'tool_error' : 'ok';
+}
+
+function gone(tool: ViewTool): JsonObject {
+  const fault = new UpstreamFault('unreachable', 'it was just removed from the configuration');
+  return asToolResult(refusalOf(fault, tool.server), false);
+}

@@ -1,0 +1,196 @@
+import { anyGlobMatches } from '../base/glob.ts';
+import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { canonicalName, exposedName, exposedNameLimit } from '../protocol/names.ts';
+import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
+import type { PrefixMode, ServerSpec, Surface } from '../resources/spec.ts';
+import type { Listing, UpstreamTool } from '../upstream/listing.ts';
+
+/** One server's part in a view: its configuration, and what it offers if that is known. */
+export type ViewPart = {
+  server: string;
+  spec: ServerSpec | undefined;
+  listing: Listing | undefined;
+  /** Why the part is missing or old. */
+  fault: string | undefined;
+};
+
+export type ViewTool = {
+  exposed: string;
+  canonical: string;
+  server: string;
+  tool: UpstreamTool;
+  definition: JsonObject;
+  readOnly: boolean;
+};
+
+export type ViewPrompt = { server: string; name: string };
+export type ViewTemplate = { server: string; template: UriTemplate };
+export type Degraded = { server: string; reason: string };
+
+/** What one surface of one project shows to one circle: names resolved, lists ready to be sent. */
+export type View = {
+  tools: ReadonlyMap<string, ViewTool>;
+  prompts: ReadonlyMap<string, ViewPrompt>;
+  resources: ReadonlyMap<string, string>;
+  templates: readonly ViewTemplate[];
+  lists: {
+    readonly tools: JsonObject;
+    readonly prompts: JsonObject;
+    readonly resources: JsonObject;
+    readonly templates: JsonObject;
+  };
+  degraded: readonly Degraded[];
+};
+
+export const DEGRADED_META = 'castellan/degraded';
+export const NOTICE_META = 'castellan/notice';
+
+/** Merges what the servers offer. Pure: the same parts give the same view, in the order the project names them. */
+export function buildView(project: string, surface: Surface, parts: readonly ViewPart[]): View {
+  const degraded: Degraded[] = [];
+  const limit = exposedNameLimit(project);
+  const tools = new Map<string, ViewTool>();
+  const prompts = new Map<string, ViewPrompt>();
+  const resources = new Map<string, string>();
+  const templates: ViewTemplate[] = [];
+  const promptList: JsonObject[] = [];
+  const resourceList: JsonObject[] = [];
+  const templateList: JsonObject[] = [];
+  const toolClashes = clashes(parts, toolNames);
+  const promptClashes = clashes(parts, (part) => part.listing?.prompts.map((one) => String(one.name)) ?? []);
+
+  for (const { server, spec, listing, fault } of parts) {
+    if (fault !== undefined)
+      degraded.push({ server, reason: listing ? `showing an older list: ${fault}` : fault });
+    if (!listing || !spec) continue;
+    for (const { what, reason } of listing.dropped)
+      degraded.push({ server, reason: `${what} is left out: ${reason}` });
+    for (const tool of listing.tools) {
+      if (!isOffered(tool.name, spec)) continue;
+      const canonical = canonicalName(server, tool.name);
+      const own = spec.tools.override[tool.name]?.name ?? tool.name;
+      const exposed = exposedName(withPrefix(server, own, spec.prefix, toolClashes), canonical, limit);
+      if (tools.has(exposed)) {
+        degraded.push({ server, reason: `tool ${tool.name} is left out: the name ${exposed} is taken` });
+        continue;
+      }
+      const definition = exposedDefinition(
+        tool.definition,
+        exposed,
+        spec.tools.override[tool.name]?.description,
+      );
+      const readOnly = anyGlobMatches(spec.tools.readOnly, tool.name);
+      tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly });
+    }
+    for (const prompt of listing.prompts) {
+      const name = String(prompt.name);
+      const wanted = withPrefix(server, name, spec.prefix, promptClashes);
+      const exposed = exposedName(wanted, canonicalName(server, name), limit);
+      if (prompts.has(exposed)) continue;
+      prompts.set(exposed, { server, name });
+      promptList.push(exposed === name ? prompt : { ...prompt, name: exposed });
+    }
+    for (const resource of listing.resources) {
+      const uri = String(resource.uri);
+      // URIs stay as they are; the first server in the project's order owns one that two of them list.
+      if (resources.has(uri)) continue;
+      resources.set(uri, server);
+      resourceList.push(resource);
+    }
+    for (const template of listing.templates) {
+      const parsed = uriTemplate(String(template.uriTemplate));
+      if (parsed) templates.push({ server, template: parsed });
+      templateList.push(template);
+    }
+  }
+
+  const toolList = [...tools.values()].map((tool) => tool.definition);
+  const notes = notesOf(degraded, parts, toolList.length, surface);
+  return {
+    tools,
+    prompts,
+    resources,
+    templates,
+    degraded,
+    lists: {
+      tools: { tools: toolList, ...notes },
+      prompts: { prompts: promptList, ...notes },
+      resources: { resources: resourceList, ...notes },
+      templates: { resourceTemplates: templateList, ...notes },
+    },
+  };
+}
+
+function notesOf(
+  degraded: readonly Degraded[],
+  parts: readonly ViewPart[],
+  toolCount: number,
+  surface: Surface,
+): { _meta?: JsonObject } {
+  const meta: JsonObject = {};
+  if (degraded.length > 0) meta[DEGRADED_META] = degraded;
+  const empty = emptyReason(parts, toolCount, surface);
+  if (empty !== undefined) meta[NOTICE_META] = empty;
+  return Object.keys(meta).length > 0 ? { _meta: meta } : {};
+}
+
+/** Why a surface shows no tool at all; undefined when it shows some. */
+export function emptyReason(
+  parts: readonly ViewPart[],
+  toolCount: number,
+  surface: Surface,
+): string | undefined {
+  if (toolCount > 0) return undefined;
+  if (parts.length === 0) return `No server is on the ${surface} surface of this project.`;
+  const down = parts.filter((part) => !part.listing);
+  if (down.length === parts.length) return 'None of the servers of this surface can be reached right now.';
+  if (down.length > 0)
+    return 'The servers that can be reached offer no tools here; others cannot be reached.';
+  return 'The servers of this surface offer no tools, or tools.allow and tools.deny leave none.';
+}
+
+function isOffered(name: string, spec: ServerSpec): boolean {
+  return anyGlobMatches(spec.tools.allow, name) && !anyGlobMatches(spec.tools.deny, name);
+}
+
+function toolNames({ spec, listing }: ViewPart): string[] {
+  if (!spec || !listing) return [];
+  return listing.tools
+    .filter((tool) => isOffered(tool.name, spec))
+    .map((tool) => spec.tools.override[tool.name]?.name ?? tool.name);
+}
+
+/** Names that more than one server uses. */
+function clashes(parts: readonly ViewPart[], namesOf: (part: ViewPart) => string[]): ReadonlySet<string> {
+  const owners = new Map<string, string>();
+  const twice = new Set<string>();
+  for (const part of parts) {
+    for (const name of namesOf(part)) {
+      const owner = owners.get(name);
+      if (owner === undefined) owners.set(name, part.server);
+      else if (owner !== part.server) twice.add(name);
+    }
+  }
+  return twice;
+}
+
+function withPrefix(server: string, name: string, mode: PrefixMode, twice: ReadonlySet<string>): string {
+  if (mode === 'always') return canonicalName(server, name);
+  return mode === 'conditional' && twice.has(name) ? canonicalName(server, name) : name;
+}
+
+function exposedDefinition(
+  definition: JsonObject,
+  name: string,
+  description: string | undefined,
+): JsonObject {
+  const exposed: JsonObject = { ...definition, name };
+  if (description !== undefined) exposed.description = description;
+  // Task-augmented calls are not relayed, so nobody may be told that a tool takes them.
+  if (isObject(exposed.execution) && 'taskSupport' in exposed.execution) {
+    const { taskSupport: _, ...execution } = exposed.execution;
+    if (Object.keys(execution).length > 0) exposed.execution = execution;
+    else delete exposed.execution;
+  }
+  return exposed;
+}

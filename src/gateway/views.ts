@@ -1,0 +1,105 @@
+import { LRUCache } from 'lru-cache';
+import type { Circle, UpstreamServer } from '../upstream/server.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+import { type Scope, serversOf } from './scope.ts';
+import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
+
+/** How long the first list of a surface waits for servers that nobody has reached yet, ms. */
+const FIRST_LIST_MS = 10_000;
+const MAX_VIEWS = 500;
+
+type Entry = { epoch: number; view: View };
+
+/** The views of all surfaces: built when first asked for, kept until something that they show has changed. */
+export class Views {
+  private readonly upstreams: Upstreams;
+  private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
+  private epoch = 0;
+
+  constructor(upstreams: Upstreams) {
+    this.upstreams = upstreams;
+  }
+
+  /** The configuration or a catalogue changed. */
+  outdated(): void {
+    this.epoch += 1;
+  }
+
+  /** What can be shown now, without waiting for anything. */
+  current(scope: Scope, circle: Circle): View {
+    const key = `${scope.project.uid}|${scope.surface}|${circle.owner}`;
+    const known = this.views.get(key);
+    if (known && known.epoch === this.epoch) return known.view;
+    // Read before the parts: a change during the build must not look included.
+    const { epoch } = this;
+    const view = buildView(scope.project.name, scope.surface, this.parts(scope, circle));
+    this.views.set(key, { epoch, view });
+    return view;
+  }
+
+  /** Waits for servers not yet reached, each to its own deadline and all at once. */
+  async complete(scope: Scope, circle: Circle): Promise<View> {
+    const waits: Promise<unknown>[] = [];
+    for (const server of this.serversIn(scope)) {
+      const catalogue = server.catalogue(circle);
+      if (catalogue.worthWaiting) waits.push(catalogue.settled(Date.now() + FIRST_LIST_MS));
+      else catalogue.peek();
+    }
+    if (waits.length > 0) {
+      await Promise.all(waits);
+      // A load that outlived its reader changes no catalogue, yet the reader has to be told of it.
+      this.outdated();
+    }
+    return this.current(scope, circle);
+  }
+
+  /**
+   * The tool behind an exposed name. Waits only for the servers whose list could hold it. `unavailable` names the
+   * server whose list cannot be had, when the name says that the tool would be its.
+   */
+  async findTool(
+    scope: Scope,
+    circle: Circle,
+    name: string,
+    deadline: number,
+  ): Promise<{ tool: ViewTool } | { unavailable: string; reason: string } | undefined> {
+    const found = this.current(scope, circle).tools.get(name);
+    if (found) return { tool: found };
+    const unknown = this.serversIn(scope).filter(
+      (server) => server.catalogue(circle).peekQuietly() === undefined,
+    );
+    const own = unknown.filter((server) => name.startsWith(`${server.name}__`));
+    const candidates = own.length > 0 ? own : unknown.filter((server) => server.spec.prefix !== 'always');
+    if (candidates.length > 0) {
+      await Promise.all(candidates.map((server) => server.catalogue(circle).settled(deadline, true)));
+      const now = this.current(scope, circle).tools.get(name);
+      if (now) return { tool: now };
+    }
+    const missing = own.find((server) => server.catalogue(circle).peekQuietly() === undefined);
+    if (missing)
+      return { unavailable: missing.name, reason: missing.catalogue(circle).fault ?? 'it is still starting' };
+    const broken = serversOf(scope).find(
+      (server) => name.startsWith(`${server}__`) && !this.upstreams.get(server),
+    );
+    const reason = broken === undefined ? undefined : this.upstreams.configurationError(broken);
+    return broken !== undefined && reason !== undefined ? { unavailable: broken, reason } : undefined;
+  }
+
+  private serversIn(scope: Scope): UpstreamServer[] {
+    return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
+  }
+
+  private parts(scope: Scope, circle: Circle): ViewPart[] {
+    return serversOf(scope).map((name) => {
+      const server = this.upstreams.get(name);
+      if (!server) {
+        const reason = this.upstreams.configurationError(name) ?? 'it is not configured';
+        return { server: name, spec: undefined, listing: undefined, fault: reason };
+      }
+      const catalogue = server.catalogue(circle);
+      const listing = catalogue.peek();
+      const starting = listing ? undefined : 'it is still starting';
+      return { server: name, spec: server.spec, listing, fault: catalogue.fault ?? starting };
+    });
+  }
+}

@@ -1,0 +1,77 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { scanJson } from '../protocol/body-scan.ts';
+
+/** Why a body is not taken, as the status and sentence to answer with; `code` is the JSON-RPC one. */
+export type BodyFault = { status: 400 | 413 | 415; code: number; message: string };
+
+export type JsonBody = { ok: true; value: unknown } | { ok: false; fault: BodyFault };
+
+const MAX_DEPTH = 64;
+const PARSE_ERROR = -32700;
+const INVALID_REQUEST = -32600;
+const MEDIA_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
+
+/** Checks the headers before a byte is read: type, coding and announced length. */
+export function bodyHeaderFault(req: IncomingMessage, maxBytes: number): BodyFault | undefined {
+  const type = req.headers['content-type'];
+  if (type !== 'application/json' && (type === undefined || !MEDIA_TYPE.test(type))) {
+    return { status: 415, code: INVALID_REQUEST, message: 'Content-Type must be application/json (UTF-8)' };
+  }
+  const coding = req.headers['content-encoding'];
+  if (coding !== undefined && coding !== 'identity') {
+    return {
+      status: 415,
+      code: INVALID_REQUEST,
+      message: 'Content-Encoding is not supported: send the body as it is',
+    };
+  }
+  const length = req.headers['content-length'];
+  return length !== undefined && Number(length) > maxBytes ? tooLarge(maxBytes) : undefined;
+}
+
+/** Reads at most `maxBytes`. Resolves to undefined when the client went away in between. */
+export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer | BodyFault | undefined> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxBytes) {
+        req.pause();
+        resolve(tooLarge(maxBytes));
+        return;
+      }
+      chunks.push(chunk);
+    });
+    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)));
+    req.on('error', () => resolve(undefined));
+    req.on('aborted', () => resolve(undefined));
+  });
+}
+
+/** Parses once; refuses what two parsers could read differently. */
+export function parseBody(bytes: Buffer): JsonBody {
+  if (!isUtf8(bytes)) return refuse(PARSE_ERROR, 'Parse error: the body is not UTF-8');
+  const text = bytes.toString('utf8');
+  let value: unknown;
+  // Depth first: JSON.parse recurses.
+  const fault = scanJson(text, MAX_DEPTH);
+  if (fault === 'too_deep')
+    return refuse(INVALID_REQUEST, `The body is nested deeper than ${MAX_DEPTH} levels`);
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return refuse(PARSE_ERROR, 'Parse error: the body is not JSON');
+  }
+  if (fault === 'duplicate_key') return refuse(INVALID_REQUEST, 'The body names a key twice in one object');
+  return { ok: true, value };
+}
+
+function refuse(code: number, message: string): JsonBody {
+  return { ok: false, fault: { status: 400, code, message } };
+}
+
+function tooLarge(maxBytes: number): BodyFault {
+  return { status: 413, code: INVALID_REQUEST, message: `The body is over the limit of ${maxBytes} bytes` };
+}

@@ -1,0 +1,367 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Cancellation } from '../base/cancellation.ts';
+import { messageOf, Refusal } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Gateway } from '../gateway/gateway.ts';
+import type { GatewayRequest, Scope } from '../gateway/scope.ts';
+import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
+import type { Authenticator } from '../identity/authenticator.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type Classified, classify } from '../protocol/classify.ts';
+import {
+  ErrorCode,
+  isObject,
+  type JsonObject,
+  type JsonRpcError,
+  type JsonRpcRequest,
+} from '../protocol/jsonrpc.ts';
+import type { Implementation } from '../protocol/model.ts';
+import type { Era } from '../protocol/revisions.ts';
+import { codecs } from '../protocol/wire/table.ts';
+import type { Snapshot, Surface } from '../resources/spec.ts';
+import { AnswerWriter } from './answer-writer.ts';
+import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
+import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
+import type { OpenStreams } from './open-streams.ts';
+import { errorText, Reply } from './reply.ts';
+
+export type McpEndpointDeps = {
+  self: Implementation;
+  gateway: Gateway;
+  sessions: LegacySessions;
+  streams: OpenStreams;
+  authenticator: Authenticator;
+  snapshot(): Snapshot;
+  /** A legacy session is over: what only it used can go. */
+  onSessionEnded(handle: string): void;
+  logger: Logger;
+  maxBodyBytes: number;
+};
+
+/** One POST, GET or DELETE with a proven caller on a surface that is open to it. */
+type Admitted = { req: IncomingMessage; res: ServerResponse; caller: AuthenticatedCaller; scope: Scope };
+
+const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
+const SESSION_NOT_FOUND = -32001;
+const CLIENT_LEFT = 'the client closed the stream';
+
+/**
+ * The MCP endpoint of every surface, both eras on one URL (2026-07-28 and 2025-11-25 basic/transports). The steps of
+ * a request, in order: authenticate, admit to project and surface, read and parse once, classify, session, gateway.
+ */
+export class McpEndpoint {
+  private readonly deps: McpEndpointDeps;
+  private readonly writer: AnswerWriter;
+  /** Calls of legacy sessions that `notifications/cancelled` may name. */
+  private readonly cancellable = new Map<string, Cancellation>();
+
+  constructor(deps: McpEndpointDeps) {
+    this.deps = deps;
+    this.writer = new AnswerWriter(deps.self);
+  }
+
+  /** Answers one request. Never rejects. */
+  async serve(req: IncomingMessage, res: ServerResponse, project: string, surface: Surface): Promise<void> {
+    try {
+      const caller = await this.authenticate(req, res);
+      if (!caller) return;
+      const scope = this.admit(caller, project, surface);
+      if (typeof scope === 'string') return refuseHttp(res, 403, scope);
+      const admitted = { req, res, caller, scope };
+      if (req.method === 'POST') await this.post(admitted);
+      else if (req.method === 'GET') await this.listen(admitted);
+      else if (req.method === 'DELETE') await this.endSession(admitted);
+      else refuseMethod(res);
+    } catch (error) {
+      if (error instanceof Refusal && error.kind === 'unavailable') {
+        return refuseHttp(res, 503, 'The database is not available; retry in a moment', {
+          'retry-after': '2',
+        });
+      }
+      this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
+      refuseHttp(res, 500, 'Internal error');
+    }
+  }
+
+  private async authenticate(
+    req: IncomingMessage,
+    res: ServerResponse,
+  ): Promise<AuthenticatedCaller | undefined> {
+    const header = req.headers.authorization;
+    const raw = header === undefined ? undefined : BEARER.exec(header)?.[1];
+    if (raw !== undefined) {
+      const known = this.deps.authenticator.peek(raw);
+      if (known) return known;
+      const proven = await this.deps.authenticator.authenticate(raw);
+      if (proven.ok) return proven.value;
+    }
+    const challenge =
+      header === undefined ? 'Bearer realm="castellan"' : 'Bearer realm="castellan", error="invalid_token"';
+    const sentence =
+      header === undefined
+        ? 'A bearer token is required'
+        : 'The bearer token is unknown, expired or revoked, or was cut when it was copied';
+    refuseHttp(res, 401, sentence, { 'www-authenticate': challenge });
+    return undefined;
+  }
+
+  /** Another project and one that does not exist are refused alike. */
+  private admit(caller: AuthenticatedCaller, name: string, surface: Surface): Scope | string {
+    const project = this.deps.snapshot().projects.get(name);
+    const own = project !== undefined && (caller.project === '*' || caller.projectUid === project.uid);
+    if (!own) return 'This credential does not open this project';
+    return caller.surfaces.has(surface)
+      ? { project, surface }
+      : `This credential does not open the ${surface} surface`;
+  }
+
+  private async post(admitted: Admitted): Promise<void> {
+    const { req, res } = admitted;
+    const fault = bodyHeaderFault(req, this.deps.maxBodyBytes);
+    if (fault) return refuseBody(req, res, fault);
+    const bytes = await readBody(req, this.deps.maxBodyBytes);
+    if (bytes === undefined) return;
+    if (!Buffer.isBuffer(bytes)) return refuseBody(req, res, bytes);
+    const body = parseBody(bytes);
+    if (!body.ok) return refuseBody(req, res, body.fault);
+    const message = classify(body.value, req.headers);
+    if (message.era === 'rejected') return answerError(res, message.status, message.id, message.error);
+    if (message.era === 'modern') return this.modern(admitted, message);
+    return this.legacy(admitted, message);
+  }
+
+  private modern(admitted: Admitted, message: Classified & { era: 'modern' }): Promise<void> | void {
+    // The revision defines no notification from clients over HTTP; one that comes is taken and means nothing.
+    if (message.kind === 'notification') return accept(admitted.res);
+    if (message.message.method === 'subscriptions/listen') return this.subscribe(admitted, message.message);
+    const { caller } = admitted;
+    return this.answer(admitted, 'modern', message.message, undefined, `principal:${caller.principal}`);
+  }
+
+  private async legacy(admitted: Admitted, classified: Classified & { era: 'legacy' }): Promise<void> {
+    const { req, res, caller } = admitted;
+    const initializing = classified.kind === 'request' && classified.message.method === 'initialize';
+    const id = req.headers['mcp-session-id'];
+    let session: LegacySession | undefined;
+    if (id !== undefined && !initializing) {
+      session = await this.sessionOf(admitted, id);
+      if (!session) return;
+    }
+    if (classified.kind === 'response') return accept(res);
+    if (classified.kind === 'notification') {
+      this.cancelCall(session, classified.message.method, classified.message.params);
+      return accept(res);
+    }
+    const { message } = classified;
+    return this.answer(
+      admitted,
+      'legacy',
+      message,
+      session,
+      session?.handle ?? `principal:${caller.principal}`,
+    );
+  }
+
+  private async answer(
+    admitted: Admitted,
+    era: Era,
+    message: JsonRpcRequest,
+    session: LegacySession | undefined,
+    circle: string,
+  ): Promise<void> {
+    const { req, res, caller, scope } = admitted;
+    const codec = codecs[era];
+    if (!codec.methods.has(message.method)) {
+      const error = {
+        code: ErrorCode.methodNotFound,
+        message: `Method not found: ${message.method.slice(0, 128)}`,
+      };
+      return answerError(res, codec.errorStatus(error.code), message.id, error);
+    }
+    const takesStream = req.headers.accept?.includes('text/event-stream') ?? false;
+    const reply = new Reply(res, takesStream, caller.principal, caller.tokenId);
+    const cancellation = new Cancellation();
+    const release = this.follow(
+      reply,
+      cancellation,
+      era,
+      session && `${session.handle} ${JSON.stringify(message.id)}`,
+    );
+    if (!release) return refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '1' });
+    const from: GatewayRequest = {
+      caller,
+      scope,
+      circle: { owner: caller.owner, session: circle },
+      request: codec.decodeRequest(message.method, message.params, session?.envelope),
+      mirrored: era === 'modern' ? req.headers : undefined,
+      sink: reply,
+      cancellation,
+    };
+    try {
+      const outcome = await this.deps.gateway.handle(from);
+      const started =
+        message.method === 'initialize' && outcome.ok ? this.begin(from, outcome.result) : undefined;
+      if (typeof started === 'string') {
+        return reply.finish(400, errorText(message.id, { code: ErrorCode.invalidParams, message: started }));
+      }
+      const { status, text } = this.writer.write(era, message, outcome);
+      reply.finish(status, text, started);
+    } finally {
+      release();
+    }
+  }
+
+  /** Watches over a call: its stream, and what cancels it. Undefined when the client has too much open. */
+  private follow(
+    reply: Reply,
+    cancellation: Cancellation,
+    era: Era,
+    key: string | undefined,
+  ): (() => void) | undefined {
+    if (!this.deps.streams.add(reply)) return undefined;
+    // In the legacy era a lost connection is no wish to stop (2025-11-25 basic/transports#sending-messages).
+    if (era === 'modern') reply.onLost(() => cancellation.cancel(CLIENT_LEFT));
+    const registered = key !== undefined && !this.cancellable.has(key);
+    if (registered) this.cancellable.set(key, cancellation);
+    return () => {
+      this.deps.streams.delete(reply);
+      if (registered) this.cancellable.delete(key);
+    };
+  }
+
+  /** Starts the legacy session that an answered handshake opens; the headers that name it, or why there is none. */
+  private begin(from: GatewayRequest, result: JsonObject): Record<string, string> | string {
+    const { capabilities, clientInfo } = from.request.params;
+    const session = this.deps.sessions.begin(from.caller, from.scope, {
+      revision: String(result.protocolVersion),
+      capabilities: isObject(capabilities) ? capabilities : {},
+      clientInfo: isObject(clientInfo) ? clientInfo : undefined,
+    });
+    return session
+      ? { 'mcp-session-id': session.id }
+      : 'params.capabilities and params.clientInfo are too long: 3 KB together at most';
+  }
+
+  private cancelCall(
+    session: LegacySession | undefined,
+    method: string,
+    params: JsonObject | undefined,
+  ): void {
+    if (!session || method !== 'notifications/cancelled') return;
+    this.cancellable
+      .get(`${session.handle} ${JSON.stringify(params?.requestId)}`)
+      ?.cancel('cancelled by the client');
+  }
+
+  /** The caller's own open session; everything else is 404 and tells the client to begin anew. */
+  private async sessionOf(
+    { res, caller, scope }: Admitted,
+    id: string | string[],
+  ): Promise<LegacySession | undefined> {
+    const one = typeof id === 'string' ? id : '';
+    const session =
+      this.deps.sessions.peek(one, caller, scope) ?? (await this.deps.sessions.find(one, caller, scope));
+    if (!session) {
+      answerError(res, 404, null, {
+        code: SESSION_NOT_FOUND,
+        message: 'Session not found: send initialize again',
+      });
+    }
+    return session;
+  }
+
+  private subscribe({ res, caller, scope }: Admitted, message: JsonRpcRequest): void {
+    const asked = isObject(message.params?.notifications) ? message.params.notifications : undefined;
+    if (!asked) {
+      const error = { code: ErrorCode.invalidParams, message: 'params.notifications must be an object' };
+      return answerError(res, 200, message.id, error);
+    }
+    const wanted = (Object.keys(LIST_NOTICES) as ListNotice[]).filter((kind) => asked[kind] === true);
+    this.openNotices(new NoticeStream(res, whose(caller), wanted, message.id), scope, res);
+  }
+
+  private async listen(admitted: Admitted): Promise<void> {
+    const { req, res, caller, scope } = admitted;
+    const id = req.headers['mcp-session-id'];
+    if (id === undefined) return refuseMethod(res);
+    if (!(await this.sessionOf(admitted, id))) return;
+    const wanted = Object.keys(LIST_NOTICES) as ListNotice[];
+    this.openNotices(new NoticeStream(res, whose(caller), wanted), scope, res);
+  }
+
+  private openNotices(stream: NoticeStream, scope: Scope, res: ServerResponse): void {
+    const leave = this.deps.gateway.changes.listen({ scope, changed: () => stream.changed() });
+    if (!stream.open(this.deps.streams, leave)) {
+      refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '5' });
+    }
+  }
+
+  private async endSession(admitted: Admitted): Promise<void> {
+    const id = admitted.req.headers['mcp-session-id'];
+    if (id === undefined) return refuseMethod(admitted.res);
+    const session = await this.sessionOf(admitted, id);
+    if (!session) return;
+    await this.deps.sessions.end(session);
+    this.deps.onSessionEnded(session.handle);
+    admitted.res.writeHead(204).end();
+  }
+}
+
+function whose(caller: AuthenticatedCaller) {
+  return { principal: caller.principal as string, tokenId: caller.tokenId };
+}
+
+function accept(res: ServerResponse): void {
+  res.writeHead(202, { 'content-length': 0 }).end();
+}
+
+function answerError(
+  res: ServerResponse,
+  status: number,
+  id: string | number | null,
+  error: JsonRpcError,
+): void {
+  sendJson(res, status, errorText(id, error));
+}
+
+/** A refusal before there is a message to answer: the body says why in the shape that MCP clients print. */
+function refuseHttp(
+  res: ServerResponse,
+  status: number,
+  message: string,
+  headers?: Record<string, string>,
+): void {
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  sendJson(res, status, errorText(null, { code: ErrorCode.invalidRequest, message }), headers);
+}
+
+function refuseMethod(res: ServerResponse): void {
+  refuseHttp(res, 405, 'Send JSON-RPC by POST; GET and DELETE are for legacy sessions', {
+    allow: 'POST, GET, DELETE',
+  });
+}
+
+function refuseBody(
+  req: IncomingMessage,
+  res: ServerResponse,
+  fault: { status: number; code: number; message: string },
+): void {
+  // What is left of the body is not read: the connection ends with the answer.
+  const rest = req.complete ? undefined : { connection: 'close' };
+  sendJson(res, fault.status, errorText(null, { code: fault.code, message: fault.message }), rest);
+}
+
+function sendJson(res: ServerResponse, status: number, text: string, headers?: Record<string, string>): void {
+  if (res.headersSent || res.destroyed) return;
+  res.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  });
+  res.end(text);
+}

@@ -1,0 +1,97 @@
+import type { ServerResponse } from 'node:http';
+import type { JsonObject, RequestId } from '../protocol/jsonrpc.ts';
+import { Meta } from '../protocol/revisions.ts';
+import type { OpenStream, OpenStreams } from './open-streams.ts';
+import { startEventStream } from './reply.ts';
+
+const MAX_UNREAD = 256 * 1024;
+
+export const LIST_NOTICES = {
+  toolsListChanged: 'notifications/tools/list_changed',
+  promptsListChanged: 'notifications/prompts/list_changed',
+  resourcesListChanged: 'notifications/resources/list_changed',
+} as const;
+
+export type ListNotice = keyof typeof LIST_NOTICES;
+
+/**
+ * A stream on which a client hears that lists have changed: the legacy GET stream, or the answer to a modern
+ * `subscriptions/listen`, which carries the request's id on every message and ends with a result.
+ */
+export class NoticeStream implements OpenStream {
+  readonly principal: string;
+  readonly tokenId: string | undefined;
+  readonly lasting = true;
+  private readonly res: ServerResponse;
+  private readonly subscription: RequestId | undefined;
+  private readonly wanted: readonly ListNotice[];
+
+  constructor(
+    res: ServerResponse,
+    whose: { principal: string; tokenId: string | undefined },
+    wanted: readonly ListNotice[],
+    subscription?: RequestId,
+  ) {
+    this.res = res;
+    this.principal = whose.principal;
+    this.tokenId = whose.tokenId;
+    this.wanted = wanted;
+    this.subscription = subscription;
+  }
+
+  /** Opens it; `leave` runs when it is over, whoever ended it. False: this client has too many streams. */
+  open(streams: OpenStreams, leave: () => void): boolean {
+    if (!streams.add(this)) {
+      leave();
+      return false;
+    }
+    this.res.on('close', () => {
+      streams.delete(this);
+      leave();
+    });
+    startEventStream(this.res);
+    if (this.subscription === undefined) {
+      this.res.write(':\n\n');
+    } else {
+      const notifications = Object.fromEntries(this.wanted.map((kind) => [kind, true]));
+      this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
+    }
+    return true;
+  }
+
+  changed(): void {
+    for (const kind of this.wanted) this.send({ method: LIST_NOTICES[kind], params: {} });
+  }
+
+  keepAlive(): void {
+    if (!this.res.writableEnded) this.res.write(':\n\n');
+  }
+
+  end(): void {
+    if (this.subscription !== undefined) {
+      const result = { resultType: 'complete', _meta: this.meta() };
+      this.write(JSON.stringify({ jsonrpc: '2.0', id: this.subscription, result }));
+    }
+    this.res.end();
+  }
+
+  private meta(): JsonObject {
+    return { [Meta.subscriptionId]: this.subscription };
+  }
+
+  private send({ method, params }: { method: string; params: JsonObject }): void {
+    const stamped = this.subscription === undefined ? params : { ...params, _meta: this.meta() };
+    const message =
+      Object.keys(stamped).length > 0
+        ? { jsonrpc: '2.0', method, params: stamped }
+        : { jsonrpc: '2.0', method };
+    this.write(JSON.stringify(message));
+  }
+
+  private write(text: string): void {
+    if (this.res.writableEnded) return;
+    // Notices can be had again by listing: a client that does not read is let go.
+    if (this.res.writableLength > MAX_UNREAD) this.res.destroy();
+    else this.res.write(`event: message\ndata: ${text}\n\n`);
+  }
+}

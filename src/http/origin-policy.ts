@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http';
+
+/** Which web pages and which host names may speak to this server. */
+export class OriginPolicy {
+  private readonly origins: ReadonlySet<string>;
+  private readonly hosts: ReadonlySet<string> | 'loopback' | 'any';
+
+  /** `port` is the one listened on; `publicUrl` the only other address that is ours. */
+  constructor(options: {
+    loopback: boolean;
+    port: number;
+    publicUrl: string | undefined;
+    allowed: readonly string[];
+  }) {
+    const origins = new Set(options.allowed);
+    if (options.publicUrl) origins.add(new URL(options.publicUrl).origin);
+    if (options.loopback) {
+      for (const name of LOOPBACK_NAMES) origins.add(new URL(`http://${name}:${options.port}`).origin);
+    }
+    this.origins = origins;
+    if (options.loopback) this.hosts = 'loopback';
+    else this.hosts = options.publicUrl ? new Set([new URL(options.publicUrl).host]) : 'any';
+    this.publicHost = options.publicUrl ? new URL(options.publicUrl).host : undefined;
+  }
+
+  private readonly publicHost: string | undefined;
+
+  /** The sentence to refuse with, or undefined. DNS rebinding needs a foreign Host or a foreign Origin. */
+  refuse(req: IncomingMessage): string | undefined {
+    if (req.url?.charCodeAt(0) !== SLASH) return 'The request target must be a path';
+    const { host, origin } = req.headers;
+    if (host === undefined || !this.hostAllowed(host)) return 'Host is not a name of this server';
+    if (origin !== undefined && !this.origins.has(origin)) {
+      return 'Origin is not allowed; CASTELLAN_ALLOWED_ORIGINS lists those that are';
+    }
+    return undefined;
+  }
+
+  private hostAllowed(host: string): boolean {
+    if (host === '') return false;
+    if (this.hosts === 'any') return true;
+    if (this.hosts === 'loopback') return LOOPBACK_HOST.test(host) || host === this.publicHost;
+    return this.hosts.has(host.toLowerCase());
+  }
+}
+
+const SLASH = 47;
+const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;

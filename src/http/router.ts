@@ -1,0 +1,122 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import type { Logger } from '../base/logger.ts';
+import type { Result } from '../base/result.ts';
+import type { Surface } from '../resources/spec.ts';
+import type { ApiEnv } from './api/responses.ts';
+import type { McpEndpoint } from './mcp-endpoint.ts';
+import type { OriginPolicy } from './origin-policy.ts';
+import { frontPage, PAGE_HEADERS, STYLE } from './pages.ts';
+
+export type RouterDeps = {
+  endpoint: McpEndpoint;
+  /** Made with the first request that needs it. */
+  api(): Promise<Hono<ApiEnv>>;
+  origins(): OriginPolicy;
+  ready(): Promise<Result<void, string>>;
+  metrics(): string;
+  projects(): string[];
+  publicUrl: string | undefined;
+  version: string;
+  logger: Logger;
+};
+
+const MCP_PATH = /^\/(?:projects\/([^/?]+)\/)?(operator-)?mcp(?:\?|$)/;
+const DEFAULT_PROJECT = 'default';
+
+/** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
+export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {
+  const app = pages(deps);
+  const others = getRequestListener(app.fetch);
+  let draining = false;
+  const server = createServer(
+    // A client gets this long for its headers and its body; answers may take as long as they want.
+    { maxHeaderSize: 32 * 1024, headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 },
+    (req: IncomingMessage, res: ServerResponse) => {
+      if (draining) return refuseLate(res);
+      const refused = deps.origins().refuse(req);
+      if (refused !== undefined) return forbid(res, refused);
+      const mcp = MCP_PATH.exec(req.url ?? '');
+      if (!mcp) return void others(req, res);
+      const project = projectOf(mcp[1]);
+      const surface: Surface = mcp[2] === undefined ? 'consumer' : 'operator';
+      void deps.endpoint.serve(req, res, project, surface);
+    },
+  );
+  server.maxRequestsPerSocket = 0;
+  const mcpRoutes = ['/mcp', '/operator-mcp', '/projects/{project}/mcp', '/projects/{project}/operator-mcp'];
+  const routes = [
+    ...mcpRoutes,
+    ...new Set(app.routes.filter((one) => one.method !== 'ALL').map((one) => one.path)),
+  ];
+  const drain = () => {
+    draining = true;
+    server.close();
+  };
+  return { server, routes: [...routes, '/api/v1'], drain };
+}
+
+function projectOf(encoded: string | undefined): string {
+  if (encoded === undefined) return DEFAULT_PROJECT;
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return '';
+  }
+}
+
+function pages(deps: RouterDeps): Hono {
+  const app = new Hono();
+  app.get('/healthz', (c) => c.text('ok\n'));
+  app.get('/readyz', async (c) => {
+    const ready = await deps.ready();
+    return ready.ok ? c.text('ready\n') : c.text(`not ready: ${ready.error}\n`, 503);
+  });
+  app.get('/metrics', (c) => {
+    const { incoming } = c.env as { incoming: IncomingMessage };
+    // Behind a proxy on this machine everybody comes from loopback.
+    const proxied =
+      incoming.headers['x-forwarded-for'] !== undefined || incoming.headers.forwarded !== undefined;
+    if (proxied || !isLoopback(incoming.socket.remoteAddress))
+      return c.text('metrics are for loopback\n', 403);
+    return c.text(deps.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+  });
+  app.get('/style.css', (c) => c.text(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }));
+  app.get('/', (c) => {
+    const base = deps.publicUrl ?? new URL(c.req.url).origin;
+    for (const [name, value] of Object.entries(PAGE_HEADERS)) c.header(name, value);
+    return c.html(frontPage(base, deps.version, deps.projects()));
+  });
+  let api: Hono | undefined;
+  app.all('/api/v1/*', async (c) => {
+    api ??= new Hono().route('/api/v1', await deps.api());
+    return api.fetch(c.req.raw, c.env);
+  });
+  app.notFound((c) => c.text('Not found. The front page, /, says what there is.\n', 404));
+  app.onError((error, c) => {
+    deps.logger.error({ error: error.message }, 'a request failed unexpectedly');
+    return c.text('Internal error\n', 500);
+  });
+  return app;
+}
+
+/** A request that comes on an open connection while the server stops. */
+function refuseLate(res: ServerResponse): void {
+  res.writeHead(503, {
+    'retry-after': '2',
+    connection: 'close',
+    'content-type': 'text/plain; charset=utf-8',
+  });
+  res.end('Castellan is stopping; retry in a moment\n');
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && (address === '::1' || /^(?:::ffff:)?127\./.test(address));
+}
+
+function forbid(res: ServerResponse, message: string): void {
+  const text = JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: -32600, message } });
+  res.writeHead(403, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  res.end(text);
+}
