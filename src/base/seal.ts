@@ -1,4 +1,11 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { ok, type Result, refused } from './result.ts';
 
 /** 32 or more bytes of key material; every key in use is derived from it for one purpose. */
@@ -25,7 +32,7 @@ export function keyCheckValue(master: MasterKey): string {
   return deriveKey(master, 'check').toString('hex');
 }
 
-type Ring = { id: Buffer; master: MasterKey; derived: Map<string, Buffer> };
+type Ring = { id: Buffer; master: MasterKey; derived: Map<string, KeyObject> };
 
 /**
  * Seals small texts with AES-256-GCM. A sealed text is the base64url of
@@ -79,10 +86,11 @@ function ring(master: MasterKey): Ring {
   return { id: deriveKey(master, 'key-id').subarray(0, KEY_ID_BYTES), master, derived: new Map() };
 }
 
-function keyFor(from: Ring, purpose: string): Buffer {
+/** A KeyObject: from a Buffer, each use would import the key again, at four times the cost of opening. */
+function keyFor(from: Ring, purpose: string): KeyObject {
   let key = from.derived.get(purpose);
   if (!key) {
-    key = deriveKey(from.master, `seal/${purpose}`);
+    key = createSecretKey(deriveKey(from.master, `seal/${purpose}`));
     from.derived.set(purpose, key);
   }
   return key;
