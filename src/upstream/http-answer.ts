@@ -10,8 +10,8 @@ export type Asked = {
   session: { id: string | undefined } | undefined;
 };
 
-/** Several implementations answer 400 instead of 404 for a session they forgot. */
-const FORGOTTEN_SESSION = /session/i;
+/** Several implementations answer 400 instead of 404 for a session they forgot, a restarted SDK server among them. */
+const FORGOTTEN_SESSION = /session|not initialized/i;
 
 /**
  * Whether a JSON body is the answer. A JSON-RPC error of this request is one whatever the status it rides on. An error

@@ -46,6 +46,8 @@ describe('a legacy session', () => {
       (seen, response) => sendJson(response, failure(idOf(seen), -32001, 'Session not found'), 404),
       (_seen, response) =>
         sendJson(response, failure(null, -32000, 'Bad Request: No valid session ID provided'), 400),
+      (_seen, response) =>
+        sendJson(response, failure(null, -32000, 'Bad Request: Server not initialized'), 400),
     ];
     for (const script of answers) {
       await using it = await HttpRig.start(script);

@@ -131,7 +131,7 @@ export class SseTransport implements Transport, ReplySink {
     const pending = this.#pending.get(message.id as RequestId);
     if (!pending) return;
     this.#pending.delete(message.id as RequestId);
-    if (text.length <= pending.maxBytes) pending.resolve({ message, text });
+    if (Buffer.byteLength(text) <= pending.maxBytes) pending.resolve({ message, text });
     else pending.reject(tooLargeFault(this.#server, pending.maxBytes));
   }
 

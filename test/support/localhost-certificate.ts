@@ -1,0 +1,20 @@
+/** A self-signed certificate for `localhost`, good for a hundred years, and its key: worth nothing outside tests. */
+export const localhostCertificate = `-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIUPlXdH34pr+LRI4eHAdN+xdszT9IwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMDEzMTYzMVoYDzIxMjYxMDI3
+MTMxNjMxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASVwAxdJ4ZcBeXnai31CVwNT4q2eyA5wukJFE86qtGvlo57XHvONymw
+dyScNAgZdWa/cZtAuyQO3/yJwII4MbY5o2kwZzAdBgNVHQ4EFgQU0CLIim6IiVgD
+M35QOmLgD50uQkMwHwYDVR0jBBgwFoAU0CLIim6IiVgDM35QOmLgD50uQkMwFAYD
+VR0RBA0wC4IJbG9jYWxob3N0MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwID
+SAAwRQIhAOgwNoFmtcB2U9mcU+vDxzC4lu6rFIFasmLgbjZWzDtAAiBDQzNLrO2Z
+T70sTztpJ6OC9JQ9F95yJIMJtjr0DuM+qw==
+-----END CERTIFICATE-----
+`;
+
+export const localhostKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgIEWQj+m9HIdbWbrH
+72dLEpPdbQXu2GqKhifP+LsOf9OhRANCAASVwAxdJ4ZcBeXnai31CVwNT4q2eyA5
+wukJFE86qtGvlo57XHvONymwdyScNAgZdWa/cZtAuyQO3/yJwII4MbY5
+-----END PRIVATE KEY-----
+`;
