@@ -80,18 +80,19 @@ export async function putInto(
   return { action, stored, layer: { revision: layer.revision, objects } };
 }
 
-/** Removes an object that nothing names any more. */
+/** Removes an object that nothing names any more; without `write` only says whether it could be. */
 export async function removeFrom(
   layer: StoredLayer,
   kind: ResourceKind,
   name: string,
   files: FileLayer,
-  write: RowWriter,
+  write: RowWriter | undefined,
 ): Promise<{ removed: StoredObject; layer: StoredLayer }> {
   const removed = layer.objects.get(objectKey(kind, name));
   if (!removed) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
   if (kind === 'Server') refuseUsedServer(name, layer, files);
   else refuseProjectOfToken(name, files);
+  if (!write) return { removed, layer };
   await write.remove(removed);
   const objects = new Map(layer.objects);
   objects.delete(objectKey(kind, name));

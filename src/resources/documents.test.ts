@@ -171,10 +171,15 @@ describe('configuration files', () => {
           .join(', ')}]`,
       );
     assert.equal(problemsIn(bomb.join('\n')).length, 1);
-    assert.notDeepEqual(problemsIn('['.repeat(50_000)), []);
+    assert.deepEqual(problemsIn('['.repeat(50_000)), ['f.yaml:1: is nested too deeply: flatten it']);
     assert.deepEqual(problemsIn('x'.repeat(5 * 1024 * 1024)), [
       'f.yaml:1: the file is larger than 4 MiB: split it',
     ]);
+  });
+
+  it('take YAML only where it is announced', () => {
+    const text = '{ "kind": "Server",\n "metadata": { "name": a } }';
+    assert.deepEqual(problemsIn(text, 'f.json'), ['f.json:2: is not valid JSON: correct the syntax here']);
   });
 
   it('follow an alias to a line of the file', () => {

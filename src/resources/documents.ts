@@ -8,6 +8,7 @@ import {
   LineCounter,
   type Node,
   parseAllDocuments,
+  visit,
 } from 'yaml';
 import { messageOf } from '../base/errors.ts';
 import { clientServers, isClientFile } from './client-files.ts';
@@ -121,35 +122,61 @@ function sourceDocuments(
   const isJson = ['.json', '.jsonc'].includes(extname(file));
   const lines = new LineCounter();
   const source = text.replace(/^\uFEFF/, '');
+  const plain = isJson ? blankComments(source) : source;
   const problems: LocatedProblem[] = [];
   const problemAt = (offset: number, message: string) => {
     problems.push({ file, line: lines.linePos(offset).line || 1, field: '', message });
   };
   try {
-    const parsed = parseAllDocuments(isJson ? blankComments(source) : source, {
+    const parsed = parseAllDocuments(plain, {
       prettyErrors: false,
       lineCounter: lines,
     });
     const documents: SourceDocument[] = [];
     for (const document of Array.isArray(parsed) ? parsed : []) {
-      for (const fault of [...document.errors, ...document.warnings]) {
-        problemAt(fault.pos[0], syntaxMessage(fault.code, fault.message));
-      }
+      // What follows the first fault of a document is mostly its echo.
+      const fault = document.errors[0] ?? document.warnings[0];
+      if (fault) problemAt(fault.pos[0], syntaxMessage(fault.code, fault.message));
       if (document.errors.length > 0) continue;
       const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+      if (isJson && !isPlainJson(plain)) {
+        problemAt(firstOffsetBeyondJson(document), 'is not valid JSON: correct the syntax here');
+      }
       if (value !== null) documents.push({ value, lineOf: (path) => lineOf(document, path, lines) });
     }
     return { documents, problems };
   } catch (error) {
-    const message =
-      error instanceof RangeError
-        ? 'is nested too deeply: flatten it'
-        : `cannot be read (${messageOf(error)}): use fewer aliases`;
+    const isDeep = error instanceof RangeError;
+    if (!isDeep && !/alias/i.test(messageOf(error))) throw error;
+    const message = isDeep ? 'is nested too deeply: flatten it' : 'repeats too much by aliases: write it out';
     return { documents: [], problems: [{ file, line: 1, field: '', message }] };
   }
 }
 
+function isPlainJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Where a file that YAML understands, and JSON does not, first says something in YAML alone. */
+function firstOffsetBeyondJson(document: Document.Parsed): number {
+  let offset = 0;
+  visit(document, {
+    Scalar(_, { type, source, range }) {
+      if (type === 'QUOTE_DOUBLE' || (type === 'PLAIN' && isPlainJson(source ?? ''))) return undefined;
+      offset = range?.[0] ?? 0;
+      return visit.BREAK;
+    },
+  });
+  return offset;
+}
+
 function syntaxMessage(code: string, message: string): string {
+  if (/call stack/.test(message)) return 'is nested too deeply: flatten it';
   if (code === 'DUPLICATE_KEY') return 'the same key appears twice: remove one of them';
   return `is not valid: ${message.replace(/\s+/g, ' ').slice(0, 200)}: correct the syntax here`;
 }

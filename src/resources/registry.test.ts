@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, describe, it, type TestContext } from 'node:test';
 import {
   onEachDatabase,
   sqliteDatabase,
@@ -126,7 +127,10 @@ onEachDatabase('resources', (make) => {
       await resources.put(server('a'));
       await resources.put(project('p', 'a'));
       await assert.rejects(resources.remove('Server', 'a'), refusal('conflict', /used by project p/));
+      await assert.rejects(resources.remove('Server', 'a', { dryRun: true }), refusal('conflict', /used by/));
       await resources.remove('Project', 'p');
+      await resources.remove('Server', 'a', { dryRun: true });
+      assert.ok(resources.get('Server', 'a'));
       await resources.remove('Server', 'a');
     });
 
@@ -333,27 +337,24 @@ onEachDatabase('resources', (make) => {
   });
 });
 
+async function replicas(database: TestDatabase, test: TestContext): Promise<[Resources, Resources]> {
+  const open = async () => {
+    const { store, dataDir } = await database.open();
+    const { logger } = database;
+    const options = { store, files: [], env: {}, logger, dataDir: dataDir.path, nodePath: '' };
+    const resources = await Resources.open(options);
+    test.after(() => resources.close());
+    return resources;
+  };
+  return [await open(), await open()];
+}
+
 onEachDatabase('resources of two processes', (make) => {
   it('agree after a refresh, and never leave a project without its server', async (test) => {
     const database = await make();
     test.after(() => database.dispose());
     if (database.name === 'SQLite') return test.skip('a SQLite file serves one process');
-    const views = [];
-    for (let replica = 0; replica < 2; replica++) {
-      const { store, dataDir } = await database.open();
-      const { logger } = database;
-      const resources = await Resources.open({
-        store,
-        files: [],
-        env: {},
-        logger,
-        dataDir: dataDir.path,
-        nodePath: '',
-      });
-      test.after(() => resources.close());
-      views.push(resources);
-    }
-    const [one, two] = views as [Resources, Resources];
+    const [one, two] = await replicas(database, test);
     await one.put(server('a'));
     await two.refresh();
     assert.deepEqual(two.get('Server', 'a'), one.get('Server', 'a'));
@@ -366,6 +367,23 @@ onEachDatabase('resources of two processes', (make) => {
       if (one.get('Project', 'p')) await one.remove('Project', 'p');
       await two.put(server('a'));
     }
+  });
+
+  it('hear of each other by themselves', async (test) => {
+    const database = await make();
+    test.after(() => database.dispose());
+    if (database.name === 'SQLite') return test.skip('a SQLite file serves one process');
+    const [one, two] = await replicas(database, test);
+    const heard = new Promise<void>((resolve) => {
+      two.onChange((now) => now.servers.has('a') && resolve());
+    });
+    await one.put(server('a'));
+    // The poll does not keep a process alive; the test has to.
+    const deadline = AbortSignal.timeout(10_000);
+    const alive = setTimeout(() => {}, 10_000);
+    await Promise.race([heard, once(deadline, 'abort').then(() => assert.fail('nothing heard in 10 s'))]);
+    clearTimeout(alive);
+    assert.deepEqual(two.get('Server', 'a'), one.get('Server', 'a'));
   });
 });
 

@@ -122,14 +122,14 @@ export class Resources {
    * Removes an object that the API made, and answers what it was.
    * @throws Refusal `not_found`, or `conflict` when it belongs to a file or something still names it
    */
-  async remove(kind: ResourceKind, nameOrUid: string): Promise<ResourceObject> {
+  async remove(kind: ResourceKind, nameOrUid: string, { dryRun = false } = {}): Promise<ResourceObject> {
     return this.#inTurn(async () => {
       const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
       refuseFileObject(this.#files, kind, name);
-      const { removed, layer } = await this.#rows.change((before, write) =>
-        removeFrom(before, kind, name, this.#files, write),
-      );
-      this.#adopt(layer);
+      const { removed, layer } = dryRun
+        ? await removeFrom(await this.#rows.read(), kind, name, this.#files, undefined)
+        : await this.#rows.change((before, write) => removeFrom(before, kind, name, this.#files, write));
+      if (!dryRun) this.#adopt(layer);
       return storedObject(removed).object;
     });
   }
