@@ -6,7 +6,8 @@ import {
   hasProcessTable,
   MARKER_VARIABLE,
   markedProcesses,
-  membersOf,
+  membersIn,
+  ProcessTableReader,
   parseStat,
   readProcess,
   signalProcess,
@@ -48,13 +49,18 @@ export class Child {
   /** Resolves when the process itself has exited, while descendants may still be on their way out. */
   readonly exited: Promise<ExitStatus>;
   readonly #family: Family;
+  readonly #table: ProcessTableReader;
   readonly #gone: Promise<void>;
   readonly #hurry = Promise.withResolvers<void>();
   #ended = false;
   #stopping: Promise<void> | undefined;
 
-  constructor(process: SpawnedProcess, marker: string, onGone: (survivors: number) => void) {
+  constructor(
+    process: SpawnedProcess,
+    { marker, table, onGone }: { marker: string; table: ProcessTableReader; onGone(survivors: number): void },
+  ) {
     this.pid = process.pid;
+    this.#table = table;
     this.stdin = process.stdin;
     this.stdout = process.stdout;
     this.stderr = process.stderr;
@@ -93,14 +99,15 @@ export class Child {
   }
 
   async #rememberDescendants(): Promise<void> {
-    for (const info of await membersOf(this.#family)) this.#family.known.set(info.pid, info.startTime);
+    for (const info of membersIn(await this.#table.read(), this.#family))
+      this.#family.known.set(info.pid, info.startTime);
   }
 
   /** Kills until nobody is left, for what forks while it is looked for shows up at the next look. */
   async #killRest(): Promise<number> {
     const giveUp = Date.now() + KILL_PATIENCE_MS;
     for (;;) {
-      const members = await membersOf(this.#family);
+      const members = membersIn(await this.#table.read(), this.#family);
       if (members.length === 0 || Date.now() > giveUp) return members.length;
       for (const info of members) {
         this.#family.known.set(info.pid, info.startTime);
@@ -121,6 +128,7 @@ export class ChildProcesses implements AsyncDisposable {
   readonly #owner: string;
   readonly #logger: ChildLogger;
   readonly #watchdog: Watchdog;
+  readonly #table = new ProcessTableReader();
   readonly #children = new Set<Child>();
   #count = 0;
   #closed = false;
@@ -155,7 +163,11 @@ export class ChildProcesses implements AsyncDisposable {
     if (cwd !== undefined) request.cwd = cwd;
     const started = await spawnProcess(request);
     if (!started.ok) return started;
-    const child: Child = new Child(started.value, marker, (survivors) => this.#onGone(child, survivors));
+    const child: Child = new Child(started.value, {
+      marker,
+      table: this.#table,
+      onGone: (survivors) => this.#onGone(child, survivors),
+    });
     this.#children.add(child);
     this.#watchdog.watch(child.pid);
     if (this.#closed) void child.stop({ graceMs: 0 });
@@ -193,22 +205,14 @@ export class ChildProcesses implements AsyncDisposable {
   }
 
   async #orphans(): Promise<number[]> {
-    const owners = new Map<number, string>();
-    const ownerOf = (marker: string) => {
-      const [id, owner = ''] = marker.split('.');
-      return id === this.#marker && owner !== this.#owner ? owner : undefined;
-    };
-    const marked = await markedProcesses((marker, info) => {
-      const owner = ownerOf(marker);
-      if (owner !== undefined) owners.set(info.pid, owner);
-      return owner !== undefined;
-    });
-    const alive = new Map<string, boolean>();
-    for (const owner of new Set(owners.values())) {
+    const ownerOf = (marker = '') => marker.split('.')[1] ?? '';
+    const marked = await markedProcesses((marker) => marker.startsWith(`${this.#marker}.`));
+    const dead = new Set<string>();
+    for (const owner of new Set(marked.map(({ marker }) => ownerOf(marker)))) {
       const [pid, startTime] = owner.split('-');
-      alive.set(owner, (await readProcess(Number(pid)))?.startTime === startTime);
+      if ((await readProcess(Number(pid)))?.startTime !== startTime) dead.add(owner);
     }
-    return marked.map((info) => info.pid).filter((pid) => !alive.get(owners.get(pid) ?? ''));
+    return marked.filter(({ marker }) => dead.has(ownerOf(marker))).map(({ pid }) => pid);
   }
 
   #onGone(child: Child, survivors: number): void {

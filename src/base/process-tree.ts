@@ -10,6 +10,8 @@ export type ProcessInfo = {
   startTime: string;
 };
 
+export type MarkedProcess = ProcessInfo & { marker: string | undefined };
+
 /** The name of the environment variable that every child, and what it starts, carries. */
 export const MARKER_VARIABLE = 'CASTELLAN_CHILD';
 
@@ -59,43 +61,67 @@ export async function readMarker(pid: number): Promise<string | undefined> {
 }
 
 /** Every process that runs, kernel threads and ended ones aside. Empty where there is no process table. */
-export async function listProcesses(): Promise<ProcessInfo[]> {
+export async function readProcessTable(): Promise<MarkedProcess[]> {
   if (!hasProcessTable) return [];
   const names = await readdir('/proc').catch(() => []);
-  const pids = names.filter((name) => /^\d+$/.test(name)).map(Number);
-  const infos = await inParallel(pids, readProcess);
-  return infos.filter(
-    (info) => info !== undefined && !isKernelThread(info) && !hasEnded(info),
-  ) as ProcessInfo[];
+  const entries = await inParallel(names, async (name) => {
+    const info = /^\d+$/.test(name) ? await readProcess(Number(name)) : undefined;
+    if (!info || isKernelThread(info) || hasEnded(info)) return undefined;
+    return { ...info, marker: await readMarker(info.pid) };
+  });
+  return entries.filter((entry) => entry !== undefined);
 }
 
-/** The living members of a family: its session and group, the marked, those known before, and all their descendants. */
-export async function membersOf(family: Family): Promise<ProcessInfo[]> {
-  const all = await listProcesses();
-  const markers = await inParallel(all, (info) => readMarker(info.pid));
+/** One reading at a time, each shared by all who asked before it began: many children may end at once. */
+export class ProcessTableReader {
+  #current: Promise<MarkedProcess[]> | undefined;
+  #next: Promise<MarkedProcess[]> | undefined;
+
+  /** The table as it is at some moment after this call. */
+  read(): Promise<MarkedProcess[]> {
+    if (!this.#current) return this.#begin();
+    this.#next ??= this.#current.then(() => this.#begin());
+    return this.#next;
+  }
+
+  #begin(): Promise<MarkedProcess[]> {
+    this.#next = undefined;
+    const reading = readProcessTable().finally(() => {
+      if (this.#current === reading) this.#current = undefined;
+    });
+    this.#current = reading;
+    return reading;
+  }
+}
+
+/** The members of a family: its session and group, the marked, those known before, and all their descendants. */
+export function membersIn(table: readonly MarkedProcess[], family: Family): ProcessInfo[] {
   // While a group or a session has members its number cannot be given to a new process, so a reused pid means none.
-  const reused = all.some((info) => info.pid === family.leader && info.startTime !== family.leaderStart);
+  const reused = table.some(
+    ({ pid, startTime }) => pid === family.leader && startTime !== family.leaderStart,
+  );
   const members = new Map<number, ProcessInfo>();
-  all.forEach((info, index) => {
-    const inSession = !reused && (info.session === family.leader || info.group === family.leader);
-    const isKnown = family.known.get(info.pid) === info.startTime;
-    if (inSession || isKnown || markers[index] === family.marker) members.set(info.pid, info);
-  });
-  addDescendants(members, all);
+  for (const entry of table) {
+    const inSession = !reused && (entry.session === family.leader || entry.group === family.leader);
+    const isKnown = family.known.get(entry.pid) === entry.startTime;
+    if (inSession || isKnown || entry.marker === family.marker) members.set(entry.pid, entry);
+  }
+  for (let size = -1; size !== members.size; ) {
+    size = members.size;
+    for (const entry of table) if (members.has(entry.parent)) members.set(entry.pid, entry);
+  }
   members.delete(process.pid);
   return [...members.values()];
 }
 
 /** The living processes whose marker is accepted, in this process's own pid namespace. */
-export async function markedProcesses(
-  accept: (marker: string, info: ProcessInfo) => boolean,
-): Promise<ProcessInfo[]> {
-  const all = await listProcesses();
-  const markers = await inParallel(all, (info) => readMarker(info.pid));
-  const marked = all.filter((info, index) => accept(markers[index] ?? '', info));
+export async function markedProcesses(accept: (marker: string) => boolean): Promise<MarkedProcess[]> {
+  const marked = (await readProcessTable()).filter(
+    ({ pid, marker }) => pid !== process.pid && marker !== undefined && accept(marker),
+  );
   const own = await readlink('/proc/self/ns/pid').catch(() => '');
-  const namespaces = await inParallel(marked, (info) => readlink(`/proc/${info.pid}/ns/pid`).catch(() => ''));
-  return marked.filter((info, index) => info.pid !== process.pid && namespaces[index] === own);
+  const namespaces = await inParallel(marked, ({ pid }) => readlink(`/proc/${pid}/ns/pid`).catch(() => ''));
+  return marked.filter((_, index) => namespaces[index] === own);
 }
 
 /** Sends a signal; a process that is gone, or not ours, is no error. A negative pid names a process group. */
@@ -104,13 +130,6 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
     return process.kill(pid, signal);
   } catch {
     return false;
-  }
-}
-
-function addDescendants(members: Map<number, ProcessInfo>, all: ProcessInfo[]): void {
-  for (let size = -1; size !== members.size; ) {
-    size = members.size;
-    for (const info of all) if (members.has(info.parent)) members.set(info.pid, info);
   }
 }
 

@@ -21,6 +21,9 @@ export type SpawnedProcess = ChildProcess & {
   stderr: Readable;
 };
 
+/** A system program that is spoken to on its stdin alone. */
+export type ListenerProcess = ChildProcess;
+
 /** Which package brings a command, for the sentence that says what to install. */
 const PROVIDERS: Readonly<Record<string, string>> = {
   node: 'Node.js (https://nodejs.org/)',
@@ -66,7 +69,7 @@ export function spawnProcess(request: SpawnRequest): Promise<Result<SpawnedProce
 }
 
 /** Starts a small system program in a session of its own that is spoken to on its stdin alone. It keeps no one alive. */
-export function spawnDetachedListener(command: string, args: readonly string[]): ChildProcess {
+export function spawnDetachedListener(command: string, args: readonly string[]): ListenerProcess {
   const child = spawn(command, [...args], {
     env: { PATH: process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin' },
     cwd: '/',

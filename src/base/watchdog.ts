@@ -1,6 +1,5 @@
-import type { ChildProcess } from 'node:child_process';
 import { messageOf } from './errors.ts';
-import { spawnDetachedListener } from './spawn.ts';
+import { type ListenerProcess, spawnDetachedListener } from './spawn.ts';
 
 const RESTART_LIMIT = 5;
 
@@ -63,7 +62,7 @@ export class Watchdog {
   readonly #mark: string;
   readonly #onFailure: (reason: string) => void;
   readonly #groups = new Set<number>();
-  #process: ChildProcess | undefined;
+  #process: ListenerProcess | undefined;
   #starts = 0;
   #released = false;
 
@@ -110,7 +109,7 @@ export class Watchdog {
     await ended;
   }
 
-  #adopt(watchdog: ChildProcess): void {
+  #adopt(watchdog: ListenerProcess): void {
     this.#process = watchdog;
     watchdog.stdin?.on('error', () => undefined);
     watchdog.on('error', (error) => this.#lost(watchdog, error.message));
@@ -118,7 +117,7 @@ export class Watchdog {
     for (const group of this.#groups) watchdog.stdin?.write(`+${group}\n`);
   }
 
-  #lost(watchdog: ChildProcess, reason: string): void {
+  #lost(watchdog: ListenerProcess, reason: string): void {
     if (this.#process !== watchdog) return;
     this.#process = undefined;
     if (this.#released) return;

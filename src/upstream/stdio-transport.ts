@@ -126,7 +126,7 @@ export class StdioTransport implements Transport {
     child.stdin.once('error', () => this.#onPipeClosed('closed its input'));
     void child.exited.then(async (status) => {
       await Promise.race([outputEnded, settle()]);
-      this.#finish('unreachable', exitSentence(status));
+      this.#finish('unreachable', exitSentence(status) + this.#lastWords());
     });
   }
 
@@ -202,7 +202,7 @@ export class StdioTransport implements Transport {
     await Promise.race([child.exited, settle()]);
     if (this.#fault) return;
     const status = await Promise.race([child.exited, undefined]);
-    this.#finish('unreachable', status ? exitSentence(status) : what);
+    this.#finish('unreachable', (status ? exitSentence(status) : what) + this.#lastWords());
     void child.stop();
   }
 
@@ -221,8 +221,7 @@ export class StdioTransport implements Transport {
   }
 
   #describe(kind: FaultKind, what: string, sent = false): UpstreamFault {
-    const words = kind === 'unreachable' ? this.#lastWords() : '';
-    return new UpstreamFault(kind, `server "${this.#options.serverName}" ${what}${words}`, { sent });
+    return new UpstreamFault(kind, `server "${this.#options.serverName}" ${what}`, { sent });
   }
 
   #lastWords(): string {
