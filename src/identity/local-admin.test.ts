@@ -66,6 +66,16 @@ describe('local administrator', () => {
       );
     }));
 
+  it('is not sent to whoever took the port of a server that was killed', async () => {
+    const dataDir = await openDataDirectory(await temporaryFolder(), { env: {} });
+    const admin = await openLocalAdmin(dataDir, quietLogger());
+    await admin.setUrl('http://127.0.0.1:7400');
+    await readLocalAdmin(dataDir.path);
+    await dataDir.close();
+    assert.match(await readFile(path.join(dataDir.path, 'admin.json'), 'utf8'), /127\.0\.0\.1:7400/);
+    await assert.rejects(readLocalAdmin(dataDir.path), refusedAs('unavailable', /no castellan runs on/));
+  });
+
   it('is not believed from a file that others can read, and such a credential is replaced', () =>
     inDirectory(async (dataDir, file) => {
       const admin = await openLocalAdmin(dataDir, quietLogger());

@@ -4,6 +4,7 @@ import { Refusal } from '../base/errors.ts';
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { DataDirectory } from '../store/data-directory.ts';
+import { isDataDirectoryHeld } from '../store/data-lock.ts';
 import { readPrivateFile, writePrivateFile } from '../store/private-file.ts';
 import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 
@@ -78,7 +79,8 @@ export async function readLocalAdmin(
   const parsed = parse(read.content);
   if (!parsed)
     throw new Refusal('invalid', `${file} is damaged; restart castellan serve, which writes it anew`);
-  if (parsed.url === undefined) {
+  // After a kill the file still names a port that anyone may have taken since: the credential must not go there.
+  if (parsed.url === undefined || !isDataDirectoryHeld(dataDir)) {
     throw new Refusal(
       'unavailable',
       `no castellan runs on ${dataDir}; start one with castellan serve, or give --data-dir or --server`,

@@ -3,12 +3,15 @@ import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Refusal } from '../base/errors.ts';
 import { createPrivateFile, readPrivateFile, writePrivateFile } from './private-file.ts';
 
 const LOCK_FILE = 'castellan.lock';
 const HOLDER_FILE = 'castellan.pid';
 const SQLITE_BUSY = 5;
+const ATTEMPTS = 5;
+const ATTEMPT_MS = 40;
 
 export type DataLock = { release(): Promise<void> };
 
@@ -21,17 +24,8 @@ export type DataLock = { release(): Promise<void> };
 export async function acquireDataLock(folder: string): Promise<DataLock> {
   const file = path.join(folder, LOCK_FILE);
   await createLockFile(file);
-  const lock = new DatabaseSync(file, { timeout: 0 });
-  try {
-    lock.exec('begin exclusive');
-  } catch (error) {
-    lock.close();
-    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) throw await heldByAnother(folder);
-    throw new Refusal(
-      'invalid',
-      `${file} cannot be locked: ${(error as Error).message}; delete this file and start again`,
-    );
-  }
+  const lock = await takeLock(file);
+  if (!lock) throw await heldByAnother(folder);
   const holder = path.join(folder, HOLDER_FILE);
   try {
     const content = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
@@ -49,6 +43,44 @@ export async function acquireDataLock(folder: string): Promise<DataLock> {
       lock.close();
     },
   };
+}
+
+/**
+ * Whether a process holds the data directory now. Looks without taking anything; a folder that cannot be looked into
+ * counts as held.
+ */
+export function isDataDirectoryHeld(folder: string): boolean {
+  const file = path.join(folder, LOCK_FILE);
+  if (!lstatSync(file, { throwIfNoEntry: false })?.isFile()) return false;
+  let look: DatabaseSync | undefined;
+  try {
+    look = new DatabaseSync(file, { timeout: 0, readOnly: true });
+    look.prepare('select count(*) from sqlite_schema').get();
+    return false;
+  } catch {
+    return true;
+  } finally {
+    look?.close();
+  }
+}
+
+/** Undefined when another process has it. Tries for a moment: whoever only looks holds it for less. */
+async function takeLock(file: string): Promise<DatabaseSync | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const lock = new DatabaseSync(file, { timeout: 0 });
+    try {
+      lock.exec('begin exclusive');
+      return lock;
+    } catch (error) {
+      lock.close();
+      if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) {
+        const reason = (error as Error).message;
+        throw new Refusal('invalid', `${file} cannot be locked: ${reason}; delete this file and start again`);
+      }
+      if (attempt === ATTEMPTS) return undefined;
+      await delay(ATTEMPT_MS);
+    }
+  }
 }
 
 /** Never opens a lock file that exists: closing any descriptor of it would drop a lock this process holds. */

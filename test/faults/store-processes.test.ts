@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Readable } from 'node:stream';
 import { afterEach, describe, it } from 'node:test';
 import { openDataDirectory } from '../../src/store/data-directory.ts';
+import { isDataDirectoryHeld } from '../../src/store/data-lock.ts';
 import { openStore } from '../../src/store/database.ts';
 import { quietLogger, temporaryFolder } from '../support/databases.ts';
 
@@ -70,6 +71,7 @@ describe('one data directory and several processes', () => {
     const folder = await temporaryFolder();
     const first = start('hold', folder);
     await first.until(2);
+    assert.equal(isDataDirectoryHeld(folder), true);
     const refusal = new RegExp(
       `another castellan \\(pid ${first.child.pid}, since .*\\) is running on .*choose another`,
     );
@@ -82,6 +84,7 @@ describe('one data directory and several processes', () => {
     assert.equal(outside.prepare('select count(*) as n from users').get()?.n, 1);
     outside.close();
     await first.kill();
+    assert.equal(isDataDirectoryHeld(folder), false);
   });
 
   it('lets exactly one of eight that start at once in', async () => {
