@@ -274,7 +274,8 @@ export class McpEndpoint {
     const asked = isObject(message.params?.notifications) ? message.params.notifications : undefined;
     if (!asked) {
       const error = { code: ErrorCode.invalidParams, message: 'params.notifications must be an object' };
-      return answerError(res, 200, message.id, error);
+      answerError(res, 200, message.id, error);
+      return;
     }
     const wanted = (Object.keys(LIST_NOTICES) as ListNotice[]).filter((kind) => asked[kind] === true);
     this.openNotices(new NoticeStream(res, whose(caller), wanted, message.id), scope, res);
