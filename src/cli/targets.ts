@@ -43,13 +43,15 @@ export function withProject(command: Command): Command {
   return command.option('-p, --project <project>', 'the project');
 }
 
-/** The project that is meant: the one named, else `default`, else the only one there is. */
+/** The project that is meant: the one named, else the credential's own, else `default`, else the only one. */
 export async function projectOf(
   flag: string | undefined,
   client: ServerClient,
   { terminal }: Pick<VerbContext, 'terminal'>,
 ): Promise<string> {
   if (flag !== undefined) return flag;
+  const { project: own } = await client.get('mcptokens/introspect');
+  if (typeof own === 'string' && own !== '*') return own;
   const { items } = await client.get('projects');
   const names = (items as { metadata: { name: string } }[]).map((project) => project.metadata.name);
   if (names.includes(DEFAULT_PROJECT)) return DEFAULT_PROJECT;
@@ -60,6 +62,6 @@ export async function projectOf(
     );
   }
   if (names.length > 1) throw usage(`-p PROJECT is missing: there are ${names.slice(0, 20).join(', ')}`);
-  terminal.note(`project ${names[0]}`);
+  terminal.hint(`project ${names[0]}`);
   return names[0] ?? DEFAULT_PROJECT;
 }

@@ -46,6 +46,11 @@ export class Terminal {
     this.#err.write(`${cleanForTerminal(text)}\n`);
   }
 
+  /** Says something that only a person who sits there wants to know. */
+  hint(text: string): void {
+    if (this.#err.isTTY) this.note(text);
+  }
+
   warn(text: string): void {
     this.#err.write(`${this.styledError('yellow', 'warning:')} ${cleanForTerminal(text)}\n`);
   }

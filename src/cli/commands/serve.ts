@@ -3,9 +3,8 @@ import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import type { RunningCastellan } from '../../app.ts';
 import { messageOf } from '../../base/errors.ts';
-import { banner, programName } from '../banner.ts';
+import { banner } from '../banner.ts';
 import { Exit } from '../exit.ts';
-import { greeting } from '../greeting.ts';
 import { packageVersion } from '../package-version.ts';
 import { type ServeFlags, serveSettings } from '../serve-settings.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -52,10 +51,8 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
   // Listening from the first moment: a stop during the start must not leave a half-started server.
   stop.listen();
   const { startCastellan } = await import('../../app.ts');
-  const version = packageVersion();
-  const running = await startCastellan({ ...settings, version });
-  context.terminal.note(greeting(running, settings, version));
-  context.terminal.note(banner(running, programName(context.env)));
+  const running = await startCastellan({ ...settings, version: packageVersion() });
+  context.terminal.note(banner(running, settings));
   const reload = () => void reloadFiles(running, context, stop);
   process.on('SIGHUP', reload);
   await stop.requested;

@@ -73,6 +73,8 @@ async function run(rawUrl: string, flags: Flags, context: VerbContext): Promise<
   );
   if (flags.output === 'json') terminal.data(JSON.stringify(report, null, 2));
   else printReport(report, terminal);
+  const fault = report.checks.find((check) => check.status === 'fail');
+  if (fault) terminal.error(`${report.url}: ${fault.check}: ${fault.message}`);
   context.finish(report.exitCode);
 }
 
@@ -138,6 +140,5 @@ function printReport(report: EndpointReport, terminal: Terminal): void {
       `${terminal.styled(style, mark)} ${check.padEnd(12)} ${cleanForTerminal(message)}${time}`,
     );
   }
-  const verdict = report.ok ? terminal.styled('green', 'PASS') : terminal.styled('red', 'FAIL');
-  terminal.styledLine(`${verdict} ${cleanForTerminal(report.url)}`);
+  if (report.ok) terminal.styledLine(`${terminal.styled('green', 'PASS')} ${cleanForTerminal(report.url)}`);
 }

@@ -141,7 +141,7 @@ function checkExpected(tools: readonly ListedTool[], expected: readonly string[]
 }
 
 function missing(names: readonly string[], tools: readonly ListedTool[]): EndpointFault {
-  const listed = tools.slice(0, 20).map((tool) => cleanLine(tool.name, 130));
+  const listed = tools.slice(0, 10).map((tool) => cleanLine(tool.name, 130));
   const more = tools.length > listed.length ? ` and ${tools.length - listed.length} more` : '';
   const has = listed.length > 0 ? `; listed are ${listed.join(', ')}${more}` : '; no tool is listed';
   return new EndpointFault('contract', `no such tool: ${names.join(', ')}${has}`);
