@@ -18,8 +18,9 @@ export type ListenerOptions = {
 
 /**
  * Keeps a legacy server's standalone stream open. Opening → open (headers came) → waiting (it ended or broke) → opening …
- * A wait is the stream's `retry:`, else one second, doubled at each failure in a row. Ended for good: 405 (no such
- * stream), 404 and other 4xx, 401 and 403, or six failures in a row. An event in any other state cannot come.
+ * A wait is the stream's `retry:`, else one second, doubled at each failure in a row. Ended for good: a refusal, or more
+ * than six failures in a row. A refusal before it was ever open says that there is no such stream, whatever its status:
+ * many servers answer 404 or a page instead of 405.
  */
 export class EventListener implements ReplySink {
   readonly #options: ListenerOptions;
@@ -28,6 +29,7 @@ export class EventListener implements ReplySink {
   #lastEventId = '';
   #retryMs: number | undefined;
   #failures = 0;
+  #everOpen = false;
   #stopped = false;
 
   constructor(options: ListenerOptions) {
@@ -43,6 +45,7 @@ export class EventListener implements ReplySink {
 
   opened(_head: ReplyHead): void {
     this.#failures = 0;
+    this.#everOpen = true;
   }
 
   event(event: SseEvent): void {
@@ -58,7 +61,7 @@ export class EventListener implements ReplySink {
     const passing =
       status === undefined ? fault.kind === 'unreachable' : status >= 500 || status === 429 || status === 409;
     if (passing) this.#wait(fault);
-    else this.#finish(status === 405 ? undefined : fault);
+    else this.#finish(this.#everOpen || fault.kind === 'needs_auth' ? fault : undefined);
   }
 
   text(): void {

@@ -65,6 +65,11 @@ export function tooLargeFault(server: string, maxBytes: number): UpstreamFault {
   });
 }
 
+/** Every connection to the server is taken, and the line is full. */
+export function busyFault(server: string): UpstreamFault {
+  return new UpstreamFault('capacity', `server "${server}" has too many requests waiting for it; try later`);
+}
+
 /** What an error of the socket, of TLS or of the HTTP parser means. `sent`: a connection was there to send on. */
 export function connectionFault(server: string, error: unknown, sent: boolean): UpstreamFault {
   const [kind, what] = sort(codeOf(error), error, sent);

@@ -62,6 +62,11 @@ export class HttpReply implements Dispatcher.DispatchHandler {
     this.#sink = sink;
   }
 
+  /** The request could not be sent. */
+  refuse(fault: UpstreamFault): void {
+    this.#fail(fault);
+  }
+
   /** Frees the socket, whatever the phase. The sink hears nothing any more. */
   abort(): void {
     this.#over = true;

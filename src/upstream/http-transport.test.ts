@@ -62,20 +62,26 @@ describe('a legacy session', () => {
 
   test('ends with a DELETE, once; a server that does not answer it holds nobody up', async () => {
     await using it = await HttpRig.start((_seen, response) => void response.writeHead(405).end());
-    await it.transport.endSession();
-    assert.equal(it.upstream.requests.length, 0);
     it.transport.setSession('s1', '2025-11-25');
-    await it.transport.endSession();
-    await it.transport.endSession();
+    await Promise.all([it.transport.close(), it.transport.close()]);
+    await it.transport.close();
     assert.deepEqual(
       it.upstream.requests.map(({ method, headers }) => [method, headers['mcp-session-id']]),
       [['DELETE', 's1']],
     );
-    it.upstream.script = () => {};
-    it.transport.setSession('s2', '2025-11-25');
+    await using silent = await HttpRig.start(() => {});
+    silent.transport.setSession('s2', '2025-11-25');
     const before = Date.now();
-    await it.transport.endSession();
+    await silent.transport.close();
+    assert.equal(silent.upstream.requests.length, 1);
     assert.ok(Date.now() - before < 3_000);
+  });
+
+  test('that never was needs no DELETE', async () => {
+    await using it = await HttpRig.start((_seen, response) => void response.writeHead(405).end());
+    it.transport.setSession(undefined, '2025-11-25');
+    await it.transport.close();
+    assert.equal(it.upstream.requests.length, 0);
   });
 });
 
@@ -181,19 +187,31 @@ describe('the standalone stream', () => {
     await eventually('the stream is closed', () => it.upstream.sockets.size === 0);
   });
 
-  const ends: [string, number, UpstreamFault['kind'] | undefined][] = [
-    ['405: there is none', 405, undefined],
-    ['404: the session is lost', 404, 'session_lost'],
-    ['401: it needs a credential', 401, 'needs_auth'],
-    ['400: it is refused', 400, 'http'],
-  ];
-  for (const [name, status, kind] of ends) {
-    test(name, async () => {
-      await using it = await HttpRig.start((_seen, response) => void response.writeHead(status).end());
+  for (const status of [405, 404, 400, 200]) {
+    test(`${status} to the first GET: there is none`, async () => {
+      await using it = await HttpRig.start((_seen, response) => void response.writeHead(status).end('no'));
+      it.transport.setSession('s1', '2025-11-25');
+      assert.equal(await new Promise((resolve) => it.transport.listen(resolve)), undefined);
+      assert.equal(it.upstream.requests.length, 1);
+    });
+  }
+
+  for (const [status, kind] of [
+    [404, 'session_lost'],
+    [401, 'needs_auth'],
+    [400, 'http'],
+  ] as const) {
+    test(`${status} once it was open: it is over (${kind})`, async () => {
+      await using it = await HttpRig.start((_seen, response) => {
+        if (it.upstream.requests.length > 1) response.writeHead(status).end();
+        else {
+          startSse(response);
+          response.end('retry: 100\n\n');
+        }
+      });
       it.transport.setSession('s1', '2025-11-25');
       const fault = await new Promise<UpstreamFault | undefined>((resolve) => it.transport.listen(resolve));
       assert.equal(fault?.kind, kind);
-      assert.equal(it.upstream.requests.length, 1);
     });
   }
 

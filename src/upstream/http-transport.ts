@@ -3,7 +3,7 @@ import type { JsonRpcMessage, JsonRpcRequest } from '../protocol/jsonrpc.ts';
 import { EventListener } from './event-listener.ts';
 import { parse } from './http-answer.ts';
 import { type ExchangeHost, HttpExchange } from './http-exchange.ts';
-import { sessionLostFault } from './http-faults.ts';
+import { busyFault, sessionLostFault } from './http-faults.ts';
 import { HttpReply } from './http-reply.ts';
 import { addressOf, type HttpTargetAddress, type HttpTransportOptions } from './http-target.ts';
 import {
@@ -44,6 +44,7 @@ export class HttpTransport implements Transport {
   #sessionHeaders: string[] = [];
   #listener: EventListener | undefined;
   #closed: UpstreamFault | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(options: HttpTransportOptions, events: TransportEvents) {
     this.#server = options.serverName;
@@ -116,32 +117,33 @@ export class HttpTransport implements Transport {
     });
   }
 
-  /** Tells a legacy server that its session is over. Best effort within two seconds, never rejects. */
-  async endSession(): Promise<void> {
-    if (this.#closed || this.#host.session?.id === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const headers = [...this.#address.headers, ...this.#sessionHeaders];
-    this.setSession(undefined, undefined);
-    const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
-    this.#lease.calls.dispatch({ path: this.#address.path, method: 'DELETE', headers }, reply);
-    await promise;
-  }
-
-  async close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = new UpstreamFault(
-        'unreachable',
-        `the connection to server "${this.#server}" was closed`,
-      );
-      this.#listener?.stop();
-      for (const one of this.#inFlight) one.abandon(this.#closed);
-      this.#events.onClosed(this.#closed);
-    }
-    await this.#lease.release();
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
   }
 
   diagnostics(): { pid?: number; stderr?: string[] } {
     return {};
+  }
+
+  async #shut(): Promise<void> {
+    const fault = new UpstreamFault('unreachable', `the connection to server "${this.#server}" was closed`);
+    this.#closed = fault;
+    this.#listener?.stop();
+    for (const one of this.#inFlight) one.abandon(fault);
+    this.#events.onClosed(fault);
+    await this.#endSession();
+    await this.#lease.release();
+  }
+
+  /** Tells a legacy server that its session is over, so that it need not wait for it. Best effort. */
+  async #endSession(): Promise<void> {
+    if (this.#host.session?.id === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
+    const headers = [...this.#address.headers, ...this.#sessionHeaders];
+    if (!this.#lease.call({ path: this.#address.path, method: 'DELETE', headers }, reply)) resolve();
+    await promise;
   }
 
   #post(message: JsonRpcMessage, extra: Record<string, string> | undefined, reply: HttpReply): void {
@@ -150,15 +152,19 @@ export class HttpTransport implements Transport {
       headers = headers.slice();
       for (const name in extra) headers.push(name, extra[name]!);
     }
-    this.#lease.calls.dispatch(
-      { path: this.#address.path, method: 'POST', headers, body: JSON.stringify(message) },
-      reply,
-    );
+    const request = {
+      path: this.#address.path,
+      method: 'POST',
+      headers,
+      body: JSON.stringify(message),
+    } as const;
+    if (!this.#lease.call(request, reply)) reply.refuse(busyFault(this.#server));
   }
 
   #get(lastEventId: string, reply: HttpReply): void {
     const headers = lastEventId ? [...this.#getHeaders, 'last-event-id', lastEventId] : this.#getHeaders;
-    this.#lease.streams.dispatch({ path: this.#address.path, method: 'GET', headers }, reply);
+    const request = { path: this.#address.path, method: 'GET', headers } as const;
+    if (!this.#lease.stream(request, reply)) reply.refuse(busyFault(this.#server));
   }
 
   #inSession(fault: UpstreamFault): UpstreamFault {

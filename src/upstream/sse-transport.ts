@@ -2,7 +2,7 @@ import type { OriginLease } from '../net/server-client.ts';
 import type { JsonRpcMessage, JsonRpcRequest, JsonRpcResponse, RequestId } from '../protocol/jsonrpc.ts';
 import type { SseEvent } from '../protocol/sse.ts';
 import { parse } from './http-answer.ts';
-import { protocolFault, sessionLostFault, tooLargeFault } from './http-faults.ts';
+import { busyFault, protocolFault, sessionLostFault, tooLargeFault } from './http-faults.ts';
 import { HttpReply, type ReplySink } from './http-reply.ts';
 import { addressOf, type HttpTargetAddress, type HttpTransportOptions } from './http-target.ts';
 import {
@@ -61,7 +61,8 @@ export class SseTransport implements Transport, ReplySink {
         ...this.#address.headers,
       ];
       if (!this.#closed) {
-        this.#lease.streams.dispatch({ path: this.#address.path, method: 'GET', headers }, this.#stream);
+        const request = { path: this.#address.path, method: 'GET', headers } as const;
+        if (!this.#lease.stream(request, this.#stream)) this.#shut(busyFault(this.#server));
       }
     }
     const what = `server "${this.#server}" did not name its endpoint in time`;
@@ -201,7 +202,8 @@ export class SseTransport implements Transport, ReplySink {
     for (const name in extra) headers.push(name, extra[name]!);
     const body = JSON.stringify(message);
     this.#posts.add(failed);
-    this.#lease.calls.dispatch({ path: this.#endpoint, method: 'POST', headers, body }, reply);
+    const request = { path: this.#endpoint, method: 'POST', headers, body } as const;
+    if (!this.#lease.call(request, reply)) reply.refuse(busyFault(this.#server));
     return () => {
       forget();
       reply.abort();

@@ -153,16 +153,16 @@ describe('SDK 1.32 server', () => {
         );
       });
 
-      test('a session that was ended is lost', async () => {
+      test('a session is ended by closing, and is lost to whoever goes on with it', async () => {
         await using it = new Session(url);
         await it.initialize();
-        const { transport } = it;
-        assert.ok(transport instanceof HttpTransport);
         const id = [...sessions.keys()].at(-1)!;
-        await transport.endSession();
+        await it.transport.close();
         assert.equal(sessions.has(id), false);
-        transport.setSession(id, LEGACY);
-        const fault = await it.ask('tools/list').catch((error: unknown) => error);
+        await using late = new Session(url);
+        assert.ok(late.transport instanceof HttpTransport);
+        late.transport.setSession(id, LEGACY);
+        const fault = await late.ask('tools/list').catch((error: unknown) => error);
         assert.ok(fault instanceof UpstreamFault);
         assert.equal(fault.kind, 'session_lost', fault.message);
       });

@@ -52,8 +52,9 @@ export class ScriptedUpstream implements AsyncDisposable {
   }
 }
 
-/** The id of a request as it was posted. */
+/** The id of a request as it was posted; undefined for a notification and a request without a body. */
 export function idOf(seen: Seen): unknown {
+  if (seen.body === '') return undefined;
   return (JSON.parse(seen.body) as { id?: unknown }).id;
 }
 
