@@ -149,10 +149,21 @@ async function bodyOf(response: Response): Promise<unknown> {
   }
 }
 
-function refusalOf(status: number, body: unknown, url: URL): CommandFailure {
+/** What the server refuses, in its own words. */
+export class ServerRefusal extends CommandFailure {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(exitCodeOf(status), message);
+    this.name = 'ServerRefusal';
+    this.status = status;
+  }
+}
+
+function refusalOf(status: number, body: unknown, url: URL): ServerRefusal {
   const error = isObject(body) && isObject(body.error) ? body.error : undefined;
   const said = typeof error?.message === 'string' ? cleanForTerminal(error.message) : undefined;
-  return new CommandFailure(exitCodeOf(status), said ?? `${url.origin} answers HTTP ${status}`);
+  return new ServerRefusal(status, said ?? `${url.origin} answers HTTP ${status}`);
 }
 
 function exitCodeOf(status: number): ExitCode {

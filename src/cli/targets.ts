@@ -35,8 +35,10 @@ export function targetOf(word: string, names: readonly string[]): Target {
 }
 
 function kindNamed(word: string): Target['kind'] {
-  if (['tool', 'tools'].includes(word.toLowerCase())) return 'tools';
-  return checkedInput(() => kindOf(word));
+  const wanted = word.toLowerCase();
+  if (wanted === 'tool' || wanted === 'tools') return 'tools';
+  // The plural of the alias is what people type.
+  return checkedInput(() => kindOf(wanted === 'tokens' ? 'mcptokens' : word));
 }
 
 export function withProject(command: Command): Command {

@@ -3,7 +3,7 @@ import { type Binding, parseBinding } from '../../identity/bindings.ts';
 import { expiryOf } from '../../identity/ttl.ts';
 import { usage } from '../exit.ts';
 import { oneOf } from '../options.ts';
-import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../server-client.ts';
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
@@ -65,15 +65,11 @@ async function createToken(name: string, flags: Flags, context: VerbContext): Pr
   const client = await ServerClient.connect(flags, context);
   const project = await projectOf(flags.project, client, context);
   const { rbac, description, force } = flags;
-  const made = await client.post('mcptokens', {
-    name,
-    project,
-    rbac,
-    binds,
-    surfaces,
-    ttl,
-    description,
-    force,
+  const wanted = { name, project, rbac, binds, surfaces, ttl, description, force };
+  const made = await client.post('mcptokens', wanted).catch((error: unknown) => {
+    // Everything in the request was a flag or an argument.
+    if (error instanceof ServerRefusal && error.status === 400) throw usage(error.message);
+    throw error;
   });
   terminal.data(String(made.token));
   if (rbac === 'empty' && binds.length === 0) {
