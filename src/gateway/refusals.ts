@@ -21,7 +21,7 @@ export type CallRefusal = {
 };
 
 /** The key under which a refusal's machine-readable half travels. */
-export const ERROR_META = 'castellan/error';
+const ERROR_META = 'castellan/error';
 const DEFAULT_RETRY_MS = 1_000;
 
 /** A tool that does not exist, is on the other surface, or is hidden: always the same answer. */
