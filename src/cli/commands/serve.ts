@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import type { RunningCastellan } from '../../app.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -50,6 +51,7 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
   const stop = new StopRequest(context);
   // Listening from the first moment: a stop during the start must not leave a half-started server.
   stop.listen();
+  keepYoungGenerationSmall();
   const { startCastellan } = await import('../../app.ts');
   const running = await startCastellan({ ...settings, version: packageVersion() });
   context.terminal.note(banner(running, settings));
@@ -59,6 +61,14 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
   process.removeListener('SIGHUP', reload);
   await running.stop(settings.graceMs);
   if (process.connected) process.disconnect();
+}
+
+/**
+ * Calls make short-lived garbage. Left to itself V8 gives it a young generation that grows to several times the size of
+ * everything else the server holds, without being any faster for it.
+ */
+function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--max-semi-space-size=8');
 }
 
 async function reloadFiles(
