@@ -33,7 +33,8 @@ export type ReplyOptions = {
 
 const ERROR_BODY_BYTES = 4 * 1024;
 const DRAIN_BYTES = 64 * 1024;
-const DRAIN_MS = 1_000;
+/** How long the rest of a reply is waited for when the reply is clear without it. */
+const LATE_MS = 1_000;
 
 /**
  * Reads one HTTP reply for a sink. It speaks undici's low-level handler interface because parsing all headers into an
@@ -55,7 +56,7 @@ export class HttpReply implements Dispatcher.DispatchHandler {
   #received = 0;
   #first: Buffer | undefined;
   #rest: GrowingBuffer | undefined;
-  #drainTimer: NodeJS.Timeout | undefined;
+  #lateTimer: NodeJS.Timeout | undefined;
 
   constructor(options: ReplyOptions, sink: ReplySink) {
     this.#options = options;
@@ -78,7 +79,7 @@ export class HttpReply implements Dispatcher.DispatchHandler {
     this.#over = true;
     this.#mode = 'drain';
     this.#limit = this.#received + DRAIN_BYTES;
-    this.#drainTimer = setTimeout(() => this.#abort?.(), DRAIN_MS).unref();
+    this.#lateTimer = setTimeout(() => this.#abort?.(), LATE_MS).unref();
   }
 
   onConnect(abort: (error?: Error) => void): void {
@@ -114,7 +115,7 @@ export class HttpReply implements Dispatcher.DispatchHandler {
   }
 
   onComplete(): void {
-    clearTimeout(this.#drainTimer);
+    clearTimeout(this.#lateTimer);
     this.#abort = undefined;
     if (this.#over) return;
     this.#over = true;
@@ -125,7 +126,7 @@ export class HttpReply implements Dispatcher.DispatchHandler {
   }
 
   onError(error: Error): void {
-    clearTimeout(this.#drainTimer);
+    clearTimeout(this.#lateTimer);
     if (this.#over) return;
     this.#over = true;
     this.#sink.fault(connectionFault(this.#options.server, error, this.#connected));
@@ -158,9 +159,16 @@ export class HttpReply implements Dispatcher.DispatchHandler {
       return head.contentType === '' && (head.contentLength === 0 || head.status !== 200)
         ? protocolFault(server, `gave a request no answer (HTTP ${head.status})`, head.status)
         : contentTypeFault(server, head);
+    } else if (head.status < 400 || head.status === 401 || head.status === 403) {
+      this.drain();
+      this.#sink.fault(statusFault(server, head, ''));
     } else {
       this.#mode = 'error';
       this.#limit = ERROR_BODY_BYTES;
+      this.#lateTimer = setTimeout(
+        () => this.#fail(statusFault(server, head, this.#text())),
+        LATE_MS,
+      ).unref();
     }
     return undefined;
   }

@@ -158,6 +158,31 @@ describe('a stream that ends before the answer', () => {
   });
 });
 
+test('a call abandoned while it waits to resume does not resume', async () => {
+  await using it = await HttpRig.start((seen, response) => {
+    if (idOf(seen) === 3) sendJson(response, result(3));
+    else {
+      startSse(response);
+      if (seen.method === 'GET') response.end(data(result(2)));
+      else response.end(`id: e${idOf(seen)}\nretry: ${idOf(seen) === 1 ? 100 : 300}\n\n`);
+    }
+  });
+  it.transport.setSession(undefined, '2025-11-25');
+  const options = { maxBytes: MAX_BYTES };
+  const first = it.transport.exchange({ jsonrpc: '2.0', id: 1, method: 'x' }, options);
+  await eventually('the first arrived', () => it.upstream.requests.length === 1);
+  const second = it.call({}, 2);
+  await it.call({}, 3);
+  first.abandon(new UpstreamFault('timeout', 'late'));
+  await faultOf(first.answer, 'timeout');
+  await second;
+  const gets = it.upstream.requests.filter(({ method }) => method === 'GET');
+  assert.deepEqual(
+    gets.map(({ headers }) => headers['last-event-id']),
+    ['e2'],
+  );
+});
+
 describe('the standalone stream', () => {
   test('brings what the server says unasked, and is opened again after its end', async () => {
     await using it = await HttpRig.start((_seen, response) => {

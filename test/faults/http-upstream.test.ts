@@ -71,6 +71,17 @@ describe('answers over Streamable HTTP', () => {
     assert.ok(it.upstream.connections <= 2, 'connections are used again');
   });
 
+  test('nothing is heard after the answer', async () => {
+    const late = `data: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/progress' })}\n\n`;
+    await using it = await HttpRig.start((seen, response) => {
+      startSse(response);
+      response.end(`data: ${JSON.stringify(result(idOf(seen)))}\n\n${late}`);
+    });
+    await it.call();
+    await it.call();
+    assert.deepEqual(it.stray, []);
+  });
+
   test('a stream that goes on after the answer is cut soon', async () => {
     await using it = await HttpRig.start((seen, response) => {
       startSse(response);
@@ -128,6 +139,8 @@ describe('what a hostile HTTP upstream costs', () => {
     ],
     ['empty JSON', (_s, r) => sendJson(r, ''), 'protocol', /no JSON-RPC message/],
     ['wrong id', (_s, r) => sendJson(r, result(2)), 'protocol', /another request/],
+    ['an error of another id', (_s, r) => sendJson(r, failure(2, -32603)), 'protocol', /another request/],
+    ['an error of another id on 400', (_s, r) => sendJson(r, failure(2, -32603), 400), 'http', /HTTP 400/],
     ['id of another type', (_s, r) => sendJson(r, result('1')), 'protocol', /another request/],
     ['a batch', (_s, r) => sendJson(r, [result(1)]), 'protocol', /no JSON-RPC message/],
     [
@@ -245,6 +258,19 @@ describe('what a hostile HTTP upstream costs', () => {
     it.upstream.script = (_seen, response) => sendJson(response, failure(1, -32000), 403);
     const fault = await faultOf(it.call(), 'needs_auth');
     assert.deepEqual([fault.status, fault.challenge], [403, undefined]);
+  });
+
+  test('a status is enough: a body that never ends is not waited for', async () => {
+    for (const [status, kind] of [
+      [500, 'http'],
+      [401, 'needs_auth'],
+      [302, 'http'],
+    ] as const) {
+      await using it = await HttpRig.start((_seen, response) => response.writeHead(status).flushHeaders());
+      assert.equal((await faultOf(it.call(), kind)).status, status);
+      const sockets = [...it.upstream.sockets];
+      await eventually('its socket is closed', () => sockets.every((socket) => socket.destroyed));
+    }
   });
 
   test('a redirect is named by its host and not followed', async () => {
@@ -368,6 +394,7 @@ describe('what a hostile HTTP upstream costs', () => {
 
   test('close rejects what is in flight, then says so once', async () => {
     await using it = await HttpRig.start((_seen, response) => startSse(response));
+    const other = it.client.lease(it.upstream.origin);
     const calls = [it.call({}, 1), it.call({}, 2)].map((call) => faultOf(call, 'unreachable'));
     const sent = it.transport
       .send({ jsonrpc: '2.0', method: 'notifications/x' })
@@ -378,6 +405,7 @@ describe('what a hostile HTTP upstream costs', () => {
     assert.equal(it.closed.length, 1);
     await faultOf(it.call({}, 3), 'unreachable');
     await assert.rejects(it.transport.send({ jsonrpc: '2.0', method: 'notifications/x' }), UpstreamFault);
+    await other.release();
     await eventually('the sockets are closed', () => it.upstream.sockets.size === 0);
   });
 });
