@@ -1,4 +1,4 @@
-import { type DestinationStream, destination as fileDestination, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
@@ -61,18 +61,26 @@ export function withoutCredentials(text: string): string {
     .replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']+@/gi, '$1[redacted]@');
 }
 
+/**
+ * Written through the process's own stream: it waits in memory for a slow reader, neither holds up the server nor its
+ * end, and a closed stderr ends nothing.
+ */
 function stderrDestination(): LogDestination {
-  const file = fileDestination({ fd: 2, sync: false, maxLength: MAX_WAITING_BYTES });
-  // A closed stderr must not end the server.
-  file.on('error', () => {});
-  process.once('exit', () => {
-    try {
-      file.flushSync();
-    } catch {
-      // Nobody reads any more.
-    }
-  });
-  return file;
+  const { stderr } = process;
+  if (stderr.listenerCount('error') === 0) stderr.on('error', () => {});
+  let dropped = 0;
+  return {
+    write(line) {
+      if (stderr.writableLength > MAX_WAITING_BYTES) {
+        dropped += 1;
+        return;
+      }
+      if (dropped > 0)
+        stderr.write(`{"level":"warn","dropped":${dropped},"msg":"log lines were dropped: nobody read"}\n`);
+      dropped = 0;
+      stderr.write(line);
+    },
+  };
 }
 
 function readableLine(line: string): string {
