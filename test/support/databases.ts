@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -58,9 +59,22 @@ export function quietLogger(): Logger {
   return createLogger({ level: 'warn', destination: { write: () => {} } });
 }
 
+/** A new folder; all of a process are removed when it ends. */
 export async function temporaryFolder(): Promise<string> {
-  return mkdtemp(path.join(tmpdir(), 'castellan-test-'));
+  return mkdtemp(path.join(temporary.root(), 'd-'));
 }
+
+const temporary = {
+  made: undefined as string | undefined,
+  root(): string {
+    if (this.made === undefined) {
+      const made = mkdtempSync(path.join(tmpdir(), 'castellan-test-'));
+      process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+      this.made = made;
+    }
+    return this.made;
+  },
+};
 
 export async function sqliteDatabase(): Promise<TestDatabase> {
   const folder = await temporaryFolder();
