@@ -95,11 +95,8 @@ describe('data directory', () => {
     await assert.rejects(openDataDirectory(shared, { env: {} }), /choose a folder of its own/);
     assert.equal((await lstat(shared)).mode & 0o7777, 0o1777);
     const file = path.join(shared, 'of-someone-else');
-    await assert.rejects(
-      openDataDirectory(file, { env: {} }),
-      /it is not a folder; choose another --data-dir/,
-    );
-    await assert.rejects(openDataDirectory(path.join(file, 'x'), { env: {} }), /it is not a folder/);
+    await assert.rejects(openDataDirectory(file, { env: {} }), /is not a folder; choose another --data-dir/);
+    await assert.rejects(openDataDirectory(path.join(file, 'x'), { env: {} }), /is not a folder/);
   });
 
   it('may hold other files of its owner', async () => {

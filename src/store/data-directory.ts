@@ -6,7 +6,13 @@ import { newId } from '../base/ids.ts';
 import { type MasterKey, Sealer } from '../base/seal.ts';
 import { acquireDataLock } from './data-lock.ts';
 import { MASTER_KEY_FILE, masterKeyFromEnvironment, newMasterKeyText, parseMasterKey } from './master-key.ts';
-import { openToOthers, readPrivateFile, removeTemporaryFiles, writePrivateFile } from './private-file.ts';
+import {
+  namedFileFault,
+  openToOthers,
+  readPrivateFile,
+  removeTemporaryFiles,
+  writePrivateFile,
+} from './private-file.ts';
 
 const INSTANCE_FILE = 'instance.json';
 
@@ -48,7 +54,9 @@ export async function openDataDirectory(
     );
   }
   const resolved = await prepareFolder(folder);
-  const lock = await acquireDataLock(resolved);
+  const lock = await acquireDataLock(resolved).catch((error) => {
+    throw namedFileFault(resolved, error);
+  });
   try {
     await removeTemporaryFiles(resolved);
     await closeToOthers(resolved);
@@ -73,7 +81,7 @@ export async function openDataDirectory(
     };
   } catch (error) {
     await lock.release();
-    throw error;
+    throw namedFileFault(resolved, error);
   }
 }
 
@@ -87,13 +95,9 @@ async function prepareFolder(folder: string): Promise<string> {
     await fs.access(resolved, constants.R_OK | constants.W_OK | constants.X_OK);
     return resolved;
   } catch (error) {
-    if (error instanceof Refusal) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === 'EEXIST' || code === 'ENOTDIR' ? 'it is not a folder' : message;
-    throw new Refusal(
-      'invalid',
-      `the data directory ${folder} cannot be used: ${reason}; choose another --data-dir`,
-    );
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw namedFileFault(folder, error);
+    throw new Refusal('invalid', `the data directory ${folder} is not a folder; choose another --data-dir`);
   }
 }
 

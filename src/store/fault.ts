@@ -5,7 +5,7 @@ const SQLITE_REASONS: ReadonlyMap<number, string> = new Map([
   [5, 'another program holds the file (locked)'],
   [6, 'a table is locked'],
   [8, 'the file or its file system is read-only'],
-  [10, 'the disk reported an I/O error'],
+  [10, 'the disk reported an I/O error (is it full?)'],
   [11, 'the file is damaged'],
   [13, 'the disk is full'],
   [14, 'the file cannot be opened'],

@@ -83,6 +83,16 @@ export async function removeTemporaryFiles(folder: string): Promise<void> {
   }
 }
 
+/** A system error (disk full, no permission) as a Refusal that names the folder; any other error as it is. */
+export function namedFileFault(folder: string, error: unknown): unknown {
+  const { code, syscall, message } = (error ?? {}) as NodeJS.ErrnoException;
+  if (error instanceof Refusal || code === undefined || syscall === undefined) return error;
+  return new Refusal(
+    'unavailable',
+    `the data directory ${folder} cannot be used: ${message}; make room or give access, or choose another --data-dir`,
+  );
+}
+
 async function openWithoutFollowing(file: string): Promise<fs.FileHandle | undefined> {
   try {
     return await fs.open(

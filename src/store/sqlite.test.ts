@@ -234,6 +234,15 @@ describe('castellan.db', () => {
       const { rows } = await sql<{ page_count: number }>`pragma page_count`.execute(store.db);
       await sql`pragma max_page_count = ${sql.lit(rows[0]?.page_count)}`.execute(store.db);
       await refusedFor(/not available: the disk is full/);
+      const inTransaction = store.db.transaction().execute(async (transaction) => {
+        for (let row = 0; row < 50; row += 1) {
+          await transaction
+            .insertInto('meta')
+            .values({ key: `t${row}`, value: 'x'.repeat(20_000) })
+            .execute();
+        }
+      });
+      await assert.rejects(inTransaction, /not available: the disk is full/);
       await sql`pragma max_page_count = 1073741823`.execute(store.db);
       await sql`pragma query_only = on`.execute(store.db);
       await refusedFor(/not available: .* read-only/);

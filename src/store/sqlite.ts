@@ -1,12 +1,12 @@
 import { existsSync, promises as fs, lstatSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { Kysely, SqliteAdapter, type SqliteDatabase, SqliteDialect } from 'kysely';
+import { Kysely, SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { namedFault } from './fault.ts';
 import { SCHEMA_VERSION } from './migrator.ts';
-import { createPrivateFile, syncFolder } from './private-file.ts';
+import { createPrivateFile, namedFileFault, syncFolder } from './private-file.ts';
 import type { Schema } from './schema.ts';
 
 const DATABASE_FILE = 'castellan.db';
@@ -30,7 +30,11 @@ export async function openSqlite(
   prepare: (db: Kysely<Schema>) => Promise<void>,
 ): Promise<Kysely<Schema>> {
   const file = path.join(data.path, DATABASE_FILE);
-  if (!lstatSync(file, { throwIfNoEntry: false })) await createFirst(data, file, prepare);
+  if (!lstatSync(file, { throwIfNoEntry: false })) {
+    await createFirst(data, file, prepare).catch((error) => {
+      throw namedFileFault(data.path, namedFault(error));
+    });
+  }
   await refuseUnfit(file);
   const database = connect(file);
   try {
@@ -126,11 +130,8 @@ function connect(file: string): DatabaseSync {
     return database;
   } catch (error) {
     database?.close();
-    const damaged = DAMAGE_CODES.has(Number((error as { errcode?: number }).errcode) & 0xff);
-    const what = damaged
-      ? `${file} is damaged (${messageOf(error)})`
-      : `${file} cannot be opened: ${messageOf(error)}`;
-    throw new Refusal('invalid', `${what}; ${RESTORE}`);
+    if (!isDamage(error)) throw namedFault(error);
+    throw new Refusal('invalid', `${file} is damaged (${messageOf(error)}); ${RESTORE}`);
   }
 }
 
@@ -142,6 +143,7 @@ function refuseDamaged(database: DatabaseSync, file: string): void {
       .all()
       .map((row) => String(Object.values(row)[0]));
   } catch (error) {
+    if (!isDamage(error)) throw namedFault(error);
     found = [messageOf(error)];
   }
   if (found[0] !== 'ok') throw new Refusal('invalid', `${file} is damaged (${oneLine(found)}); ${RESTORE}`);
@@ -152,6 +154,10 @@ function refuseDamaged(database: DatabaseSync, file: string): void {
       `${file} was written by a newer Castellan (its version is ${version}, this build knows ${SCHEMA_VERSION}); start that version, or restore a backup made by this one`,
     );
   }
+}
+
+function isDamage(error: unknown): boolean {
+  return DAMAGE_CODES.has(Number((error as { errcode?: number }).errcode) & 0xff);
 }
 
 function oneLine(found: readonly string[]): string {
@@ -176,11 +182,20 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   }
 }
 
+const NOTHING: SqliteStatement = {
+  reader: true,
+  all: () => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: () => [].values(),
+};
+
 /** Gives `node:sqlite` the face of the driver that kysely knows. */
 function shim(database: DatabaseSync): SqliteDatabase {
   return {
     close: () => database.close(),
     prepare(text) {
+      // After a full disk SQLite took the transaction back itself; a second time would hide why.
+      if (text === 'rollback' && !database.isTransaction) return NOTHING;
       // A transaction that reads first and writes later would lose to another writer halfway.
       const statement = naming(() => database.prepare(text === 'begin' ? 'begin immediate' : text));
       return {
