@@ -66,7 +66,7 @@ export async function startCastellan(
       START_TIMEOUT_MS,
     );
     const look = () => {
-      const found = /Castellan is running\. {2}(http\S+)\/\n[\s\S]*\n\n$/.exec(stderr);
+      const found = /Castellan is running\. {2}(http\S+)\/\n/.exec(stderr);
       if (!found) return;
       clearTimeout(timer);
       child.stderr.off('data', look);
