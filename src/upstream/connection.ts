@@ -12,6 +12,7 @@
  * close(), or after another one took its place, closes its own channel and changes nothing. A message or an end that
  * comes from a channel which is no longer the current one is ignored.
  */
+import { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
 import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
@@ -28,7 +29,8 @@ export type ConnectionOptions = {
   key: string;
   self: Implementation;
   slot: Slot;
-  dial(events: TransportEvents, deadline: number): Promise<Channel>;
+  /** `hangUp` ends the dial at once, whatever it waits for. */
+  dial(events: TransportEvents, deadline: number, hangUp: Cancellation): Promise<Channel>;
   /** How long a dial may take when no caller sets an earlier deadline, ms. */
   dialTimeoutMs: number;
   onNotification(connection: Connection, method: string, params: JsonObject): void;
@@ -47,6 +49,7 @@ export class Connection implements SlotHolder {
   private channel: Channel | undefined;
   private dialling: Promise<Channel> | undefined;
   private dialNumber = 0;
+  private hangUp: Cancellation | undefined;
   private breaker: Breaker = CLOSED;
   private ending: Promise<void> | undefined;
   private users = 0;
@@ -185,13 +188,19 @@ export class Connection implements SlotHolder {
     this.dialNumber += 1;
     const mine = this.dialNumber;
     const deadline = Date.now() + this.options.dialTimeoutMs;
+    const hangUp = new Cancellation();
+    this.hangUp = hangUp;
     this.move('connecting');
     try {
-      await this.options.slot.claim(this, deadline);
-      const channel = await this.options.dial(this.eventsOf(mine), deadline);
+      await this.options.slot.claim(this, deadline, hangUp);
+      if (mine !== this.dialNumber) {
+        this.options.slot.release(this);
+        throw stoppedWhileStarting(this.server);
+      }
+      const channel = await this.options.dial(this.eventsOf(mine), deadline, hangUp);
       if (mine !== this.dialNumber || this.current !== 'connecting') {
         await channel.transport.close();
-        throw new UpstreamFault('unreachable', `${this.server} was stopped while it was starting`);
+        throw stoppedWhileStarting(this.server);
       }
       this.channel = channel;
       this.breaker = CLOSED;
@@ -263,12 +272,14 @@ export class Connection implements SlotHolder {
   }
 
   private async drop(next: LinkState, fault: UpstreamFault | undefined): Promise<void> {
-    const channel = this.channel;
+    const { channel, hangUp } = this;
     this.channel = undefined;
     this.dialNumber += 1;
     this.dialling = undefined;
+    this.hangUp = undefined;
     if (fault) this.lastError = fault.message;
     this.move(next);
+    hangUp?.cancel(`${this.server} was stopped while it was starting`);
     await channel?.transport.close();
     // Room is made only once the process or the sockets are gone. A new dial of ours may have claimed it again.
     if (!this.dialling && !this.channel) this.options.slot.release(this);
@@ -294,6 +305,10 @@ export class Connection implements SlotHolder {
     if (this.calls.progress(message.method, params)) return;
     this.options.onNotification(this, message.method, params);
   }
+}
+
+function stoppedWhileStarting(server: string): UpstreamFault {
+  return new UpstreamFault('unreachable', `${server} was stopped while it was starting`);
 }
 
 function asFault(error: unknown): UpstreamFault {

@@ -1,3 +1,4 @@
+import type { Cancellation } from '../base/cancellation.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
@@ -23,6 +24,8 @@ export type Dialler = {
   stdio(events: TransportEvents): Transport;
   http(events: TransportEvents): SessionTransport;
   sse(events: TransportEvents): Transport;
+  /** Whoever wants the channel no longer does. */
+  hangUp: Cancellation;
 };
 
 /**
@@ -48,7 +51,7 @@ async function dialStdio(
   deadline: number,
 ): Promise<Channel> {
   const wanted = wantedEra(dialler.spec, hint);
-  let attempt = new Attempt(dialler.stdio, events);
+  let attempt = new Attempt(dialler.stdio, events, dialler.hangUp);
   try {
     await attempt.transport.open(remaining(deadline));
     if (wanted !== 'legacy') {
@@ -59,7 +62,7 @@ async function dialStdio(
       if (wanted === 'modern' || seen.refused) throw seen.fault ?? notModern();
       if (attempt.closed) {
         // Some servers exit on a request before the handshake: start over without asking.
-        attempt = new Attempt(dialler.stdio, events);
+        attempt = new Attempt(dialler.stdio, events, dialler.hangUp);
         await attempt.transport.open(remaining(deadline));
       }
     }
@@ -78,7 +81,7 @@ async function dialHttp(
 ): Promise<Channel> {
   const wanted = wantedEra(dialler.spec, hint);
   if (hint?.transport === 'sse' && wanted === 'legacy') return dialSse(dialler, events, deadline);
-  const attempt = new Attempt(dialler.http, events);
+  const attempt = new Attempt(dialler.http, events, dialler.hangUp);
   const transport = attempt.transport;
   try {
     await transport.open(remaining(deadline));
@@ -104,7 +107,7 @@ async function dialSse(
   deadline: number,
   first?: UpstreamFault,
 ): Promise<Channel> {
-  const attempt = new Attempt(dialler.sse, events);
+  const attempt = new Attempt(dialler.sse, events, dialler.hangUp);
   try {
     await attempt.transport.open(remaining(deadline));
     return attempt.settle(await initialize(attempt.transport, dialler, deadline));
@@ -119,8 +122,9 @@ class Attempt<T extends Transport> {
   readonly transport: T;
   closed: UpstreamFault | undefined;
   private settled = false;
+  private readonly offHangUp: () => void;
 
-  constructor(make: (events: TransportEvents) => T, events: TransportEvents) {
+  constructor(make: (events: TransportEvents) => T, events: TransportEvents, hangUp: Cancellation) {
     this.transport = make({
       onMessage: (message) => events.onMessage(message),
       onClosed: (fault) => {
@@ -128,16 +132,19 @@ class Attempt<T extends Transport> {
         if (this.settled) events.onClosed(fault);
       },
     });
+    this.offHangUp = hangUp.onCancel(() => void this.transport.close());
   }
 
   settle(peer: Peer): Channel {
     if (this.closed) throw this.closed;
     this.settled = true;
+    this.offHangUp();
     return { transport: this.transport, peer };
   }
 
   abandon(): Promise<void> {
     this.settled = false;
+    this.offHangUp();
     return this.transport.close();
   }
 }

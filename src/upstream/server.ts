@@ -129,7 +129,7 @@ export class UpstreamServer {
     const deadline = Date.now() + timeoutMs;
     await this.catalogueConnection(circle).ready(deadline);
     this.catalogue(circle).retryNow();
-    await this.catalogue(circle).settled(deadline);
+    await this.catalogue(circle).settled(deadline, true);
   }
 
   /** A downstream session ended: what only it used is closed. */
@@ -229,7 +229,7 @@ export class UpstreamServer {
       self: this.options.self,
       slot: this.slot,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
-      dial: (events, deadline) => this.dial(events, deadline),
+      dial: (events, deadline, hangUp) => this.dial(events, deadline, hangUp),
       onNotification: (_from, method) => this.noticed(method),
       onState: (one) => {
         if (one.lastError !== undefined) this.lastError = one.lastError;
@@ -250,7 +250,7 @@ export class UpstreamServer {
     void oldest.close();
   }
 
-  private async dial(events: TransportEvents, deadline: number): Promise<Channel> {
+  private async dial(events: TransportEvents, deadline: number, hangUp: Cancellation): Promise<Channel> {
     const known = this.verdict;
     const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
     const { stdio, ...others } = this.options.transports;
@@ -258,6 +258,7 @@ export class UpstreamServer {
       ...others,
       self: this.options.self,
       spec: this.spec,
+      hangUp,
       stdio: (opened) => {
         const transport = stdio(opened);
         this.lastDialled = transport;

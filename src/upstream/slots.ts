@@ -1,3 +1,4 @@
+import type { Cancellation } from '../base/cancellation.ts';
 import { UpstreamFault } from './transport.ts';
 
 export type SlotHolder = {
@@ -9,7 +10,7 @@ export type SlotHolder = {
 
 /** What a connection needs of whoever bounds it. */
 export type Slot = {
-  claim(holder: SlotHolder, deadline: number): Promise<void>;
+  claim(holder: SlotHolder, deadline: number, hangUp: Cancellation): Promise<void>;
   release(holder: SlotHolder): void;
   /** The holder became idle: whoever waits may take its place. */
   wake(): void;
@@ -32,7 +33,9 @@ export class Slots implements Slot {
     return this.holders.size;
   }
 
-  async claim(holder: SlotHolder, deadline: number): Promise<void> {
+  async claim(holder: SlotHolder, deadline: number, hangUp: Cancellation): Promise<void> {
+    // One that dials again while its old process is still on its way out holds its slot already.
+    if (this.holders.has(holder)) return;
     while (this.holders.size >= this.limit) {
       const victim = this.longestIdle();
       if (victim) {
@@ -41,7 +44,7 @@ export class Slots implements Slot {
         await victim.evict();
         return;
       }
-      await this.turn(deadline);
+      await this.turn(deadline, hangUp);
     }
     this.holders.add(holder);
   }
@@ -63,26 +66,28 @@ export class Slots implements Slot {
     return found;
   }
 
-  private turn(deadline: number): Promise<void> {
+  private turn(deadline: number, hangUp: Cancellation): Promise<void> {
     return new Promise((resolve, reject) => {
+      let stay = () => {};
+      const leave = (fault: UpstreamFault) => {
+        const at = this.waiting.indexOf(wake);
+        if (at >= 0) this.waiting.splice(at, 1);
+        clearTimeout(timer);
+        stay();
+        reject(fault);
+      };
       const wake = () => {
         clearTimeout(timer);
+        stay();
         resolve();
       };
+      const full = `all ${this.limit} upstream connections are busy; raise maxConcurrentServers or try later`;
       const timer = setTimeout(
-        () => {
-          const at = this.waiting.indexOf(wake);
-          if (at >= 0) this.waiting.splice(at, 1);
-          reject(
-            new UpstreamFault(
-              'capacity',
-              `all ${this.limit} upstream connections are busy; raise maxConcurrentServers or try later`,
-            ),
-          );
-        },
+        () => leave(new UpstreamFault('capacity', full)),
         Math.max(0, deadline - Date.now()),
       );
       this.waiting.push(wake);
+      stay = hangUp.onCancel((reason) => leave(new UpstreamFault('unreachable', reason)));
     });
   }
 }
@@ -110,9 +115,9 @@ export class SharedSlot implements Slot, SlotHolder {
     await Promise.all([...this.members].map((member) => member.evict()));
   }
 
-  async claim(member: SlotHolder, deadline: number): Promise<void> {
+  async claim(member: SlotHolder, deadline: number, hangUp: Cancellation): Promise<void> {
     if (this.members.size === 0) {
-      this.claiming = this.slots.claim(this, deadline);
+      this.claiming = this.slots.claim(this, deadline, hangUp);
     }
     this.members.add(member);
     try {
