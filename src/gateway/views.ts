@@ -71,7 +71,13 @@ export class Views {
     const own = unknown.filter((server) => name.startsWith(`${server.name}__`));
     const candidates = own.length > 0 ? own : unknown.filter((server) => server.spec.prefix !== 'always');
     if (candidates.length > 0) {
-      await Promise.all(candidates.map((server) => server.catalogue(circle).settled(deadline, true)));
+      await Promise.all(
+        candidates.map((server) => {
+          // A caller waits for a server that is starting no longer than for its answer.
+          const patience = Date.now() + server.spec.lifecycle.callTimeoutMs;
+          return server.catalogue(circle).settled(Math.min(deadline, patience), true);
+        }),
+      );
       const now = this.current(scope, circle).tools.get(name);
       if (now) return { tool: now };
     }

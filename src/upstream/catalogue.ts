@@ -4,7 +4,7 @@
  * empty     nothing known: a reader starts the load and waits for it, to its own deadline
  * fresh     served as it is
  * stale     served as it is while one refresh runs behind it
- * overdue   the first load takes longer than a reader wanted to wait: further readers do not wait for it either
+ * overdue   a load takes longer than a reader wanted to wait: until one succeeds nobody waits, readers only start them
  * failed    no list and a recent failure: readers get the failure at once until `retryAt`, then one of them loads
  *
  * A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
@@ -42,9 +42,10 @@ export class Catalogue {
     this.options = options;
   }
 
-  /** The last good list, whatever its age. Starts a refresh when it is stale. */
+  /** The last good list, whatever its age. Starts a load when it is stale, or when none ever came in time. */
   peek(): Listing | undefined {
-    if (this.listing && Date.now() >= this.staleAt) this.refreshSoon();
+    const due = this.listing ? this.staleAt : this.overdue ? this.retryAt : Number.POSITIVE_INFINITY;
+    if (Date.now() >= due && !this.loading) this.refreshSoon();
     return this.listing;
   }
 
@@ -69,9 +70,10 @@ export class Catalogue {
    */
   async settled(deadline: number, patient = false): Promise<Listing | undefined> {
     if (this.listing) return this.peek();
-    if (!this.worthWaiting && !(patient && this.loading)) return undefined;
+    const hopeful = patient && !this.closed && (this.loading !== undefined || Date.now() >= this.retryAt);
+    if (!this.worthWaiting && !hopeful) return undefined;
     const inTime = await within(this.start(), deadline);
-    if (!inTime) this.overdue = true;
+    if (!inTime && !patient) this.overdue = true;
     return this.listing;
   }
 
@@ -105,7 +107,6 @@ export class Catalogue {
   private start(): Promise<void> {
     this.loading ??= this.load().finally(() => {
       this.loading = undefined;
-      this.overdue = false;
     });
     return this.loading;
   }
@@ -119,6 +120,7 @@ export class Catalogue {
       if (this.closed) return;
       const changed = this.error !== undefined || this.listing?.signature !== listing.signature;
       this.listing = listing;
+      this.overdue = false;
       this.error = undefined;
       this.retryAt = 0;
       if (this.staleAt !== 0) this.staleAt = Date.now() + lifetimeOf(listing);
