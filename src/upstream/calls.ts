@@ -44,6 +44,9 @@ export class Calls {
   }
 
   async run(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
+    const left = call.cancellation?.cancelled;
+    // The caller went away while the server was being reached: nothing has been sent, so nothing will be.
+    if (left !== undefined) throw new UpstreamFault('abandoned', left);
     const { peer, transport } = channel;
     const codec = codecs[peer.era];
     const id = this.nextId;
