@@ -4,7 +4,8 @@ import { onEachDatabase, type TestDatabase } from '../../test/support/databases.
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
 import type { Store } from '../store/database.ts';
 import { ADMINISTRATOR, type Binding } from './bindings.ts';
-import { type NewToken, Tokens } from './tokens.ts';
+import type { NewToken } from './new-token.ts';
+import { Tokens } from './tokens.ts';
 
 const DEMO = { name: 'demo', uid: 'prj_1' };
 const OTHER = { name: 'other', uid: 'prj_2' };

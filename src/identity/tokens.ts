@@ -2,13 +2,12 @@ import { messageOf, Refusal } from '../base/errors.ts';
 import { credentialKind, displayedPart, mintCredential, newId, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { ok, type Result, refused } from '../base/result.ts';
-import type { Surface } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
 import { isUniqueViolation } from '../store/fault.ts';
-import { type Binding, bindingText, clonedBindings, covers } from './bindings.ts';
 import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 import { CallerCache } from './caller-cache.ts';
 import { LastUsed } from './last-used.ts';
+import { checkNewToken, grantedBindings, type NewToken, nameTaken } from './new-token.ts';
 import {
   recordOf,
   statusOf,
@@ -21,28 +20,6 @@ import { TokenWatch } from './token-watch.ts';
 
 /** malformed: no token of ours, or a typo · the others: well-formed, and this is why it opens nothing */
 export type AuthenticationError = 'malformed' | 'unknown' | 'expired' | 'revoked';
-
-export type NewToken = {
-  name: string;
-  project: { name: string; uid: string };
-  /** E-mail of the user that it will belong to. */
-  owner: string;
-  surfaces: readonly Surface[];
-  /** `clone` takes over the creator's bindings of this moment. */
-  rbac: 'empty' | 'clone';
-  binds?: readonly Binding[];
-  /** The creator's own bindings: nobody gives what they lack. */
-  ceiling: readonly Binding[];
-  /** Milliseconds since 1970; null is no expiry. */
-  expiresAt: number | null;
-  description?: string;
-  /** Revokes an active token of the same name instead of refusing. */
-  force?: boolean;
-};
-
-const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
-const MAX_DESCRIPTION = 500;
-const MAX_BINDINGS = 100;
 
 /** The project tokens: made, listed, ended, and recognised on every call. */
 export class Tokens {
@@ -70,7 +47,7 @@ export class Tokens {
    */
   async create(wanted: NewToken): Promise<{ record: TokenRecord; raw: string }> {
     const now = this.#now();
-    checkFields(wanted, now);
+    checkNewToken(wanted, now);
     const bindings = grantedBindings(wanted);
     const raw = mintCredential('pat');
     const id = newId('mct');
@@ -286,46 +263,6 @@ export class Tokens {
   #record(row: TokenRow): TokenRecord {
     return recordOf(row, this.#now(), this.#lastUsed.waiting(row.id));
   }
-}
-
-function checkFields(wanted: NewToken, now: number): void {
-  if (!NAME.test(wanted.name)) {
-    throw new Refusal(
-      'invalid',
-      `name: ${JSON.stringify(wanted.name)} is no token name; use at most 63 letters, digits, ".", "_" or "-", a letter or digit first and last`,
-    );
-  }
-  if (wanted.surfaces.length === 0)
-    throw new Refusal('invalid', 'surfaces: name at least one of consumer, operator');
-  const unknown = wanted.surfaces.find((surface) => surface !== 'consumer' && surface !== 'operator');
-  if (unknown !== undefined)
-    throw new Refusal('invalid', `surfaces: ${JSON.stringify(unknown)} is unknown; use consumer or operator`);
-  if (wanted.expiresAt !== null && !(wanted.expiresAt > now))
-    throw new Refusal('invalid', 'ttl: the expiry is not in the future');
-  if ((wanted.description?.length ?? 0) > MAX_DESCRIPTION) {
-    throw new Refusal('invalid', `description: at most ${MAX_DESCRIPTION} characters`);
-  }
-  if ((wanted.binds?.length ?? 0) > MAX_BINDINGS)
-    throw new Refusal('invalid', `bind: at most ${MAX_BINDINGS} bindings`);
-}
-
-function grantedBindings(wanted: NewToken): Binding[] {
-  const binds = wanted.binds ?? [];
-  const above = binds.find((bind) => !covers(wanted.ceiling, bind));
-  if (above)
-    throw new Refusal(
-      'forbidden',
-      `bind: you do not have ${bindingText(above)} yourself, so you cannot give it`,
-    );
-  const bindings = [...(wanted.rbac === 'clone' ? clonedBindings(wanted.ceiling) : []), ...binds];
-  return [...new Map(bindings.map((binding) => [bindingText(binding), binding])).values()];
-}
-
-function nameTaken({ name, project }: NewToken): Refusal {
-  return new Refusal(
-    'conflict',
-    `an active token ${name} already exists in project ${project.name}; use --force to replace it, or another name`,
-  );
 }
 
 function noSuchToken(project: string | undefined, nameOrId: string): Refusal {
