@@ -1,16 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
 
-/** A whole number in a range, or an error that says the range. */
-export function wholeNumber(min: number, max: number): (value: string) => number {
-  return (value) => {
-    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
-    if (!(number >= min && number <= max)) {
-      throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
-    }
-    return number;
-  };
-}
-
 /** Seconds, fractions allowed, as milliseconds. */
 export function secondsAsMs(maxSeconds: number): (value: string) => number {
   return (value) => {

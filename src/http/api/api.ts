@@ -32,7 +32,8 @@ export function createApi(deps: ApiDeps): Hono<ApiEnv> {
     '/',
     resourceRoutes(resources, (projectUid) => tokens.removeProject(projectUid)),
   );
-  api.notFound((c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));
+  // A route and not `notFound`, which would be lost where this app is mounted.
+  api.all('*', (c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));
   api.onError((error, c) => answerError(error, c, logger));
   return api;
 }
