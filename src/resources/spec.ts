@@ -1,5 +1,4 @@
 /** Shapes of the resources as the rest of the house sees them: defaults filled in, `${…}` expanded. */
-export type Era = 'legacy' | 'modern';
 export type Surface = 'consumer' | 'operator';
 export type Isolation = 'shared' | 'user' | 'session';
 export type PrefixMode = 'always' | 'conditional' | 'never';
