@@ -1,8 +1,8 @@
 import { Refusal } from '../../base/errors.ts';
 import { ADMINISTRATOR, type Binding, bindingText, checkBinding } from '../../identity/bindings.ts';
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
-import type { Tokens } from '../../identity/new-token.ts';
 import type { TokenRecord } from '../../identity/token-record.ts';
+import type { Tokens } from '../../identity/tokens.ts';
 import { expiryOf } from '../../identity/ttl.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 
@@ -74,7 +74,7 @@ export function newToken(
   project: ProjectEntry,
   caller: AuthenticatedCaller,
   now: number,
-): Parameters<Tokens['create']>[0] {
+): NewToken {
   if (RESERVED_NAMES.includes(wish.name)) {
     throw new Refusal('invalid', `name: "${wish.name}" is reserved; use another name`);
   }
