@@ -1,8 +1,8 @@
 import { Refusal } from '../../base/errors.ts';
 import { ADMINISTRATOR, type Binding, bindingText, checkBinding } from '../../identity/bindings.ts';
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import type { NewToken } from '../../identity/new-token.ts';
 import type { TokenRecord } from '../../identity/token-record.ts';
-import type { Tokens } from '../../identity/tokens.ts';
 import { expiryOf } from '../../identity/ttl.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 
