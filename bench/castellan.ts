@@ -13,7 +13,7 @@ import { LIST_SERVERS, TOOLS_PER_LIST_SERVER, type UpstreamUrls } from './upstre
 
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 5;
-const CLI = pathInBench('../src/cli/main.ts');
+const CLI = pathInBench('../bin/castellan');
 /** On the disk of the checkout: the temporary folder is often memory, which would make durable writes free. */
 const SCRATCH = pathInBench('../node_modules/.cache');
 const PROJECTS = ['calls', ...ERAS.map((era) => `lists-${era}`)];

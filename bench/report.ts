@@ -23,7 +23,7 @@ const perCall =
   (who: 'client' | 'gateway' | 'upstream'): Pick =>
   (outcome) => {
     const seconds = outcome.cpu[who];
-    return seconds === undefined ? undefined : (seconds / outcome.calls) * 1e6;
+    return seconds === undefined || outcome.calls === 0 ? undefined : (seconds / outcome.calls) * 1e6;
   };
 const clientShare: Pick = (outcome) => (outcome.cpu.client / outcome.seconds) * 100;
 
@@ -130,13 +130,13 @@ function typical(series: Series | undefined, pick: Pick, digits: number): string
   return values.length === 0 ? '–' : median(values).toFixed(digits);
 }
 
-/** Median and range of the quotient within each round. */
+/** Median and range of the quotient within each round; a window in which nothing was answered has none. */
 function ratio(over: Series | undefined, under: Series | undefined, pick: Pick): string {
   const quotients: number[] = [];
   for (const [round, outcome] of (over?.outcomes ?? []).entries()) {
     const neighbour = under?.outcomes[round];
     const [a, b] = [pick(outcome), neighbour === undefined ? undefined : pick(neighbour)];
-    if (a !== undefined && b !== undefined) quotients.push(a / b);
+    if (a !== undefined && b !== undefined && b > 0) quotients.push(a / b);
   }
   if (quotients.length === 0) return '–';
   const range = `${Math.min(...quotients).toFixed(2)}–${Math.max(...quotients).toFixed(2)}`;
