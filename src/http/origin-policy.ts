@@ -29,7 +29,9 @@ export class OriginPolicy {
   refuse(req: IncomingMessage): string | undefined {
     if (req.url?.charCodeAt(0) !== SLASH) return 'The request target must be a path';
     const { host, origin } = req.headers;
-    if (host === undefined || !this.hostAllowed(host)) return 'Host is not a name of this server';
+    // Node keeps the first of two; whatever is in front of us may have kept the second.
+    if (host === undefined || !this.hostAllowed(host) || namesTwoHosts(req.rawHeaders))
+      return 'Host is not a name of this server';
     if (origin !== undefined && !this.origins.has(origin)) {
       return 'Origin is not allowed; CASTELLAN_ALLOWED_ORIGINS lists those that are';
     }
@@ -42,6 +44,17 @@ export class OriginPolicy {
     if (this.hosts === 'loopback') return LOOPBACK_HOST.test(host) || host === this.publicHost;
     return this.hosts.has(host.toLowerCase());
   }
+}
+
+function namesTwoHosts(rawHeaders: readonly string[]): boolean {
+  let found = false;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length !== 4 || name.toLowerCase() !== 'host') continue;
+    if (found) return true;
+    found = true;
+  }
+  return false;
 }
 
 const SLASH = 47;
