@@ -1,6 +1,8 @@
-import { type Scope, serversOf } from './scope.ts';
-
-export type ChangeListener = { scope: Scope; changed(): void };
+export type ChangeListener = {
+  /** Names of the servers that it shows at this moment. */
+  servers(): readonly string[];
+  changed(): void;
+};
 
 /** Clients are told at most this often that a list has changed, ms. */
 const MIN_GAP_MS = 1_000;
@@ -37,7 +39,7 @@ export class SurfaceChanges {
     this.changedServers.clear();
     this.everything = false;
     for (const listener of [...this.listeners]) {
-      if (everything || serversOf(listener.scope).some((name) => servers.has(name))) listener.changed();
+      if (everything || listener.servers().some((name) => servers.has(name))) listener.changed();
     }
   }
 }

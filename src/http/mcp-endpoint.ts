@@ -3,7 +3,7 @@ import { Cancellation } from '../base/cancellation.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
-import type { GatewayRequest, Scope } from '../gateway/scope.ts';
+import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
@@ -16,7 +16,7 @@ import {
   type JsonRpcRequest,
 } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
-import type { Era } from '../protocol/revisions.ts';
+import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import { AnswerWriter } from './answer-writer.ts';
@@ -283,26 +283,34 @@ export class McpEndpoint {
 
   private async listen(admitted: Admitted): Promise<void> {
     const { req, res, caller, scope } = admitted;
-    const id = req.headers['mcp-session-id'];
+    const id = sessionIdOf(req);
     if (id === undefined) return refuseMethod(res);
-    if (!(await this.sessionOf(admitted, id))) return;
+    const session = await this.sessionOf(admitted, id);
+    if (!session) return;
     const wanted = Object.keys(LIST_NOTICES) as ListNotice[];
-    this.openNotices(new NoticeStream(res, whose(caller), wanted), scope, res);
+    const owner = { ...whose(caller), session: session.handle };
+    this.openNotices(new NoticeStream(res, owner, wanted), scope, res);
   }
 
   private openNotices(stream: NoticeStream, scope: Scope, res: ServerResponse): void {
-    const leave = this.deps.gateway.changes.listen({ scope, changed: () => stream.changed() });
+    const servers = () => {
+      // The stream outlives the project as it was when it began.
+      const project = this.deps.snapshot().projects.get(scope.project.name) ?? scope.project;
+      return serversOf({ project, surface: scope.surface });
+    };
+    const leave = this.deps.gateway.changes.listen({ servers, changed: () => stream.changed() });
     if (!stream.open(this.deps.streams, leave)) {
       refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '5' });
     }
   }
 
   private async endSession(admitted: Admitted): Promise<void> {
-    const id = admitted.req.headers['mcp-session-id'];
+    const id = sessionIdOf(admitted.req);
     if (id === undefined) return refuseMethod(admitted.res);
     const session = await this.sessionOf(admitted, id);
     if (!session) return;
     await this.deps.sessions.end(session);
+    this.deps.streams.endSession(session.handle);
     this.deps.onSessionEnded(session.handle);
     admitted.res.writeHead(204).end();
   }
@@ -310,6 +318,12 @@ export class McpEndpoint {
 
 function whose(caller: AuthenticatedCaller) {
   return { principal: caller.principal as string, tokenId: caller.tokenId };
+}
+
+/** The later revision knows no sessions: a GET or DELETE that claims it is a method that is none here. */
+function sessionIdOf(req: IncomingMessage): string | string[] | undefined {
+  const modern = req.headers['mcp-protocol-version'] === MODERN_REVISION;
+  return modern ? undefined : req.headers['mcp-session-id'];
 }
 
 function accept(res: ServerResponse): void {

@@ -21,6 +21,7 @@ export type ListNotice = keyof typeof LIST_NOTICES;
 export class NoticeStream implements OpenStream {
   readonly principal: string;
   readonly tokenId: string | undefined;
+  readonly session: string | undefined;
   readonly lasting = true;
   private readonly res: ServerResponse;
   private readonly subscription: RequestId | undefined;
@@ -28,13 +29,14 @@ export class NoticeStream implements OpenStream {
 
   constructor(
     res: ServerResponse,
-    whose: { principal: string; tokenId: string | undefined },
+    whose: { principal: string; tokenId: string | undefined; session?: string },
     wanted: readonly ListNotice[],
     subscription?: RequestId,
   ) {
     this.res = res;
     this.principal = whose.principal;
     this.tokenId = whose.tokenId;
+    this.session = whose.session;
     this.wanted = wanted;
     this.subscription = subscription;
   }

@@ -2,6 +2,8 @@
 export type OpenStream = {
   principal: string;
   tokenId: string | undefined;
+  /** Handle of the legacy session that it belongs to and ends with. */
+  session?: string | undefined;
   /** It ends only when somebody ends it, unlike a call that is on its way to an answer. */
   lasting: boolean;
   /** Called every few seconds, so that neither side and nothing between takes silence for an end. */
@@ -57,6 +59,11 @@ export class OpenStreams {
   /** The credential was revoked or removed: nothing may flow under it any more. */
   endToken(tokenId: string): void {
     for (const stream of [...this.streams]) if (stream.tokenId === tokenId) stream.end();
+  }
+
+  /** A legacy session was deleted: what would go on without it ends too. */
+  endSession(handle: string): void {
+    for (const stream of [...this.streams]) if (stream.session === handle) stream.end();
   }
 
   /** The server stops: streams that would never end by themselves are closed in good order. */
