@@ -79,6 +79,7 @@ describe('a server that misbehaves hurts its own calls alone', () => {
         ...Object.fromEntries(names.map((name) => [name, server(name)])),
         hang: server('hang', '', { callTimeout: '700ms' }),
         cold: server('cold', 'slow'),
+        sleepy: server('sleepy', 'slow'),
         dead: server('dead', 'crash'),
         mute: server('mute', 'mute', { callTimeout: '1s' }),
         loud: server('loud', 'garbage'),
@@ -109,6 +110,19 @@ describe('a server that misbehaves hurts its own calls alone', () => {
       [...Array(200).keys()].map(String).sort(),
     );
     assert.deepEqual(await starts('cold'), [`start ${[...pids][0]}`]);
+  });
+
+  test('a call whose caller left while the server was starting is never made', async () => {
+    const client = new AbortController();
+    const asked = agent.sendModern('tools/call', { name: 'sleepy__leave', arguments: {} }, client.signal);
+    await eventually('it is starting', async () => (await starts('sleepy')).length > 0);
+    client.abort();
+    await assert.rejects(asked);
+    assert.match(textOf(await agent.call('sleepy__echo', { text: 'awake' })), /awake/);
+    assert.deepEqual(
+      (await journal('sleepy')).filter((line) => line.startsWith('tools/call')),
+      ['tools/call echo'],
+    );
   });
 
   test('a crash in mid-call: refused within a second, started again for a later call', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { encodeHeaderValue } from '../../src/protocol/headers.ts';
 import type { TestCastellan } from './running-castellan.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are judged by assertions, not by types
@@ -68,7 +69,7 @@ export class Agent {
       accept: ACCEPT,
       'mcp-protocol-version': MODERN,
       'mcp-method': method,
-      ...(typeof name === 'string' ? { 'mcp-name': name } : {}),
+      ...(typeof name === 'string' ? { 'mcp-name': encodeHeaderValue(name) } : {}),
     };
     return { body: { jsonrpc: '2.0', id, method, params: { ...params, _meta: meta } }, headers };
   }

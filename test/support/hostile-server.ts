@@ -43,6 +43,12 @@ const tools: Record<string, (id: unknown, args: Arguments) => unknown> = {
       says(id, 'after the noise'),
     ),
   line: () => pour(process.stdout, Buffer.alloc(1 << 20, 'x'), 100 << 20, () => {}),
+  grow: (id) => {
+    tools[`grown${Object.keys(tools).length}`] = (other) => says(other, 'new');
+    says(id, 'grown');
+    for (let burst = 0; burst < 50; burst += 1)
+      write({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+  },
   leave: (id) => {
     const child = spawn('/bin/sh', ['-c', 'setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!']);
     child.stdout.once('data', (pid) => says(id, String(pid).trim()));
@@ -55,7 +61,7 @@ function serve({ id, method, params }: Request): unknown {
   note(method === 'tools/call' ? `${method} ${params?.name}` : method);
   if (manner === 'mute') return undefined;
   if (method === 'initialize') {
-    const capabilities = { tools: {} };
+    const capabilities = { tools: { listChanged: true } };
     const serverInfo = { name: 'hostile', version: '1' };
     return reply(id, { protocolVersion: '2025-11-25', capabilities, serverInfo });
   }
