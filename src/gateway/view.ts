@@ -68,7 +68,7 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     for (const tool of listing.tools) {
       if (!isOffered(tool.name, spec)) continue;
       const canonical = canonicalName(server, tool.name);
-      const own = spec.tools.override[tool.name]?.name ?? tool.name;
+      const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const exposed = exposedName(withPrefix(server, own, spec.prefix, toolClashes), canonical, limit);
       if (tools.has(exposed)) {
         degraded.push({ server, reason: `tool ${tool.name} is left out: the name ${exposed} is taken` });
@@ -77,7 +77,7 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
       const definition = exposedDefinition(
         tool.definition,
         exposed,
-        spec.tools.override[tool.name]?.description,
+        overrideOf(tool.name, spec)?.description,
       );
       const readOnly = anyGlobMatches(spec.tools.readOnly, tool.name);
       tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly });
@@ -153,11 +153,19 @@ function isOffered(name: string, spec: ServerSpec): boolean {
   return anyGlobMatches(spec.tools.allow, name) && !anyGlobMatches(spec.tools.deny, name);
 }
 
+/** A server may call a tool `constructor`, which every object has. */
+function overrideOf(
+  name: string,
+  { tools }: ServerSpec,
+): { name?: string; description?: string } | undefined {
+  return Object.hasOwn(tools.override, name) ? tools.override[name] : undefined;
+}
+
 function toolNames({ spec, listing }: ViewPart): string[] {
   if (!spec || !listing) return [];
   return listing.tools
     .filter((tool) => isOffered(tool.name, spec))
-    .map((tool) => spec.tools.override[tool.name]?.name ?? tool.name);
+    .map((tool) => overrideOf(tool.name, spec)?.name ?? tool.name);
 }
 
 /** Names that more than one server uses. */
