@@ -81,7 +81,7 @@ export class Slots implements Slot {
         stay();
         resolve();
       };
-      const full = `all ${this.limit} upstream connections are busy; raise maxConcurrentServers or try later`;
+      const full = `all ${this.limit} places for upstream connections are taken and busy; try again later`;
       const timer = setTimeout(
         () => leave(new UpstreamFault('capacity', full)),
         Math.max(0, deadline - Date.now()),
