@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +19,7 @@ import {
 import { OracleUpstream } from '../support/oracle-upstream.ts';
 import { eventually } from '../support/processes.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { idOf, ScriptedUpstream, type Seen, sendJson, startSse } from '../support/scripted-upstream.ts';
 
 const HOSTILE = path.join(import.meta.dirname, '../support/hostile-server.ts');
 const BODY_CAP = 4 * 1024 * 1024;
@@ -29,18 +31,23 @@ const echo = (text: string, id: unknown = 1) => ({
   params: { name: 'legacy__echo', arguments: { text } },
 });
 
+/** Names that every JavaScript object has. */
+const AWKWARD = ['constructor', 'toString', 'hasOwnProperty'];
+
 let folder: string;
 let castellan: TestCastellan;
 let legacy: OracleUpstream;
 let modern: OracleUpstream;
+let odd: ScriptedUpstream;
 /** Of the project `p`; `other` is another principal of it. */
 let agent: Agent & { tokenName: string };
 let other: Agent;
 
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'castellan-endpoint-'));
-  legacy = await OracleUpstream.start('legacy', ['echo', 'hold', 'secret_one', 'old_name']);
+  legacy = await OracleUpstream.start('legacy', ['echo', 'hold', 'secret_one', 'old_name', ...AWKWARD]);
   modern = await OracleUpstream.start('modern');
+  odd = await ScriptedUpstream.start(answerOddly);
   const tools = { deny: ['secret_*'], override: { old_name: { name: 'new_name' } } };
   const stdio = (name: string, ...more: string[]) => ({
     command: process.execPath,
@@ -55,12 +62,14 @@ before(async () => {
       workshop: stdio('workshop'),
       gone: { url: 'http://127.0.0.1:1/mcp' },
       alone: { url: 'http://127.0.0.1:1/mcp' },
+      ...Object.fromEntries(ODD.map((_, at) => [`odd${at}`, { url: `${odd.origin}/${at}`, tools }])),
     },
     {
       p: { servers: ['legacy', 'modern', 'changing'], operatorServers: ['workshop'] },
       q: { servers: ['modern'] },
       half: { servers: ['gone', 'modern'] },
       none: { servers: ['alone'] },
+      odd: { servers: ODD.map((_, at) => `odd${at}`) },
     },
   );
   castellan = await startCastellan(['--config', file]);
@@ -69,9 +78,56 @@ before(async () => {
 });
 after(async () => {
   await castellan[Symbol.asyncDispose]();
-  await Promise.all([legacy[Symbol.asyncDispose](), modern[Symbol.asyncDispose]()]);
+  await Promise.all([
+    legacy[Symbol.asyncDispose](),
+    modern[Symbol.asyncDispose](),
+    odd[Symbol.asyncDispose](),
+  ]);
   await rm(folder, { recursive: true });
 });
+
+const listing = (id: unknown) => ({
+  jsonrpc: '2.0',
+  id,
+  result: { resultType: 'complete', tools: [{ name: 'secret_plan', inputSchema: { type: 'object' } }] },
+});
+
+/** Ways to answer tools/list that a careless reader would hand on as they are. */
+const ODD: ((id: unknown, response: ServerResponse) => void)[] = [
+  (id, response) => sendJson(response, listing(id)),
+  (id, response) => {
+    startSse(response);
+    response.write('data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}\n\n');
+    response.write('data: {secret_plan\n\n: secret_plan\nsecret_plan: x\n\n');
+    response.end(`data: ${JSON.stringify(listing(id))}\n\n`);
+  },
+  (id, response) => sendJson(response, listing(id), 500),
+  (id, response) => sendJson(response, listing(id), 404),
+  (id, response) => sendJson(response, listing(id), 200, { 'content-type': 'text/html' }),
+  (_, response) => sendJson(response, listing('nobody')),
+  (id, response) => sendJson(response, { ...listing(id), error: { code: 1, message: 'both' } }),
+  (id, response) => sendJson(response, [listing(id)]),
+  (id, response) => sendJson(response, `${JSON.stringify(listing(id))}}`),
+  (id, response) => {
+    startSse(response);
+    response.end(`data: ${JSON.stringify(listing(id))}`);
+  },
+  (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': 999 });
+    response.write(JSON.stringify(listing('cut')), () => response.destroy());
+  },
+];
+
+function answerOddly(seen: Seen, response: ServerResponse): void {
+  const id = idOf(seen);
+  const { method } = JSON.parse(seen.body) as { method: string };
+  if (method === 'tools/list') {
+    ODD[Number(seen.url.slice(1))]!(id, response);
+    return;
+  }
+  const result = { resultType: 'complete', supportedVersions: ['2026-07-28'], capabilities: { tools: {} } };
+  sendJson(response, { jsonrpc: '2.0', id, result });
+}
 
 const forwarded = () => legacy.calls.length + modern.calls.length;
 
@@ -642,11 +698,35 @@ describe('what a surface shows', () => {
       listed.includes('legacy__new_name') &&
         !listed.some((name: string) => /secret|old_name|workshop/.test(name)),
     );
+    for (const name of AWKWARD) assert.ok(listed.includes(`legacy__${name}`), name);
     const operator = await newAgent(castellan, 'p', { surface: 'operator' });
     const theirs = (await operator.ask('tools/list')).result?.tools.map((tool: Loose) => tool.name);
     assert.ok(
       theirs.includes('workshop__echo') && theirs.every((name: string) => name.startsWith('workshop__')),
     );
+  });
+
+  test('whatever an upstream answers to tools/list, a hidden tool never shows', async () => {
+    const curious = await newAgent(castellan, 'odd');
+    for (const response of [await curious.send(LIST), await curious.sendModern('tools/list')]) {
+      assert.equal(response.status, 200);
+      assert.match(response.headers.get('content-type') ?? '', /^application\/json/);
+      const text = await response.text();
+      assert.doesNotMatch(text, /secret/);
+      const { result } = JSON.parse(text) as Message;
+      assert.deepEqual(result?.tools, []);
+      const named = new Set(result?._meta['castellan/degraded'].map((one: Loose) => one.server));
+      // The first two are proper answers, of which the filter leaves nothing.
+      assert.deepEqual(
+        [...named],
+        ODD.slice(2).map((_, at) => `odd${at + 2}`),
+      );
+    }
+    for (const at of ODD.keys()) {
+      const { error, result } = await curious.call(`odd${at}__secret_plan`);
+      assert.ok(error?.data.code === 'UNKNOWN_TOOL' || result?.isError === true);
+    }
+    assert.ok(odd.requests.every((one) => !one.body.includes('tools/call')));
   });
 
   test('one dead server: the rest is listed at once, and every list says what is missing and why', async () => {
@@ -721,6 +801,29 @@ describe('streams', () => {
     assert.ok(!heard.includes('notifications/tools/list_changed'), 'only what was asked for');
     const { result } = await agent.ask('tools/list');
     assert.ok(result?.tools.some((tool: Loose) => tool.name.startsWith('changing__grown')));
+    client.abort();
+    await eventually('all are gone', async () => (await openStreams()) === 0);
+  });
+
+  test('a stream follows its project: it hears of a reload, and then of the servers that came with it', async () => {
+    const file = path.join(folder, 'config.json');
+    const objects = JSON.parse(await readFile(file, 'utf8')) as Loose[];
+    const client = new AbortController();
+    const other = await newAgent(castellan, 'q');
+    const { body, headers } = other.modern('subscriptions/listen', { notifications }, 9);
+    const stream = new Events(await other.send(body, { headers, signal: client.signal }));
+    await eventually('it listens', () => stream.messages.length === 1);
+    const spec = { command: process.execPath, args: [HOSTILE, path.join(folder, 'late')] };
+    objects.unshift({ apiVersion: 'castellan/v1', kind: 'Server', metadata: { name: 'late' }, spec });
+    objects.find((one) => one.kind === 'Project' && one.metadata.name === 'q').spec.servers.push('late');
+    await writeFile(file, JSON.stringify(objects));
+    await administrate(castellan, 'POST', '/reload');
+    await eventually('the reload is announced', () => stream.messages.length > 1);
+    await other.call('late__echo');
+    await eventually('its first list is announced', () => stream.messages.length > 2);
+    const heard = stream.messages.length;
+    await other.call('late__grow');
+    await eventually('its change is announced', () => stream.messages.length > heard);
     client.abort();
     await eventually('all are gone', async () => (await openStreams()) === 0);
   });

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -20,6 +22,11 @@ const PROMPT_MS = 2_000;
 
 const folder = await mkdtemp(path.join(tmpdir(), 'castellan-hostile-'));
 after(() => rm(folder, { recursive: true }));
+
+/** It takes connections and says nothing. */
+const silent = createServer().listen(0, '127.0.0.1');
+await once(silent, 'listening');
+after(() => silent.close());
 
 const server = (name: string, manner = '', lifecycle: object = {}) => ({
   command: process.execPath,
@@ -83,10 +90,11 @@ describe('a server that misbehaves hurts its own calls alone', () => {
         dead: server('dead', 'crash'),
         mute: server('mute', 'mute', { callTimeout: '1s' }),
         loud: server('loud', 'garbage'),
+        silent: { url: `http://127.0.0.1:${(silent.address() as AddressInfo).port}/mcp` },
       },
       {
         p: { servers: ['healthy', ...names, 'loud'] },
-        sick: { servers: ['healthy', 'dead', 'mute'] },
+        sick: { servers: ['healthy', 'dead', 'mute', 'silent'] },
       },
     );
     castellan = await startCastellan(['--config', file]);
@@ -193,7 +201,7 @@ describe('a server that misbehaves hurts its own calls alone', () => {
         one.reason,
       ]),
     );
-    assert.deepEqual(Object.keys(reasons).sort(), ['dead', 'mute']);
+    assert.deepEqual(Object.keys(reasons).sort(), ['dead', 'mute', 'silent']);
     assert.match(reasons.dead, /API_KEY is missing/);
 
     const started = performance.now();
