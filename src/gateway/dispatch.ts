@@ -4,7 +4,7 @@ import type { NeutralOutcome } from '../protocol/model.ts';
 import type { SuspendedCall, UpstreamReply } from '../upstream/calls.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
-import { capabilityRefusal, type Continuation, type Interactions, withoutInputs } from './interactions.ts';
+import { type Continuation, capabilityRefusal, type Interactions, withoutInputs } from './interactions.ts';
 import { failed, invalidParams } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 
@@ -26,9 +26,13 @@ export async function dispatch(
   if (continuation.kind !== 'fresh' && continuation.server !== server.name) {
     return invalidParams('params.requestState belongs to another server: start again without it');
   }
-  const refused = continuation.kind === 'upstream' ? Object.values(continuation.answers.errors)[0] : undefined;
+  const refused =
+    continuation.kind === 'upstream' ? Object.values(continuation.answers.errors)[0] : undefined;
   if (refused) {
-    return failed({ code: ErrorCode.internal, message: `The client refused what the server asked: ${refused.message}` });
+    return failed({
+      code: ErrorCode.internal,
+      message: `The client refused what the server asked: ${refused.message}`,
+    });
   }
   const reply = await send(server, from, outgoing, continuation);
   return settle(interactions, server, from, reply);
@@ -54,7 +58,10 @@ function send(
 }
 
 /** A modern server gets the answers, and its own state byte for byte. */
-function withAnswers(params: JsonObject, { state, answers }: Continuation & { kind: 'upstream' }): JsonObject {
+function withAnswers(
+  params: JsonObject,
+  { state, answers }: Continuation & { kind: 'upstream' },
+): JsonObject {
   const sent: JsonObject = { ...withoutInputs(params), inputResponses: answers.results };
   if (state !== undefined) sent.requestState = state;
   return sent;
@@ -70,7 +77,10 @@ async function settle(
   if (!reply.ok || reply.result.resultType !== 'input_required') return reply;
   const requests = asInputRequests(reply.result.inputRequests);
   const state = reply.result.requestState;
-  const valid = requests && (state === undefined || typeof state === 'string') && interactions.mayAsk(from.request.method);
+  const valid =
+    requests &&
+    (state === undefined || typeof state === 'string') &&
+    interactions.mayAsk(from.request.method);
   if (!valid) throw new UpstreamFault('protocol', 'its input_required result is invalid', { sent: true });
   const refusal = capabilityRefusal(from, requests as InputRequests);
   if (refusal) return failed(refusal);
@@ -84,7 +94,10 @@ async function ask(
   call: SuspendedCall,
 ): Promise<NeutralOutcome> {
   const refusal = capabilityRefusal(from, call.requests);
-  const parked = refusal || !interactions.mayAsk(from.request.method) ? undefined : interactions.park(from, server.name, call);
+  const parked =
+    refusal || !interactions.mayAsk(from.request.method)
+      ? undefined
+      : interactions.park(from, server.name, call);
   if (parked) return { ok: true, result: parked };
   const reason = refusal?.message ?? 'the caller cannot be asked now';
   return settle(interactions, server, from, await call.decline(reason, legOf(server, from)));

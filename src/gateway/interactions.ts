@@ -9,7 +9,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson } from '../base/canonical-json.ts';
 import type { Sealer } from '../base/seal.ts';
-import { embeddable, type InputAnswers, type InputRequests, missingCapabilities } from '../protocol/input-requests.ts';
+import {
+  embeddable,
+  type InputAnswers,
+  type InputRequests,
+  missingCapabilities,
+} from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { SuspendedCall } from '../upstream/calls.ts';
 import type { GatewayRequest } from './scope.ts';
@@ -61,7 +66,12 @@ export class Interactions {
   }
 
   /** A modern server's questions, under a state of ours around its own. */
-  asked(from: GatewayRequest, server: string, requests: InputRequests, state: string | undefined): JsonObject {
+  asked(
+    from: GatewayRequest,
+    server: string,
+    requests: InputRequests,
+    state: string | undefined,
+  ): JsonObject {
     const sealed: Sealed = { k: 'u', s: server, d: digestOf(from), e: Date.now() + LIFETIME_MS, n: nonce() };
     if (state !== undefined) sealed.t = state;
     return this.result(from, requests, sealed);
@@ -92,7 +102,9 @@ export class Interactions {
 
   private result(from: GatewayRequest, requests: InputRequests, sealed: Sealed): JsonObject {
     const requestState = this.sealer.seal(PURPOSE, JSON.stringify(sealed), contextOf(from));
-    const inputRequests = Object.fromEntries(Object.entries(requests).map(([key, one]) => [key, embeddable(one)]));
+    const inputRequests = Object.fromEntries(
+      Object.entries(requests).map(([key, one]) => [key, embeddable(one)]),
+    );
     return Object.keys(requests).length > 0
       ? { resultType: 'input_required', inputRequests, requestState }
       : { resultType: 'input_required', requestState };
@@ -141,7 +153,9 @@ function contextOf({ caller, scope }: GatewayRequest): string {
 /** The same request, whoever sends it again: method and payload, without envelope and answers. */
 function digestOf({ request }: GatewayRequest): string {
   const { _meta, ...payload } = withoutInputs(request.params);
-  return createHash('sha256').update(canonicalJson([request.method, payload])).digest('base64url');
+  return createHash('sha256')
+    .update(canonicalJson([request.method, payload]))
+    .digest('base64url');
 }
 
 function nonce(): string {

@@ -58,11 +58,7 @@ function authorize(caller: AuthenticatedCaller, tool: ViewTool, args: unknown): 
   return caller.surfaces.size > 0 ? ({ tool, arguments: args } as AuthorizedCall) : undefined;
 }
 
-async function run(
-  deps: ToolCallDeps,
-  from: GatewayRequest,
-  call: AuthorizedCall,
-): Promise<GatewayOutcome> {
+async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {
   const { tool } = call;
   const started = performance.now();
   const settle = (outcome: 'ok' | 'tool_error' | 'error' | 'fault') =>

@@ -57,7 +57,10 @@ export class ClientQuestions {
         this.open.delete(key);
         resolve(answer);
       };
-      const timer = setTimeout(() => settle({ error: { code: -32603, message: CLIENT_GONE } }), ANSWER_TIMEOUT_MS);
+      const timer = setTimeout(
+        () => settle({ error: { code: -32603, message: CLIENT_GONE } }),
+        ANSWER_TIMEOUT_MS,
+      );
       timer.unref();
       this.open.set(key, { settle });
       reply.onLost(() => settle({ error: { code: -32603, message: CLIENT_GONE } }));
@@ -68,7 +71,8 @@ export class ClientQuestions {
 
 /** A legacy client completes a URL elicitation by its id, which the modern form no longer has. */
 function forLegacy({ method, params }: InputRequest, id: string): JsonObject | undefined {
-  const needsId = method === 'elicitation/create' && params?.mode === 'url' && params.elicitationId === undefined;
+  const needsId =
+    method === 'elicitation/create' && params?.mode === 'url' && params.elicitationId === undefined;
   return needsId ? { ...params, elicitationId: id } : params;
 }
 

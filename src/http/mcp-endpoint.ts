@@ -5,9 +5,11 @@ import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
+import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
+import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import {
   ErrorCode,
   isObject,
@@ -15,12 +17,10 @@ import {
   type JsonRpcError,
   type JsonRpcRequest,
 } from '../protocol/jsonrpc.ts';
-import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
-import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
@@ -201,7 +201,11 @@ export class McpEndpoint {
     const from: GatewayRequest = {
       caller,
       scope,
-      circle: { owner: caller.owner, session: circle, relayed: relayedCapabilities(request.envelope.clientCapabilities) },
+      circle: {
+        owner: caller.owner,
+        session: circle,
+        relayed: relayedCapabilities(request.envelope.clientCapabilities),
+      },
       request,
       mirrored: era === 'modern' ? req.headers : undefined,
       sink: reply,
@@ -237,7 +241,10 @@ export class McpEndpoint {
       const { inputRequests, requestState } = outcome.result;
       if (!session || !reply.canAsk || round >= MAX_ROUNDS) return cannotBeAsked(from, round);
       const answers = await this.questions.ask(reply, session.handle, asInputRequests(inputRequests) ?? {});
-      const request = { ...from.request, params: { ...params, inputResponses: answers.results, requestState } };
+      const request = {
+        ...from.request,
+        params: { ...params, inputResponses: answers.results, requestState },
+      };
       outcome = await this.deps.gateway.handle({ ...from, request, inputErrors: answers.errors });
     }
     return outcome.ok || outcome.error.code !== ErrorCode.missingClientCapability

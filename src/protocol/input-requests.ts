@@ -78,7 +78,8 @@ export function asInputRequests(value: unknown): InputRequests | undefined {
   if (value === undefined) return {};
   if (!isObject(value)) return undefined;
   for (const request of Object.values(value)) {
-    if (!isObject(request) || typeof request.method !== 'string' || !KINDS.has(request.method)) return undefined;
+    if (!isObject(request) || typeof request.method !== 'string' || !KINDS.has(request.method))
+      return undefined;
     if (request.params !== undefined && !isObject(request.params)) return undefined;
   }
   return value as InputRequests;
@@ -86,7 +87,8 @@ export function asInputRequests(value: unknown): InputRequests | undefined {
 
 /** A request without what belonged to the hop it came over. */
 export function embeddable({ method, params }: InputRequest): InputRequest {
-  if (!isObject(params?._meta) || !('progressToken' in params._meta)) return params ? { method, params } : { method };
+  if (!isObject(params?._meta) || !('progressToken' in params._meta))
+    return params ? { method, params } : { method };
   const { progressToken: _, ...meta } = params._meta;
   const { _meta, ...rest } = params;
   return { method, params: Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest };

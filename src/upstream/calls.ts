@@ -1,6 +1,12 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { encodeHeaderValue, mirroredName } from '../protocol/headers.ts';
 import {
+  type InputAnswers,
+  type InputRequests,
+  NOTHING_RELAYED,
+  type Relayed,
+} from '../protocol/input-requests.ts';
+import {
   ErrorCode,
   type JsonObject,
   type JsonRpcError,
@@ -8,7 +14,6 @@ import {
   type JsonRpcRequest,
   type JsonRpcResponse,
 } from '../protocol/jsonrpc.ts';
-import { type InputAnswers, type InputRequests, NOTHING_RELAYED, type Relayed } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
@@ -114,7 +119,8 @@ export class Calls {
       maxBytes: call.maxBytes,
       onMessage: (message) => this.receive(message, id),
     };
-    if (peer.era === 'modern' && transport.kind === 'http') options.headers = modernHeaders(call, peer.revision);
+    if (peer.era === 'modern' && transport.kind === 'http')
+      options.headers = modernHeaders(call, peer.revision);
     return options;
   }
 
@@ -146,7 +152,12 @@ export class Calls {
 }
 
 /** Waits for the answer of a call that asks nothing; gives up at its deadline or when its caller does. */
-async function settled(channel: Channel, exchange: Exchange, id: number, call: UpstreamCall): Promise<JsonRpcResponse> {
+async function settled(
+  channel: Channel,
+  exchange: Exchange,
+  id: number,
+  call: UpstreamCall,
+): Promise<JsonRpcResponse> {
   const { peer, transport } = channel;
   const giveUp = (fault: UpstreamFault) => {
     exchange.abandon(fault);

@@ -14,8 +14,8 @@
  */
 import { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
-import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import { isInputMethod } from '../protocol/input-requests.ts';
+import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';

@@ -1,6 +1,6 @@
 import type { Cancellation } from '../base/cancellation.ts';
-import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Relayed } from '../protocol/input-requests.ts';
+import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';

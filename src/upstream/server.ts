@@ -1,7 +1,7 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
-import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Relayed } from '../protocol/input-requests.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { UpstreamReply } from './calls.ts';
