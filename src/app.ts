@@ -137,7 +137,7 @@ async function openUpstreams(
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );
-  const gateway = new Gateway(self, upstreams);
+  const gateway = new Gateway(self, upstreams, data.sealer);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now) => {

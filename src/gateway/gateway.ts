@@ -1,14 +1,17 @@
+import type { Sealer } from '../base/seal.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { SurfaceChanges } from './changes.ts';
+import { dispatch } from './dispatch.ts';
+import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf } from './introduction.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
 import { CallStats } from './stats.ts';
-import { callTool, type GatewayOutcome, progressTo } from './tool-call.ts';
+import { callTool, type GatewayOutcome } from './tool-call.ts';
 import type { View } from './view.ts';
 import { Views } from './views.ts';
 
@@ -28,13 +31,15 @@ export class Gateway {
   readonly stats = new CallStats();
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
+  private readonly interactions: Interactions;
   private readonly handlers: { readonly [method: string]: Handler };
 
-  constructor(self: Implementation, upstreams: Upstreams) {
+  constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer) {
+    this.interactions = new Interactions(sealer);
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams);
-    const deps = { views: this.views, upstreams, stats: this.stats };
+    const deps = { views: this.views, upstreams, stats: this.stats, interactions: this.interactions };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -167,13 +172,7 @@ export class Gateway {
     const server = this.upstreams.get(name);
     if (!server) return invalidParams(`${name} was just removed from the configuration`);
     try {
-      return await server.call(from.circle, {
-        method: from.request.method,
-        params,
-        logLevel: from.request.envelope.logLevel,
-        onProgress: progressTo(from),
-        cancellation: from.cancellation,
-      });
+      return await dispatch(this.interactions, server, from, { params });
     } catch (error) {
       return failed(asJsonRpcError(refusalOf(asFault(error), name)));
     }

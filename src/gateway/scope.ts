@@ -1,7 +1,7 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { HeaderBag } from '../protocol/headers.ts';
-import type { JsonObject } from '../protocol/jsonrpc.ts';
+import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
 import type { ProjectEntry, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
@@ -26,4 +26,6 @@ export type GatewayRequest = {
   mirrored: HeaderBag | undefined;
   sink: Sink;
   cancellation: Cancellation;
+  /** Questions that a legacy client answered with an error, by key. */
+  inputErrors?: { readonly [key: string]: JsonRpcError };
 };

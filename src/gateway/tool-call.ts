@@ -9,16 +9,22 @@ import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
-import type { UpstreamReply } from '../upstream/calls.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { dispatch } from './dispatch.ts';
+import type { Interactions } from './interactions.ts';
 import { asFault, asToolResult, failed, invalidParams, refusalOf, unknownTool } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import type { ViewTool } from './view.ts';
 import type { Views } from './views.ts';
 
-export type ToolCallDeps = { views: Views; upstreams: Upstreams; stats: CallStats };
+export type ToolCallDeps = {
+  views: Views;
+  upstreams: Upstreams;
+  stats: CallStats;
+  interactions: Interactions;
+};
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
 const FIND_TIMEOUT_MS = 30_000;
@@ -41,7 +47,7 @@ export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promis
   if (!call) return failed(unknownTool(name));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
   if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
-  return dispatch(deps, from, call);
+  return run(deps, from, call);
 }
 
 /** A gateway's answer. `reusable`: the same result object answers others too, so its text is worth keeping. */
@@ -52,11 +58,7 @@ function authorize(caller: AuthenticatedCaller, tool: ViewTool, args: unknown): 
   return caller.surfaces.size > 0 ? ({ tool, arguments: args } as AuthorizedCall) : undefined;
 }
 
-async function dispatch(
-  deps: ToolCallDeps,
-  from: GatewayRequest,
-  call: AuthorizedCall,
-): Promise<GatewayOutcome> {
+async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {
   const { tool } = call;
   const started = performance.now();
   const settle = (outcome: 'ok' | 'tool_error' | 'error' | 'fault') =>
@@ -64,16 +66,12 @@ async function dispatch(
   const server = deps.upstreams.get(tool.server);
   if (!server) return { ok: true, result: gone(tool) };
   try {
-    const reply = await server.call(from.circle, {
-      method: 'tools/call',
+    const outcome = await dispatch(deps.interactions, server, from, {
       params: { ...from.request.params, name: tool.tool.name },
       paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
-      logLevel: from.request.envelope.logLevel,
-      onProgress: progressTo(from),
-      cancellation: from.cancellation,
     });
-    settle(outcomeOf(reply));
-    return reply;
+    settle(outcomeOf(outcome));
+    return outcome;
   } catch (error) {
     settle('fault');
     const refusal = refusalOf(asFault(error), tool.server);
@@ -81,16 +79,9 @@ async function dispatch(
   }
 }
 
-/** Relays progress under the caller's own token; a caller who gave none gets none. */
-export function progressTo(from: GatewayRequest): ((params: JsonObject) => void) | undefined {
-  const { progressToken } = from.request.envelope;
-  if (progressToken === undefined) return undefined;
-  return (params) => from.sink.notify('notifications/progress', { ...params, progressToken });
-}
-
-function outcomeOf(reply: UpstreamReply): 'ok' | 'tool_error' | 'error' {
-  if (!reply.ok) return 'error';
-  return reply.result.isError === true ? 'tool_error' : 'ok';
+function outcomeOf(outcome: NeutralOutcome): 'ok' | 'tool_error' | 'error' {
+  if (!outcome.ok) return 'error';
+  return outcome.result.isError === true ? 'tool_error' : 'ok';
 }
 
 function gone(tool: ViewTool): JsonObject {

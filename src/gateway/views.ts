@@ -27,7 +27,7 @@ export class Views {
 
   /** What can be shown now, without waiting for anything. */
   current(scope: Scope, circle: Circle): View {
-    const key = `${scope.project.uid}|${scope.surface}|${circle.owner}`;
+    const key = `${scope.project.uid}|${scope.surface}|${circle.owner}|${circle.relayed.signature}`;
     const known = this.views.get(key);
     if (known && known.epoch === this.epoch) return known.view;
     // Read before the parts: a change during the build must not look included.

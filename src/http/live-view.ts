@@ -6,6 +6,7 @@ import type { Scope } from '../gateway/scope.ts';
 import type { ViewTool } from '../gateway/view.ts';
 import { NOTICE_META } from '../gateway/view.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
@@ -89,7 +90,7 @@ export class GatewayLiveView implements LiveView {
 }
 
 function circleOf(caller: AuthenticatedCaller): Circle {
-  return { owner: caller.owner, session: `principal:${caller.principal}` };
+  return { owner: caller.owner, session: `principal:${caller.principal}`, relayed: NOTHING_RELAYED };
 }
 
 function toolView({ canonical, exposed, server, definition, tool }: ViewTool, surface: Surface): ToolView {

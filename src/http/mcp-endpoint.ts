@@ -5,9 +5,11 @@ import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
+import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
+import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import {
   ErrorCode,
   isObject,
@@ -20,6 +22,7 @@ import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import { AnswerWriter } from './answer-writer.ts';
+import { ClientQuestions } from './client-questions.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
@@ -43,6 +46,8 @@ type Admitted = { req: IncomingMessage; res: ServerResponse; caller: Authenticat
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const SESSION_NOT_FOUND = -32001;
+/** A server that keeps asking is told no in the end. */
+const MAX_ROUNDS = 10;
 const CLIENT_LEFT = 'the client closed the stream';
 
 /**
@@ -54,6 +59,7 @@ export class McpEndpoint {
   private readonly writer: AnswerWriter;
   /** Calls of legacy sessions that `notifications/cancelled` may name. */
   private readonly cancellable = new Map<string, Cancellation>();
+  private readonly questions = new ClientQuestions();
 
   constructor(deps: McpEndpointDeps) {
     this.deps = deps;
@@ -147,7 +153,10 @@ export class McpEndpoint {
       session = await this.sessionOf(admitted, id);
       if (!session) return;
     }
-    if (classified.kind === 'response') return accept(res);
+    if (classified.kind === 'response') {
+      if (session) this.questions.receive(session.handle, classified.message);
+      return accept(res);
+    }
     if (classified.kind === 'notification') {
       this.cancelCall(session, classified.message.method, classified.message.params);
       return accept(res);
@@ -188,17 +197,22 @@ export class McpEndpoint {
       session && `${session.handle} ${JSON.stringify(message.id)}`,
     );
     if (!release) return refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '1' });
+    const request = codec.decodeRequest(message.method, message.params, session?.envelope);
     const from: GatewayRequest = {
       caller,
       scope,
-      circle: { owner: caller.owner, session: circle },
-      request: codec.decodeRequest(message.method, message.params, session?.envelope),
+      circle: {
+        owner: caller.owner,
+        session: circle,
+        relayed: relayedCapabilities(request.envelope.clientCapabilities),
+      },
+      request,
       mirrored: era === 'modern' ? req.headers : undefined,
       sink: reply,
       cancellation,
     };
     try {
-      const outcome = await this.deps.gateway.handle(from);
+      const outcome = await this.outcomeOf(from, reply, session);
       const started =
         message.method === 'initialize' && outcome.ok ? this.begin(from, outcome.result) : undefined;
       if (typeof started === 'string') {
@@ -209,6 +223,33 @@ export class McpEndpoint {
     } finally {
       release();
     }
+  }
+
+  /**
+   * The gateway's answer. It may ask for input; a modern client gets that as it is, a legacy client is asked by pushed
+   * requests until there is an answer.
+   */
+  private async outcomeOf(
+    from: GatewayRequest,
+    reply: Reply,
+    session: LegacySession | undefined,
+  ): Promise<GatewayOutcome> {
+    let outcome = await this.deps.gateway.handle(from);
+    if (from.request.envelope.era === 'modern') return outcome;
+    const { params } = from.request;
+    for (let round = 0; outcome.ok && outcome.result.resultType === 'input_required'; round += 1) {
+      const { inputRequests, requestState } = outcome.result;
+      if (!session || !reply.canAsk || round >= MAX_ROUNDS) return cannotBeAsked(from, round);
+      const answers = await this.questions.ask(reply, session.handle, asInputRequests(inputRequests) ?? {});
+      const request = {
+        ...from.request,
+        params: { ...params, inputResponses: answers.results, requestState },
+      };
+      outcome = await this.deps.gateway.handle({ ...from, request, inputErrors: answers.errors });
+    }
+    return outcome.ok || outcome.error.code !== ErrorCode.missingClientCapability
+      ? outcome
+      : cannotBeAsked(from, 0, outcome.error.message);
   }
 
   /** Watches over a call: its stream, and what cancels it. Undefined when the client has too much open. */
@@ -314,6 +355,18 @@ export class McpEndpoint {
     this.deps.onSessionEnded(session.handle);
     admitted.res.writeHead(204).end();
   }
+}
+
+/** A server needs an answer that this client cannot give. */
+function cannotBeAsked(from: GatewayRequest, rounds: number, reason?: string): GatewayOutcome {
+  const message =
+    reason ??
+    (rounds > 0
+      ? `The server asked ${rounds} times and still wants to know more`
+      : 'The server needs to ask something, and this client has opened no session and stream on which it could');
+  return from.request.method === 'tools/call'
+    ? { ok: true, result: { content: [{ type: 'text', text: message }], isError: true } }
+    : { ok: false, error: { code: ErrorCode.internal, message } };
 }
 
 function whose(caller: AuthenticatedCaller) {

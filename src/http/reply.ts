@@ -38,6 +38,17 @@ export class Reply implements Sink, OpenStream {
     this.writeEvent(JSON.stringify({ jsonrpc: '2.0', method, params }));
   }
 
+  /** Whether the client can be asked something on the way to its answer. */
+  get canAsk(): boolean {
+    return this.takesStream && !this.ended;
+  }
+
+  /** Sends a request of ours; its answer comes by another way. */
+  request(id: string, method: string, params: JsonObject | undefined): void {
+    this.startStream();
+    this.writeEvent(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }));
+  }
+
   /** Sends the answer; `text` is the whole JSON-RPC message. */
   finish(status: number, text: string, headers?: Record<string, string>): void {
     if (this.ended) return;

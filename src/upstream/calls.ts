@@ -1,6 +1,12 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { encodeHeaderValue, mirroredName } from '../protocol/headers.ts';
 import {
+  type InputAnswers,
+  type InputRequests,
+  NOTHING_RELAYED,
+  type Relayed,
+} from '../protocol/input-requests.ts';
+import {
   ErrorCode,
   type JsonObject,
   type JsonRpcError,
@@ -9,9 +15,11 @@ import {
   type JsonRpcResponse,
 } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
+import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
+import { type Leg, type LegEnd, LiveCall } from './live-call.ts';
 import type { Channel } from './peer.ts';
-import { type ExchangeOptions, UpstreamFault } from './transport.ts';
+import { type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
 
 export type UpstreamCall = {
   method: string;
@@ -22,23 +30,48 @@ export type UpstreamCall = {
   logLevel?: string;
   /** Progress of this call, with its token taken out. Asking for none sends no token upstream. */
   onProgress?: (params: JsonObject) => void;
+  /** What its caller can be asked, when it can be asked anything. */
+  relayed?: Relayed;
   cancellation?: Cancellation;
   /** Epoch ms. */
   deadline: number;
   maxBytes: number;
 };
 
-export type UpstreamReply = { ok: true; result: JsonObject } | { ok: false; error: JsonRpcError };
+/**
+ * `suspended`: a legacy server is asking its caller something and goes on once it has the answers. A modern server
+ * asks in a result of type `input_required`.
+ */
+export type UpstreamReply =
+  | { ok: true; result: JsonObject }
+  | { ok: false; error: JsonRpcError }
+  | { ok: 'suspended'; call: SuspendedCall };
+
+export type SuspendedCall = {
+  readonly requests: InputRequests;
+  /** Calls back when the server is done with the call, however it ends. */
+  whenSettled(listener: () => void): void;
+  resume(answers: InputAnswers, leg: Leg): Promise<UpstreamReply>;
+  /** The caller cannot be asked these things: the server hears so and may still answer. */
+  decline(reason: string, leg: Leg): Promise<UpstreamReply>;
+};
 
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
   private readonly self: Implementation;
   /** Takes what arrives on a call's own stream and is not its answer. */
-  private readonly receive: (message: JsonRpcRequest | JsonRpcNotification) => void;
+  private readonly receive: (message: JsonRpcRequest | JsonRpcNotification, exchangeId: number) => void;
   private nextId = 1;
+  /** Calls that can ask their caller, by request id. */
+  private readonly live = new Map<number, LiveCall>();
+  /** Calls under way whose caller can be asked nothing. */
+  private mute = 0;
   private readonly progressListeners = new Map<number, (params: JsonObject) => void>();
 
-  constructor(self: Implementation, receive: (message: JsonRpcRequest | JsonRpcNotification) => void) {
+  constructor(
+    self: Implementation,
+    receive: (message: JsonRpcRequest | JsonRpcNotification, exchangeId: number) => void,
+  ) {
     this.self = self;
     this.receive = receive;
   }
@@ -48,49 +81,58 @@ export class Calls {
     // The caller went away while the server was being reached: nothing has been sent, so nothing will be.
     if (left !== undefined) throw new UpstreamFault('abandoned', left);
     const { peer, transport } = channel;
-    const codec = codecs[peer.era];
     const id = this.nextId;
     this.nextId += 1;
-    const params = codec.encodeRequest(call.method, call.params, {
+    const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
+    if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
+    if (peer.era === 'legacy' && call.relayed && call.relayed !== NOTHING_RELAYED) {
+      const live = new LiveCall(transport, exchange, id, () => {
+        this.live.delete(id);
+        this.progressListeners.delete(id);
+      });
+      this.live.set(id, live);
+      return replyOf(call.method, await live.run(call));
+    }
+    this.mute += call.relayed ? 1 : 0;
+    try {
+      const message = await settled(channel, exchange, id, call);
+      return replyTo(peer.era, call.method, message);
+    } finally {
+      this.mute -= call.relayed ? 1 : 0;
+      if (call.onProgress) this.progressListeners.delete(id);
+    }
+  }
+
+  private requestOf({ peer }: Channel, call: UpstreamCall, id: number): JsonRpcRequest {
+    const params = codecs[peer.era].encodeRequest(call.method, call.params, {
       revision: peer.revision,
       clientInfo: this.self,
-      clientCapabilities: {},
+      clientCapabilities: call.relayed?.capabilities ?? {},
       progressToken: call.onProgress ? id : undefined,
       logLevel: call.logLevel,
     });
-    const request: JsonRpcRequest = { jsonrpc: '2.0', id, method: call.method, params };
-    const options: ExchangeOptions = { maxBytes: call.maxBytes, onMessage: this.receive };
+    return { jsonrpc: '2.0', id, method: call.method, params };
+  }
+
+  private optionsOf({ peer, transport }: Channel, call: UpstreamCall, id: number): ExchangeOptions {
+    const options: ExchangeOptions = {
+      maxBytes: call.maxBytes,
+      onMessage: (message) => this.receive(message, id),
+    };
     if (peer.era === 'modern' && transport.kind === 'http')
       options.headers = modernHeaders(call, peer.revision);
-    if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
+    return options;
+  }
 
-    const exchange = transport.exchange(request, options);
-    const giveUp = (fault: UpstreamFault) => {
-      exchange.abandon(fault);
-      if (peer.era === 'legacy' || transport.kind === 'stdio') {
-        const notice = { requestId: id, reason: fault.message };
-        transport.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: notice }).catch(() => {});
-      }
-    };
-    const timer = setTimeout(
-      () => giveUp(new UpstreamFault('timeout', `no answer to ${call.method} in time`, { sent: true })),
-      Math.max(1, call.deadline - Date.now()),
-    );
-    const offCancel = call.cancellation?.onCancel((reason) =>
-      giveUp(new UpstreamFault('abandoned', reason, { sent: true })),
-    );
-    try {
-      const { message } = await exchange.answer;
-      if ('error' in message) return { ok: false, error: codec.decodeError(call.method, message.error) };
-      const decoded = codec.decodeResult(call.method, message.result);
-      if (!decoded.ok)
-        throw new UpstreamFault('protocol', `invalid answer: ${decoded.reason}`, { sent: true });
-      return { ok: true, result: decoded.result };
-    } finally {
-      clearTimeout(timer);
-      offCancel?.();
-      if (call.onProgress) this.progressListeners.delete(id);
-    }
+  /**
+   * Hands a server's question to the call that caused it: the one whose stream it came on, else the only one that is
+   * under way. False: that cannot be told, and nobody else may be asked.
+   */
+  attribute(request: JsonRpcRequest, exchangeId: number | undefined): boolean {
+    const only = this.live.size === 1 && this.mute === 0 ? this.live.values().next().value : undefined;
+    const live = exchangeId === undefined ? only : this.live.get(exchangeId);
+    live?.ask(request);
+    return live !== undefined;
   }
 
   /** Delivers a progress notification to the call whose token it carries. False: it is something else. */
@@ -107,6 +149,57 @@ export class Calls {
     const error = { code: ErrorCode.methodNotFound, message: `castellan does not offer ${request.method}` };
     return { jsonrpc: '2.0', id: request.id, error };
   }
+}
+
+/** Waits for the answer of a call that asks nothing; gives up at its deadline or when its caller does. */
+async function settled(
+  channel: Channel,
+  exchange: Exchange,
+  id: number,
+  call: UpstreamCall,
+): Promise<JsonRpcResponse> {
+  const { peer, transport } = channel;
+  const giveUp = (fault: UpstreamFault) => {
+    exchange.abandon(fault);
+    if (peer.era === 'legacy' || transport.kind === 'stdio') {
+      const params = { requestId: id, reason: fault.message };
+      transport.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params }).catch(() => {});
+    }
+  };
+  const timer = setTimeout(
+    () => giveUp(new UpstreamFault('timeout', `no answer to ${call.method} in time`, { sent: true })),
+    Math.max(1, call.deadline - Date.now()),
+  );
+  const offCancel = call.cancellation?.onCancel((reason) =>
+    giveUp(new UpstreamFault('abandoned', reason, { sent: true })),
+  );
+  try {
+    return (await exchange.answer).message;
+  } finally {
+    clearTimeout(timer);
+    offCancel?.();
+  }
+}
+
+function replyTo(era: Era, method: string, message: JsonRpcResponse): UpstreamReply {
+  const codec = codecs[era];
+  if ('error' in message) return { ok: false, error: codec.decodeError(method, message.error) };
+  const decoded = codec.decodeResult(method, message.result);
+  if (!decoded.ok) throw new UpstreamFault('protocol', `invalid answer: ${decoded.reason}`, { sent: true });
+  return { ok: true, result: decoded.result };
+}
+
+/** The end of a leg on a legacy server as a reply. */
+function replyOf(method: string, end: LegEnd): UpstreamReply {
+  if ('answer' in end) return replyTo('legacy', method, end.answer.message);
+  const live = end.asking;
+  const call: SuspendedCall = {
+    requests: live.requests,
+    whenSettled: (listener) => live.whenSettled(listener),
+    resume: async (answers, leg) => replyOf(method, await live.resume(answers, leg)),
+    decline: async (reason, leg) => replyOf(method, await live.decline(reason, leg)),
+  };
+  return { ok: 'suspended', call };
 }
 
 function modernHeaders(call: UpstreamCall, revision: string): Record<string, string> {

@@ -14,6 +14,7 @@
  */
 import { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
+import { isInputMethod } from '../protocol/input-requests.ts';
 import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
@@ -62,7 +63,7 @@ export class Connection implements SlotHolder {
     this.options = options;
     this.server = options.server;
     this.key = options.key;
-    this.calls = new Calls(options.self, (message) => this.receive(message));
+    this.calls = new Calls(options.self, (message, exchangeId) => this.receive(message, exchangeId));
   }
 
   get state(): LinkState {
@@ -93,14 +94,24 @@ export class Connection implements SlotHolder {
   /** Runs one call. Rejects with an UpstreamFault; an error answer of the server is a reply. */
   async request(call: UpstreamCall): Promise<UpstreamReply> {
     this.users += 1;
+    let suspended = false;
     try {
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
-      return await this.perform(channel, call);
+      const reply = await this.perform(channel, call);
+      if (reply.ok === 'suspended') {
+        suspended = true;
+        reply.call.whenSettled(() => this.left());
+      }
+      return reply;
     } finally {
-      this.users -= 1;
-      this.lastUsed = Date.now();
-      if (this.users === 0) this.options.slot.wake();
+      if (!suspended) this.left();
     }
+  }
+
+  private left(): void {
+    this.users -= 1;
+    this.lastUsed = Date.now();
+    if (this.users === 0) this.options.slot.wake();
   }
 
   /** Dials unless connected. Callers share one dial; each waits at most to its own deadline. */
@@ -109,8 +120,7 @@ export class Connection implements SlotHolder {
     try {
       return (this.passingChannel() ?? (await this.connect(deadline))).peer;
     } finally {
-      this.users -= 1;
-      this.lastUsed = Date.now();
+      this.left();
     }
   }
 
@@ -292,9 +302,10 @@ export class Connection implements SlotHolder {
     this.options.onState(this);
   }
 
-  private receive(message: JsonRpcMessage): void {
+  private receive(message: JsonRpcMessage, exchangeId?: number): void {
     if (!('method' in message)) return;
     if ('id' in message) {
+      if (isInputMethod(message.method) && this.calls.attribute(message, exchangeId)) return;
       const reply = this.calls.answerTo(message);
       void this.channel?.transport.send(reply).catch((error: unknown) => {
         this.lastError = messageOf(error);

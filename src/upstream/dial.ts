@@ -1,4 +1,5 @@
 import type { Cancellation } from '../base/cancellation.ts';
+import type { Relayed } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
@@ -20,6 +21,8 @@ export type SessionTransport = Transport & {
 
 export type Dialler = {
   self: Implementation;
+  /** What a legacy server may ask the caller; a modern one hears it with each request. */
+  relayed: Relayed;
   spec: ServerSpec;
   stdio(events: TransportEvents): Transport;
   http(events: TransportEvents): SessionTransport;
@@ -209,7 +212,11 @@ function modernRefusal(message: JsonRpcResponse): UpstreamFault | undefined {
 async function initialize(transport: Transport, dialler: Dialler, deadline: number): Promise<Peer> {
   const { protocol } = dialler.spec;
   const proposed = isLegacyRevision(protocol) ? protocol : LATEST_LEGACY_REVISION;
-  const params = { protocolVersion: proposed, capabilities: {}, clientInfo: dialler.self };
+  const params = {
+    protocolVersion: proposed,
+    capabilities: dialler.relayed.capabilities,
+    clientInfo: dialler.self,
+  };
   const request = { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params } as const;
   const answer = await ask(transport, request, remaining(deadline));
   const message = answer.message;

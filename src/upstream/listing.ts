@@ -80,6 +80,7 @@ async function readPages(
   let cursor: string | undefined;
   for (let page = 0; page < MAX_PAGES; page += 1) {
     const reply = await ask(method, cursor === undefined ? {} : { cursor });
+    if (reply.ok === 'suspended') throw new Error(`${method} asked its caller something`);
     if (!reply.ok) throw new Error(`${method} was refused: ${reply.error.message}`);
     const part = reply.result[key];
     if (!Array.isArray(part)) throw new Error(`${method} answered without a list of ${key}`);

@@ -1,5 +1,6 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
+import type { Relayed } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
@@ -12,8 +13,11 @@ import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
 import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
 
-/** For whom a connection may be used: the owner of a principal, and the conversation it belongs to. */
-export type Circle = { owner: string; session: string };
+/**
+ * For whom a connection may be used: the owner of a principal, the conversation it belongs to, and what its client can
+ * be asked, which a legacy server is told once and for all when it is dialled.
+ */
+export type Circle = { owner: string; session: string; relayed: Relayed };
 
 export type ServerCall = {
   method: string;
@@ -106,13 +110,19 @@ export class UpstreamServer {
     const { callTimeoutMs, maxResultBytes } = this.spec.lifecycle;
     return this.connectionFor(circle).request({
       ...call,
+      relayed: circle.relayed,
       deadline: Date.now() + callTimeoutMs,
       maxBytes: maxResultBytes,
     });
   }
 
+  /** Until when one stretch of a call may take. */
+  get legDeadline(): number {
+    return Date.now() + this.spec.lifecycle.callTimeoutMs;
+  }
+
   catalogue(circle: Circle): Catalogue {
-    const key = this.isolation === 'user' ? circle.owner : EVERYBODY;
+    const key = keyOf(this.isolation === 'user' ? circle.owner : EVERYBODY, circle);
     let catalogue = this.catalogues.get(key);
     if (!catalogue) {
       catalogue = new Catalogue({
@@ -134,10 +144,10 @@ export class UpstreamServer {
 
   /** A downstream session ended: what only it used is closed. */
   async endSession(session: string): Promise<void> {
-    const connection = this.isolation === 'session' ? this.connections.get(session) : undefined;
-    if (!connection) return;
-    this.connections.delete(session);
-    await connection.close();
+    if (this.isolation !== 'session') return;
+    const ended = [...this.connections.values()].filter((one) => baseOf(one.key) === session);
+    for (const connection of ended) this.connections.delete(connection.key);
+    await Promise.all(ended.map((connection) => connection.close()));
   }
 
   /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
@@ -208,18 +218,19 @@ export class UpstreamServer {
 
   private connectionFor(circle: Circle): Connection {
     const { isolation } = this;
-    return this.connection(
-      isolation === 'shared' ? EVERYBODY : isolation === 'user' ? circle.owner : circle.session,
-    );
+    const base = isolation === 'shared' ? EVERYBODY : isolation === 'user' ? circle.owner : circle.session;
+    return this.connection(base, circle);
   }
 
   /** Lists of a session-isolated server are the same for everybody; a session of our own reads them. */
   private catalogueConnection(circle: Circle): Connection {
-    return this.connection(this.isolation === 'user' ? circle.owner : EVERYBODY);
+    return this.connection(this.isolation === 'user' ? circle.owner : EVERYBODY, circle);
   }
 
-  private connection(key: string): Connection {
-    const known = this.connections.get(key);
+  private connection(base: string, circle: Circle): Connection {
+    // A modern server hears with every request what its caller can be asked, so all may share one connection.
+    const key = this.verdict?.era === 'modern' ? base : keyOf(base, circle);
+    const known = this.connections.get(key) ?? this.sharable(base);
     if (known) return known;
     if (this.closing) throw new UpstreamFault('unreachable', `${this.name} is being stopped`);
     this.makeRoom();
@@ -229,7 +240,7 @@ export class UpstreamServer {
       self: this.options.self,
       slot: this.slot,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
-      dial: (events, deadline, hangUp) => this.dial(events, deadline, hangUp),
+      dial: (events, deadline, hangUp) => this.dial(circle.relayed, events, deadline, hangUp),
       onNotification: (_from, method) => this.noticed(method),
       onState: (one) => {
         if (one.lastError !== undefined) this.lastError = one.lastError;
@@ -237,6 +248,13 @@ export class UpstreamServer {
     });
     this.connections.set(key, connection);
     return connection;
+  }
+
+  /** The connection over which a server turned out to be modern was made before anybody knew. */
+  private sharable(base: string): Connection | undefined {
+    if (this.verdict?.era !== 'modern') return undefined;
+    for (const one of this.connections.values()) if (baseOf(one.key) === base) return one;
+    return undefined;
   }
 
   private makeRoom(): void {
@@ -250,13 +268,19 @@ export class UpstreamServer {
     void oldest.close();
   }
 
-  private async dial(events: TransportEvents, deadline: number, hangUp: Cancellation): Promise<Channel> {
+  private async dial(
+    relayed: Relayed,
+    events: TransportEvents,
+    deadline: number,
+    hangUp: Cancellation,
+  ): Promise<Channel> {
     const known = this.verdict;
     const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
     const { stdio, ...others } = this.options.transports;
     const dialler: Dialler = {
       ...others,
       self: this.options.self,
+      relayed,
       spec: this.spec,
       hangUp,
       stdio: (opened) => {
@@ -294,6 +318,15 @@ export class UpstreamServer {
     if (!method.endsWith('/list_changed')) return;
     for (const catalogue of this.catalogues.values()) catalogue.invalidate();
   }
+}
+
+function keyOf(base: string, { relayed }: Circle): string {
+  return relayed.signature === '' ? base : `${base}|${relayed.signature}`;
+}
+
+function baseOf(key: string): string {
+  const bar = key.lastIndexOf('|');
+  return bar < 0 ? key : key.slice(0, bar);
 }
 
 function overallState(states: LinkState[]): LinkState {

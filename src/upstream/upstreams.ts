@@ -1,4 +1,5 @@
 import { messageOf } from '../base/errors.ts';
+import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
@@ -113,7 +114,7 @@ export class Upstreams implements AsyncDisposable {
     this.servers.set(entry.name, server);
     // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.
     if (entry.spec.lifecycle.connect === 'eager' && server.isolation !== 'user') {
-      const nobody: Circle = { owner: '', session: '' };
+      const nobody: Circle = { owner: '', session: '', relayed: NOTHING_RELAYED };
       server.connect(nobody, EAGER_TIMEOUT_MS).catch((error: unknown) => {
         this.options.onFault(entry.name, messageOf(error));
       });

@@ -1,0 +1,115 @@
+import { asInputRequests, type InputRequests } from '../protocol/input-requests.ts';
+import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
+import type { NeutralOutcome } from '../protocol/model.ts';
+import type { SuspendedCall, UpstreamReply } from '../upstream/calls.ts';
+import type { UpstreamServer } from '../upstream/server.ts';
+import { UpstreamFault } from '../upstream/transport.ts';
+import { type Continuation, capabilityRefusal, type Interactions, withoutInputs } from './interactions.ts';
+import { failed, invalidParams } from './refusals.ts';
+import type { GatewayRequest } from './scope.ts';
+
+/** What goes to the server, in its own names. */
+export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, string> };
+
+/**
+ * Sends a request to its server, or goes on with one that came back with answers, and turns the server's questions
+ * into ours. Rejects with an UpstreamFault.
+ */
+export async function dispatch(
+  interactions: Interactions,
+  server: UpstreamServer,
+  from: GatewayRequest,
+  outgoing: Outgoing,
+): Promise<NeutralOutcome> {
+  const continuation = interactions.resume(from);
+  if ('refused' in continuation) return invalidParams(continuation.refused);
+  if (continuation.kind !== 'fresh' && continuation.server !== server.name) {
+    return invalidParams('params.requestState belongs to another server: start again without it');
+  }
+  const refused =
+    continuation.kind === 'upstream' ? Object.values(continuation.answers.errors)[0] : undefined;
+  if (refused) {
+    return failed({
+      code: ErrorCode.internal,
+      message: `The client refused what the server asked: ${refused.message}`,
+    });
+  }
+  const reply = await send(server, from, outgoing, continuation);
+  return settle(interactions, server, from, reply);
+}
+
+function send(
+  server: UpstreamServer,
+  from: GatewayRequest,
+  { params, paramHeaders }: Outgoing,
+  continuation: Continuation,
+): Promise<UpstreamReply> {
+  if (continuation.kind === 'suspended') {
+    return continuation.call.resume(continuation.answers, legOf(server, from));
+  }
+  return server.call(from.circle, {
+    method: from.request.method,
+    params: continuation.kind === 'upstream' ? withAnswers(params, continuation) : params,
+    paramHeaders,
+    logLevel: from.request.envelope.logLevel,
+    onProgress: progressTo(from),
+    cancellation: from.cancellation,
+  });
+}
+
+/** A modern server gets the answers, and its own state byte for byte. */
+function withAnswers(
+  params: JsonObject,
+  { state, answers }: Continuation & { kind: 'upstream' },
+): JsonObject {
+  const sent: JsonObject = { ...withoutInputs(params), inputResponses: answers.results };
+  if (state !== undefined) sent.requestState = state;
+  return sent;
+}
+
+async function settle(
+  interactions: Interactions,
+  server: UpstreamServer,
+  from: GatewayRequest,
+  reply: UpstreamReply,
+): Promise<NeutralOutcome> {
+  if (reply.ok === 'suspended') return ask(interactions, server, from, reply.call);
+  if (!reply.ok || reply.result.resultType !== 'input_required') return reply;
+  const requests = asInputRequests(reply.result.inputRequests);
+  const state = reply.result.requestState;
+  const valid =
+    requests &&
+    (state === undefined || typeof state === 'string') &&
+    interactions.mayAsk(from.request.method);
+  if (!valid) throw new UpstreamFault('protocol', 'its input_required result is invalid', { sent: true });
+  const refusal = capabilityRefusal(from, requests as InputRequests);
+  if (refusal) return failed(refusal);
+  return { ok: true, result: interactions.asked(from, server.name, requests, state) };
+}
+
+async function ask(
+  interactions: Interactions,
+  server: UpstreamServer,
+  from: GatewayRequest,
+  call: SuspendedCall,
+): Promise<NeutralOutcome> {
+  const refusal = capabilityRefusal(from, call.requests);
+  const parked =
+    refusal || !interactions.mayAsk(from.request.method)
+      ? undefined
+      : interactions.park(from, server.name, call);
+  if (parked) return { ok: true, result: parked };
+  const reason = refusal?.message ?? 'the caller cannot be asked now';
+  return settle(interactions, server, from, await call.decline(reason, legOf(server, from)));
+}
+
+function legOf(server: UpstreamServer, { cancellation }: GatewayRequest) {
+  return { deadline: server.legDeadline, cancellation };
+}
+
+/** Relays progress under the caller's own token; a caller who gave none gets none. */
+function progressTo(from: GatewayRequest): ((params: JsonObject) => void) | undefined {
+  const { progressToken } = from.request.envelope;
+  if (progressToken === undefined) return undefined;
+  return (params) => from.sink.notify('notifications/progress', { ...params, progressToken });
+}
