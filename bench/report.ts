@@ -1,7 +1,6 @@
 import { cpus, release, totalmem } from 'node:os';
 import type { JobOutcome } from './client/job.ts';
 import type { Measured, Series } from './rounds.ts';
-import type { Contender } from './scenarios.ts';
 import { median } from './statistics.ts';
 
 const NOTES = `
@@ -15,6 +14,9 @@ const NOTES = `
   how much it can ask for.
 - *others* is CPU of this machine that none of the measured processes used; much of it makes a run worthless.
 - In stdio rows the gateway's CPU includes its child, the stdio server; *direct* is a harness on that server's pipes.`;
+
+/** Share of the machine in percent that strangers may take before the report warns. */
+const QUIET_ENOUGH = 10;
 
 type Pick = (outcome: JobOutcome) => number | undefined;
 
@@ -37,6 +39,7 @@ export function renderReport(measured: Measured[], facts: [string, string][]): s
   return [
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
     '',
+    ...warning(measured),
     '### Throughput and latency',
     '',
     table(THROUGHPUT_HEAD, measured.map(throughputRow)),
@@ -110,15 +113,20 @@ function cpuRow(entry: Measured): string[] {
     typical(direct, perCall('upstream'), 0),
     typical(direct, perCall('client'), 0),
     shares.join(' / '),
-    `${others(entry)} %`,
+    `${othersOf([entry])?.toFixed(0) ?? '–'} %`,
   ];
 }
 
-function others(entry: Measured): string {
-  const shares = (Object.keys(entry.series) as Contender[]).flatMap((who) =>
-    entry.series[who]!.outcomes.map((outcome) => outcome.strangers * 100),
-  );
-  return shares.length === 0 ? '–' : median(shares).toFixed(0);
+/** Median percentage of the machine that went to processes outside the measurement. */
+function othersOf(entries: Measured[]): number | undefined {
+  const outcomes = entries.flatMap(({ series }) => Object.values(series).flatMap(({ outcomes }) => outcomes));
+  return outcomes.length === 0 ? undefined : median(outcomes.map(({ strangers }) => strangers * 100));
+}
+
+function warning(measured: Measured[]): string[] {
+  const share = othersOf(measured) ?? 0;
+  if (share < QUIET_ENOUGH) return [];
+  return [`**Not fit for quoting: other processes took ${share.toFixed(0)} % of this machine.**`, ''];
 }
 
 function latency(series: Series | undefined): string {
