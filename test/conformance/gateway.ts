@@ -19,7 +19,7 @@ export async function startGateway(upstreams: readonly Upstream[]): Promise<Gate
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(tmpdir(), 'castellan-conformance-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const config = path.join(folder, 'config.json');
+  const config = path.join(folder, 'config.yaml');
   await writeFile(config, upstreams.flatMap(documents).join('\n---\n'));
   const proxies = new Map<string, HeaderProxy>();
   for (const { name } of upstreams) proxies.set(name, cleanup.use(await startHeaderProxy()));

@@ -63,7 +63,7 @@ async function runAll(
       const project = projectOf(suite.name);
       const direct = upstreams.find(({ name }) => name === project)?.url;
       const url = direct === undefined ? undefined : (gateway?.proxied(project) ?? direct);
-      const folder = path.join(options.folder, project, String(index));
+      const folder = path.join(options.folder, suite.name, String(index));
       const checks = await runOfficialTool(suite.release, commandLine(url, args), folder, {
         CONFORMANCE_DIRECT: options.direct ? '1' : '0',
       });
@@ -83,8 +83,9 @@ function commandLine(url: string | undefined, args: string[]): string[] {
   return ['client', '--command', `${process.execPath} ${CLIENT}`, ...args];
 }
 
+/** Short, because a project's name takes room from the names of its tools. */
 function projectOf(suite: string): string {
-  return suite.replaceAll(/[^a-z0-9]/g, '-');
+  return `s${SUITES.findIndex(({ name }) => name === suite)}`;
 }
 
 function report(
