@@ -26,25 +26,25 @@ export const CLIENT_SCENARIOS: Record<string, (connect: Connect, context: unknow
   tools_call: async (connect) => {
     const client = await connect();
     await client.listTools();
-    await client.callTool({ name: 'add_numbers', arguments: { a: 5, b: 3 } });
+    await callTool(client, 'add_numbers', { a: 5, b: 3 });
     await client.close();
   },
   'sse-retry': async (connect) => {
     const client = await connect();
     await client.listTools();
-    await client.callTool({ name: 'test_reconnection', arguments: {} });
+    await callTool(client, 'test_reconnection');
     await client.close();
   },
   'elicitation-sep1034-client-defaults': async (connect) => {
     const client = await connect({ capabilities: { elicitation: { form: { applyDefaults: true } } } });
     client.setRequestHandler('elicitation/create', async () => ({ action: 'accept', content: {} }));
     await client.listTools();
-    await client.callTool({ name: 'test_client_elicitation_defaults', arguments: {} });
+    await callTool(client, 'test_client_elicitation_defaults');
     await client.close();
   },
   'http-standard-headers': async (connect) => {
     const client = await connect();
-    for (const { name } of (await client.listTools()).tools) await client.callTool({ name, arguments: {} });
+    for (const { name } of (await client.listTools()).tools) await callTool(client, name);
     for (const { uri } of (await client.listResources()).resources) await client.readResource({ uri });
     for (const { name } of (await client.listPrompts()).prompts) await client.getPrompt({ name });
     await client.close();
@@ -52,13 +52,14 @@ export const CLIENT_SCENARIOS: Record<string, (connect: Connect, context: unknow
   'http-custom-headers': async (connect, context) => {
     const client = await connect();
     await client.listTools();
-    for (const call of (context as { toolCalls: ToolCall[] }).toolCalls) await client.callTool(call);
+    for (const call of (context as { toolCalls: ToolCall[] }).toolCalls)
+      await callTool(client, call.name, call.arguments);
     await client.close();
   },
   'http-invalid-tool-headers': async (connect) => {
     const client = await connect();
     for (const { name } of (await client.listTools()).tools)
-      await client.callTool({ name, arguments: { region: 'us-west1' } });
+      await callTool(client, name, { region: 'us-west1' });
     await client.close();
   },
   'sep-2322-client-request-state': async (connect) => {
@@ -67,21 +68,26 @@ export const CLIENT_SCENARIOS: Record<string, (connect: Connect, context: unknow
       action: 'accept',
       content: { confirmed: true },
     }));
-    await client.callTool({ name: 'test_mrtr_echo_state', arguments: {} });
-    await client.callTool({ name: 'test_mrtr_no_state', arguments: {} });
-    await client.callTool({ name: 'test_mrtr_unrelated', arguments: {} });
+    await callTool(client, 'test_mrtr_echo_state');
+    await callTool(client, 'test_mrtr_no_state');
+    await callTool(client, 'test_mrtr_unrelated');
     // A result without resultType is judged by what follows it: nothing may.
-    await client.callTool({ name: 'test_mrtr_no_result_type', arguments: {} }).catch(() => undefined);
+    await callTool(client, 'test_mrtr_no_result_type').catch(() => undefined);
     await client.close();
   },
   'json-schema-2020-12-preservation': async (connect) => {
     const client = await connect();
     const { tools } = await client.listTools();
     const schema = tools.find((tool) => tool.name === 'json_schema_2020_12_tool')?.inputSchema;
-    await client.callTool({ name: 'json_schema_echo', arguments: { schema } });
+    await callTool(client, 'json_schema_echo', { schema });
     await client.close();
   },
 };
+
+/** The suite gives up on a client after half a minute, but does not end it. */
+function callTool(client: Client, name: string, args: Record<string, unknown> = {}): Promise<unknown> {
+  return client.callTool({ name, arguments: args }, { timeout: 15_000 });
+}
 
 async function listTools(connect: Connect): Promise<void> {
   const client = await connect();

@@ -98,10 +98,13 @@ function report(
   let failed = 0;
   for (const suite of suites) {
     const checks = results.get(suite.name)!;
-    const verdict = judge(suite.name, checks, expectations);
     const judged = checks.filter(({ status }) => status === 'SUCCESS' || status === 'FAILURE').length;
     const least = options.direct ? suite.atLeastDirectly : suite.atLeast;
-    if (judged < least) verdict.unexpected.push(`only ${judged} checks were made, ${least} were due`);
+    if (judged < least) {
+      const message = `${judged} checks were made, ${least} were due`;
+      checks.push({ key: 'suite:too-few-checks', status: 'FAILURE', message });
+    }
+    const verdict = judge(suite.name, checks, expectations);
     passed += verdict.passed;
     failed += verdict.unexpected.length;
     const counts = `${verdict.passed} passed, ${verdict.unexpected.length} failed, ${verdict.expected} expected`;
