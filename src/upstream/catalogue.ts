@@ -7,10 +7,12 @@
  * overdue   a load takes longer than a reader wanted to wait: until one succeeds nobody waits, readers only start them
  * failed    no list and a recent failure: readers get the failure at once until `retryAt`, then one of them loads
  *
- * A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
+ * After a failure a load is tried again by itself, ever more rarely, for as long as somebody asked not long ago: clients
+ * list once and then wait to be told of changes. A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
  */
 import { messageOf } from '../base/errors.ts';
 import type { Listing } from './listing.ts';
+import { UpstreamFault } from './transport.ts';
 
 export type CatalogueOptions = {
   load(deadline: number): Promise<Listing>;
@@ -23,6 +25,9 @@ const FRESH_WITH_NOTICE_MS = 600_000;
 const MIN_TTL_MS = 5_000;
 const MAX_TTL_MS = 3_600_000;
 const RETRY_MS = 5_000;
+const MAX_RETRY_MS = 60_000;
+/** Interest in a list that cannot be had is taken for lost after this long. */
+const WANTED_MS = 600_000;
 const MIN_REFRESH_GAP_MS = 1_000;
 const LOAD_TIMEOUT_MS = 60_000;
 
@@ -37,6 +42,9 @@ export class Catalogue {
   private refreshTimer: NodeJS.Timeout | undefined;
   private closed = false;
   private overdue = false;
+  private failures = 0;
+  private lastWanted = 0;
+  private retryTimer: NodeJS.Timeout | undefined;
 
   constructor(options: CatalogueOptions) {
     this.options = options;
@@ -44,6 +52,7 @@ export class Catalogue {
 
   /** The last good list, whatever its age. Starts a load when it is stale, or when none ever came in time. */
   peek(): Listing | undefined {
+    this.lastWanted = Date.now();
     const due = this.listing ? this.staleAt : this.overdue ? this.retryAt : Number.POSITIVE_INFINITY;
     if (Date.now() >= due && !this.loading) this.refreshSoon();
     return this.listing;
@@ -70,6 +79,7 @@ export class Catalogue {
    */
   async settled(deadline: number, patient = false): Promise<Listing | undefined> {
     if (this.listing) return this.peek();
+    this.lastWanted = Date.now();
     const hopeful = patient && !this.closed && (this.loading !== undefined || Date.now() >= this.retryAt);
     if (!this.worthWaiting && !hopeful) return undefined;
     const inTime = await within(this.start(), deadline);
@@ -92,6 +102,7 @@ export class Catalogue {
   close(): void {
     this.closed = true;
     clearTimeout(this.refreshTimer);
+    clearTimeout(this.retryTimer);
   }
 
   private refreshSoon(): void {
@@ -104,6 +115,15 @@ export class Catalogue {
     this.refreshTimer.unref();
   }
 
+  private retryLater(error: unknown): void {
+    this.failures += 1;
+    // A server that wants a login has one after somebody acted, and not after some time.
+    const hopeless = error instanceof UpstreamFault && error.kind === 'needs_auth';
+    if (hopeless || this.closed || Date.now() - this.lastWanted > WANTED_MS) return;
+    const wait = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** Math.min(8, this.failures - 1));
+    this.retryTimer = setTimeout(() => void this.start(), wait).unref();
+  }
+
   private start(): Promise<void> {
     this.loading ??= this.load().finally(() => {
       this.loading = undefined;
@@ -113,6 +133,7 @@ export class Catalogue {
 
   private async load(): Promise<void> {
     this.lastStart = Date.now();
+    clearTimeout(this.retryTimer);
     // A notice that arrives while the lists are read makes the result stale again.
     this.staleAt = Number.POSITIVE_INFINITY;
     try {
@@ -123,6 +144,7 @@ export class Catalogue {
       this.overdue = false;
       this.error = undefined;
       this.retryAt = 0;
+      this.failures = 0;
       if (this.staleAt !== 0) this.staleAt = Date.now() + lifetimeOf(listing);
       else this.refreshSoon();
       if (changed) this.options.onChange();
@@ -131,6 +153,7 @@ export class Catalogue {
       this.error = messageOf(error);
       this.retryAt = Date.now() + RETRY_MS;
       this.staleAt = this.retryAt;
+      this.retryLater(error);
       if (news && !this.closed) this.options.onChange();
     }
   }
