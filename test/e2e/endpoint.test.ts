@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -35,6 +36,7 @@ const echo = (text: string, id: unknown = 1) => ({
 const AWKWARD = ['constructor', 'toString', 'hasOwnProperty'];
 
 let folder: string;
+const used = new AsyncDisposableStack();
 let castellan: TestCastellan;
 let legacy: OracleUpstream;
 let modern: OracleUpstream;
@@ -45,9 +47,12 @@ let other: Agent;
 
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'castellan-endpoint-'));
-  legacy = await OracleUpstream.start('legacy', ['echo', 'hold', 'secret_one', 'old_name', ...AWKWARD]);
-  modern = await OracleUpstream.start('modern');
-  odd = await ScriptedUpstream.start(answerOddly);
+  used.defer(() => rm(folder, { recursive: true }));
+  legacy = used.use(
+    await OracleUpstream.start('legacy', ['echo', 'hold', 'secret_one', 'old_name', ...AWKWARD]),
+  );
+  modern = used.use(await OracleUpstream.start('modern'));
+  odd = used.use(await ScriptedUpstream.start(answerOddly));
   const tools = { deny: ['secret_*'], override: { old_name: { name: 'new_name' } } };
   const stdio = (name: string, ...more: string[]) => ({
     command: process.execPath,
@@ -72,19 +77,11 @@ before(async () => {
       odd: { servers: ODD.map((_, at) => `odd${at}`) },
     },
   );
-  castellan = await startCastellan(['--config', file]);
+  castellan = used.use(await startCastellan(['--config', file]));
   [agent, other] = await Promise.all([newAgent(castellan, 'p'), newAgent(castellan, 'p')]);
   await agent.ask('tools/list');
 });
-after(async () => {
-  await castellan[Symbol.asyncDispose]();
-  await Promise.all([
-    legacy[Symbol.asyncDispose](),
-    modern[Symbol.asyncDispose](),
-    odd[Symbol.asyncDispose](),
-  ]);
-  await rm(folder, { recursive: true });
-});
+after(() => used.disposeAsync());
 
 const listing = (id: unknown) => ({
   jsonrpc: '2.0',
@@ -873,6 +870,7 @@ describe('streams', () => {
     const before = legacy.calls.length;
     const held = agent.call('legacy__hold', { text: 'to the end' });
     await legacy.arrival(before);
+    const exited = once(castellan.process, 'exit');
     castellan.process.kill('SIGTERM');
     assert.equal(await stream.ended, true);
     const last = stream.messages.at(-1)!;
@@ -882,7 +880,7 @@ describe('streams', () => {
     await assert.rejects(agent.send(LIST).then((one) => assert.ok(one.ok)));
     legacy.letGo();
     assert.deepEqual(JSON.parse((await held).result?.content[0].text), { text: 'to the end' });
-    await castellan.stop();
+    await exited;
     assert.equal(castellan.process.exitCode, 0);
   });
 });

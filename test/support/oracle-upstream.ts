@@ -20,10 +20,10 @@ export class OracleUpstream implements AsyncDisposable {
     this.tools = tools;
   }
 
-  static async start(era: 'legacy' | 'modern', tools = ['echo', 'hold']): Promise<OracleUpstream> {
+  static async start(era: 'legacy' | 'modern', tools = ['echo', 'hold'], port = 0): Promise<OracleUpstream> {
     const oracle = new OracleUpstream(era, tools);
     const script: Script = (seen, response) => oracle.#serve(seen, response);
-    oracle.#upstream = await ScriptedUpstream.start(script);
+    oracle.#upstream = await ScriptedUpstream.start(script, port);
     return oracle;
   }
 

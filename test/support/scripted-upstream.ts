@@ -23,9 +23,10 @@ export class ScriptedUpstream implements AsyncDisposable {
     });
   }
 
-  static async start(script: Script): Promise<ScriptedUpstream> {
+  /** `port` 0: any free one. */
+  static async start(script: Script, port = 0): Promise<ScriptedUpstream> {
     const upstream = new ScriptedUpstream(script);
-    await new Promise<void>((resolve) => upstream.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => upstream.#server.listen(port, '127.0.0.1', resolve));
     return upstream;
   }
 
