@@ -36,6 +36,8 @@ export type CastellanOptions = {
   publicUrl: string | undefined;
   allowedOrigins: readonly string[];
   logLevel: LogLevel;
+  maxHttpServers: number;
+  maxStdioServers: number;
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };
@@ -133,6 +135,8 @@ async function openUpstreams(
     new Upstreams({
       self,
       transports: transportsOver(children, client),
+      maxHttpServers: options.maxHttpServers,
+      maxStdioServers: options.maxStdioServers,
       onCatalogueChange: (server) => gateway.changed(server),
       onFault: (server, message) => logger.warn({ server }, message),
     }),

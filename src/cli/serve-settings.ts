@@ -13,6 +13,8 @@ export type ServeFlags = {
   logLevel?: string;
   grace?: string;
   insecureHttp?: boolean;
+  maxHttpServers?: string;
+  maxStdioServers?: string;
 };
 
 /** What the server is started with: flags before environment, checked, defaults filled in. */
@@ -32,6 +34,9 @@ export type ServeSettings = {
   insecureHttp: boolean;
   logLevel: LogLevel;
   graceMs: number;
+  /** How many HTTP servers are connected at once, and how many stdio processes run. */
+  maxHttpServers: number;
+  maxStdioServers: number;
   /** For `${VAR}` in the files. */
   env: Environment;
 };
@@ -62,6 +67,14 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     insecureHttp,
     logLevel: logLevelOf(pick(flags.logLevel, '--log-level', env, 'CASTELLAN_LOG_LEVEL')),
     graceMs: graceOf(flags.grace ?? '20s'),
+    maxHttpServers: countOf(
+      pick(flags.maxHttpServers, '--max-http-servers', env, 'CASTELLAN_MAX_HTTP_SERVERS'),
+      64,
+    ),
+    maxStdioServers: countOf(
+      pick(flags.maxStdioServers, '--max-stdio-servers', env, 'CASTELLAN_MAX_STDIO_SERVERS'),
+      16,
+    ),
     env,
   };
 }
@@ -147,4 +160,15 @@ function graceOf(text: string): number {
   if (ms === undefined || ms > 3_600_000)
     throw usage(`--grace "${text}" is no duration up to 1h: ${duration.hint}`);
   return ms;
+}
+
+const MAX_SERVERS = 10_000;
+
+function countOf(given: Sourced | undefined, fallback: number): number {
+  if (!given) return fallback;
+  const count = /^\d{1,5}$/.test(given.value) ? Number(given.value) : 0;
+  if (count < 1 || count > MAX_SERVERS) {
+    throw usage(`${given.source} must be a whole number from 1 to ${MAX_SERVERS}, not "${given.value}"`);
+  }
+  return count;
 }

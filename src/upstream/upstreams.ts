@@ -17,8 +17,8 @@ export type TransportFactory = {
 export type UpstreamsOptions = {
   self: Implementation;
   transports: TransportFactory;
-  maxHttpServers?: number;
-  maxStdioServers?: number;
+  maxHttpServers: number;
+  maxStdioServers: number;
   onCatalogueChange(server: string): void;
   onFault(server: string, message: string): void;
 };
@@ -39,8 +39,8 @@ export class Upstreams implements AsyncDisposable {
 
   constructor(options: UpstreamsOptions) {
     this.options = options;
-    this.httpSlots = new Slots(options.maxHttpServers ?? 64);
-    this.stdioSlots = new Slots(options.maxStdioServers ?? 16);
+    this.httpSlots = new Slots(options.maxHttpServers);
+    this.stdioSlots = new Slots(options.maxStdioServers);
     this.sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS);
     this.sweeper.unref();
   }

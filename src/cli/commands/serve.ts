@@ -12,8 +12,9 @@ import type { VerbContext } from '../verbs.ts';
 
 const EXAMPLES = `
 Every option has a variable: CASTELLAN_HOST, CASTELLAN_PORT, CASTELLAN_DATA_DIR, CASTELLAN_PUBLIC_URL,
-CASTELLAN_LOG_LEVEL; without an option: CASTELLAN_CACHE_DIR, CASTELLAN_DATABASE_URL, CASTELLAN_TRUSTED_PROXIES,
-CASTELLAN_ALLOWED_ORIGINS, CASTELLAN_MASTER_KEY[_FILE]. An option wins over its variable.
+CASTELLAN_LOG_LEVEL, CASTELLAN_MAX_HTTP_SERVERS, CASTELLAN_MAX_STDIO_SERVERS; without an option:
+CASTELLAN_CACHE_DIR, CASTELLAN_DATABASE_URL, CASTELLAN_TRUSTED_PROXIES, CASTELLAN_ALLOWED_ORIGINS,
+CASTELLAN_MASTER_KEY[_FILE]. An option wins over its variable.
 
 SIGHUP re-reads the --config files. SIGTERM and Ctrl-C stop gracefully; a second one stops at once.
 
@@ -36,6 +37,8 @@ export function defineServe(program: Command, context: VerbContext): void {
     .option('--public-url <url>', 'the URL under which others reach this server')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent (default: info)')
     .option('--grace <duration>', 'how long calls in flight may take at a stop (default: 20s)')
+    .option('--max-http-servers <count>', 'HTTP servers connected at once (default: 64)')
+    .option('--max-stdio-servers <count>', 'processes of stdio servers at once (default: 16)')
     .option('--insecure-http', 'listen beyond loopback without an https public URL')
     .showHelpAfterError('Run `castellan serve --help` for its options.')
     .addHelpText('after', EXAMPLES)
@@ -64,11 +67,11 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
 }
 
 /**
- * Calls make short-lived garbage. Left to itself V8 gives it a young generation that grows to several times the size of
- * everything else the server holds, without being any faster for it.
+ * Calls make short-lived garbage. Left to itself V8 grows a young generation for it that is several times the size of
+ * everything else the server holds. The factor by which it grows can still be set once V8 runs; its maximum cannot.
  */
 function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--max-semi-space-size=8');
+  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 async function reloadFiles(

@@ -82,9 +82,10 @@ export const legacyCodec: Codec = {
   decodeResult: (_method, result) => ({ ok: true, result }),
 
   decodeError(method, error): JsonRpcError {
-    return method === 'resources/read' && error.code === ErrorCode.legacyResourceNotFound
-      ? { ...error, code: ErrorCode.invalidParams }
-      : error;
+    if (method !== 'resources/read' || error.code !== ErrorCode.legacyResourceNotFound) return error;
+    const data = isObject(error.data) ? error.data : {};
+    // The URI in the data is what tells a missing resource from other invalid parameters.
+    return { ...error, code: ErrorCode.invalidParams, data: { uri: '', ...data } };
   },
 };
 
