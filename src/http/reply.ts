@@ -73,9 +73,9 @@ export class Reply implements Sink, OpenStream {
     this.res.write(':\n\n');
   }
 
+  /** Without an answer there is no good order: the client sees a lost connection, whoever runs the call too. */
   end(): void {
-    if (this.streaming) this.res.end();
-    else this.res.destroy();
+    this.res.destroy();
   }
 
   /** Calls back when the client goes away before it has its answer. */
