@@ -853,11 +853,18 @@ describe('streams', () => {
     const held = doomed.sendModern('tools/call', { name: 'modern__hold', arguments: {} });
     held.catch(() => undefined);
     const call = await modern.arrival(before);
-    await eventually('it listens', () => stream.messages.length === 1);
+    const ticking = doomed.modern('tools/call', { name: 'changing__tick', arguments: {} });
+    Object.assign(ticking.body.params._meta, { progressToken: 't' });
+    const progress = new Events(await doomed.send(ticking.body, { headers: ticking.headers }));
+    await eventually('it listens', () => stream.messages.length === 1 && progress.messages.length === 1);
     await administrate(castellan, 'POST', `/mcptokens/${doomed.tokenName}/revoke?project=p`);
     const revoked = performance.now();
-    await Promise.all([stream.ended, old.ended, assert.rejects(held)]);
+    await Promise.all([stream.ended, old.ended, progress.ended, assert.rejects(held)]);
     await eventually('the call is cancelled upstream', () => call.left);
+    const journal = path.join(folder, 'changing');
+    await eventually('the call on its stream is too', async () =>
+      (await readFile(journal, 'utf8')).includes('notifications/cancelled'),
+    );
     assert.ok(performance.now() - revoked < 5_000);
     assert.equal((await doomed.send(LIST)).status, 401);
     assert.equal((await doomed.send(LIST, { headers: session })).status, 401);

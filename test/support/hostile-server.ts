@@ -25,7 +25,7 @@ function pour(stream: NodeJS.WriteStream, chunk: Buffer, bytes: number, done: ()
 
 type Arguments = { text?: string };
 
-const tools: Record<string, (id: unknown, args: Arguments) => unknown> = {
+const tools: Record<string, (id: unknown, args: Arguments, progressToken: unknown) => unknown> = {
   echo: (id, { text }) => says(id, `${process.pid} ${text}`),
   crash: () => process.stderr.write('fatal: the disk is full\n', () => process.exit(3)),
   hang: () => undefined,
@@ -43,6 +43,9 @@ const tools: Record<string, (id: unknown, args: Arguments) => unknown> = {
       says(id, 'after the noise'),
     ),
   line: () => pour(process.stdout, Buffer.alloc(1 << 20, 'x'), 100 << 20, () => {}),
+  tick: (_, __, progressToken) => {
+    write({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken, progress: 1 } });
+  },
   grow: (id) => {
     tools[`grown${Object.keys(tools).length}`] = (other) => says(other, 'new');
     says(id, 'grown');
@@ -55,7 +58,11 @@ const tools: Record<string, (id: unknown, args: Arguments) => unknown> = {
   },
 };
 
-type Request = { id?: unknown; method: string; params?: { name?: string; arguments?: Arguments } };
+type Request = {
+  id?: unknown;
+  method: string;
+  params?: { name?: string; arguments?: Arguments; _meta?: { progressToken?: unknown } };
+};
 
 function serve({ id, method, params }: Request): unknown {
   note(method === 'tools/call' ? `${method} ${params?.name}` : method);
@@ -71,7 +78,7 @@ function serve({ id, method, params }: Request): unknown {
     });
   }
   const tool = method === 'tools/call' ? tools[params?.name ?? ''] : undefined;
-  if (tool) return tool(id, params?.arguments ?? {});
+  if (tool) return tool(id, params?.arguments ?? {}, params?._meta?.progressToken);
   if (id !== undefined) write({ jsonrpc: '2.0', id, error: { code: -32601, message: 'unknown method' } });
   return undefined;
 }
