@@ -98,8 +98,8 @@ export const SUITES: Suite[] = [
       revision,
     ]),
     upstream: undefined,
-    atLeast: 1,
-    atLeastDirectly: 1,
+    atLeast: 84,
+    atLeastDirectly: 84,
   },
 ];
 
