@@ -8,6 +8,8 @@ export type BodyFault = { status: 400 | 413 | 415; code: number; message: string
 export type JsonBody = { ok: true; value: unknown } | { ok: false; fault: BodyFault };
 
 const MAX_DEPTH = 64;
+const MAX_DISCARDED = 16 * 1024 * 1024;
+const DISCARD_MS = 2_000;
 const PARSE_ERROR = -32700;
 const INVALID_REQUEST = -32600;
 const MEDIA_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
@@ -35,18 +37,44 @@ export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    req.on('data', (chunk: Buffer) => {
+    const take = (chunk: Buffer) => {
       size += chunk.length;
       if (size > maxBytes) {
+        req.off('data', take);
         req.pause();
         resolve(tooLarge(maxBytes));
         return;
       }
       chunks.push(chunk);
-    });
+    };
+    req.on('data', take);
     req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)));
     req.on('error', () => resolve(undefined));
     req.on('aborted', () => resolve(undefined));
+  });
+}
+
+/**
+ * Throws away what is left of a refused body, up to a bound and for a moment. A connection that is closed while its
+ * client still writes is reset, and the client may never see why.
+ */
+export function discardRest(req: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let size = 0;
+    const stop = () => {
+      clearTimeout(timer);
+      req.off('data', skip);
+      req.pause();
+      resolve();
+    };
+    const skip = (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_DISCARDED) stop();
+    };
+    const timer = setTimeout(stop, DISCARD_MS);
+    req.on('data', skip);
+    for (const event of ['end', 'close', 'error'] as const) req.once(event, stop);
+    req.resume();
   });
 }
 

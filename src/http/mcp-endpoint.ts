@@ -23,7 +23,7 @@ import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
-import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
+import { bodyHeaderFault, discardRest, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { errorText, Reply } from './reply.ts';
@@ -417,19 +417,28 @@ function refuseBody(
   res: ServerResponse,
   fault: { status: number; code: number; message: string },
 ): void {
-  // What is left of the body is not read: the connection ends with the answer.
-  const rest = req.complete ? undefined : { connection: 'close' };
-  sendJson(res, fault.status, errorText(null, { code: fault.code, message: fault.message }), rest);
+  const text = errorText(null, { code: fault.code, message: fault.message });
+  if (req.complete) {
+    sendJson(res, fault.status, text);
+    return;
+  }
+  // The answer goes out at once, and the connection ends when the client had a chance to read it.
+  res.writeHead(fault.status, { ...jsonHead(text), connection: 'close' });
+  res.write(text);
+  void discardRest(req).then(() => res.end());
 }
 
 function sendJson(res: ServerResponse, status: number, text: string, headers?: Record<string, string>): void {
   if (res.headersSent || res.destroyed) return;
-  res.writeHead(status, {
+  res.writeHead(status, { ...jsonHead(text), ...headers });
+  res.end(text);
+}
+
+function jsonHead(text: string) {
+  return {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(text),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...headers,
-  });
-  res.end(text);
+  };
 }
