@@ -4,7 +4,7 @@ export type ChangeListener = {
   changed(): void;
 };
 
-/** Clients are told at most this often that a list has changed, ms. */
+/** Clients are told at most this often that a list has changed, ms; of the first change at once. */
 const MIN_GAP_MS = 1_000;
 
 /** Who wants to hear that what a surface shows has changed. Bursts become one notice. */
@@ -13,6 +13,7 @@ export class SurfaceChanges {
   private readonly changedServers = new Set<string>();
   private everything = false;
   private timer: NodeJS.Timeout | undefined;
+  private lastFlush = 0;
 
   listen(listener: ChangeListener): () => void {
     this.listeners.add(listener);
@@ -24,7 +25,8 @@ export class SurfaceChanges {
     if (this.listeners.size === 0) return;
     if (server === undefined) this.everything = true;
     else this.changedServers.add(server);
-    this.timer ??= setTimeout(() => this.flush(), MIN_GAP_MS).unref();
+    const wait = Math.max(0, this.lastFlush + MIN_GAP_MS - Date.now());
+    this.timer ??= setTimeout(() => this.flush(), wait).unref();
   }
 
   close(): void {
@@ -34,6 +36,7 @@ export class SurfaceChanges {
 
   private flush(): void {
     this.timer = undefined;
+    this.lastFlush = Date.now();
     const servers = new Set(this.changedServers);
     const { everything } = this;
     this.changedServers.clear();

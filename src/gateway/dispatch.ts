@@ -1,10 +1,10 @@
-import { asInputRequests, type InputRequests } from '../protocol/input-requests.ts';
+import { asInputRequests, capabilityFault, type InputRequests } from '../protocol/input-requests.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import type { SuspendedCall, UpstreamReply } from '../upstream/calls.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
-import { type Continuation, capabilityRefusal, type Interactions, withoutInputs } from './interactions.ts';
+import { type Continuation, type Interactions, withoutInputs } from './interactions.ts';
 import { failed, invalidParams } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 
@@ -82,7 +82,7 @@ async function settle(
     (state === undefined || typeof state === 'string') &&
     interactions.mayAsk(from.request.method);
   if (!valid) throw new UpstreamFault('protocol', 'its input_required result is invalid', { sent: true });
-  const refusal = capabilityRefusal(from, requests as InputRequests);
+  const refusal = capabilityFault(requests as InputRequests, from.circle.relayed);
   if (refusal) return failed(refusal);
   return { ok: true, result: interactions.asked(from, server.name, requests, state) };
 }
@@ -93,14 +93,17 @@ async function ask(
   from: GatewayRequest,
   call: SuspendedCall,
 ): Promise<NeutralOutcome> {
-  const refusal = capabilityRefusal(from, call.requests);
+  const refusal = capabilityFault(call.requests, from.circle.relayed);
   const parked =
     refusal || !interactions.mayAsk(from.request.method)
       ? undefined
       : interactions.park(from, server.name, call);
   if (parked) return { ok: true, result: parked };
   const reason = refusal?.message ?? 'the caller cannot be asked now';
-  return settle(interactions, server, from, await call.decline(reason, legOf(server, from)));
+  const outcome = await settle(interactions, server, from, await call.decline(reason, legOf(server, from)));
+  // A server that can do without the answer has the last word.
+  const failedForIt = !outcome.ok || outcome.result.isError === true;
+  return refusal && failedForIt ? failed(refusal) : outcome;
 }
 
 function legOf(server: UpstreamServer, { cancellation }: GatewayRequest) {

@@ -9,13 +9,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson } from '../base/canonical-json.ts';
 import type { Sealer } from '../base/seal.ts';
-import {
-  embeddable,
-  type InputAnswers,
-  type InputRequests,
-  missingCapabilities,
-} from '../protocol/input-requests.ts';
-import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
+import { embeddable, type InputAnswers, type InputRequests } from '../protocol/input-requests.ts';
+import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { SuspendedCall } from '../upstream/calls.ts';
 import type { GatewayRequest } from './scope.ts';
 
@@ -116,18 +111,6 @@ export class Interactions {
     const sealed = JSON.parse(opened.value) as Sealed;
     return sealed.d === digestOf(from) ? sealed : undefined;
   }
-}
-
-/** -32021 when the caller did not say that it can be asked these things. */
-export function capabilityRefusal(from: GatewayRequest, requests: InputRequests): JsonRpcError | undefined {
-  const requiredCapabilities = missingCapabilities(requests, from.circle.relayed.capabilities);
-  return (
-    requiredCapabilities && {
-      code: ErrorCode.missingClientCapability,
-      message: `The server needs to ask something that this client does not support: ${Object.keys(requiredCapabilities).join(', ')}`,
-      data: { requiredCapabilities },
-    }
-  );
 }
 
 /** The request as its server gets it: the answers and the state, ours taken off. */

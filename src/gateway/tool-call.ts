@@ -40,8 +40,7 @@ export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promis
   const found = await deps.views.findTool(from.scope, from.circle, name, Date.now() + FIND_TIMEOUT_MS);
   if (!found) return failed(unknownTool(name));
   if ('unavailable' in found) {
-    const fault = new UpstreamFault('unreachable', found.reason);
-    return { ok: true, result: asToolResult(refusalOf(fault, found.unavailable), false) };
+    return { ok: true, result: asToolResult(refusalOf(found.fault, found.unavailable), false) };
   }
   const call = authorize(from.caller, found.tool, args);
   if (!call) return failed(unknownTool(name));

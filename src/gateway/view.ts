@@ -1,6 +1,6 @@
 import { anyGlobMatches } from '../base/glob.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
-import { canonicalName, exposedName, exposedNameLimit } from '../protocol/names.ts';
+import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../protocol/names.ts';
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
 import type { PrefixMode, ServerSpec, Surface } from '../resources/spec.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
@@ -48,7 +48,7 @@ export const NOTICE_META = 'castellan/notice';
 /** Merges what the servers offer. Pure: the same parts give the same view, in the order the project names them. */
 export function buildView(project: string, surface: Surface, parts: readonly ViewPart[]): View {
   const degraded: Degraded[] = [];
-  const limit = exposedNameLimit(project);
+  const shortLimit = exposedNameLimit(project);
   const tools = new Map<string, ViewTool>();
   const prompts = new Map<string, ViewPrompt>();
   const resources = new Map<string, string>();
@@ -63,6 +63,8 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     if (fault !== undefined)
       degraded.push({ server, reason: listing ? `showing an older list: ${fault}` : fault });
     if (!listing || !spec) continue;
+    // Whoever wants the names as the server has them gets them, up to what the protocol allows.
+    const limit = spec.prefix === 'never' ? MAX_NAME : shortLimit;
     for (const { what, reason } of listing.dropped)
       degraded.push({ server, reason: `${what} is left out: ${reason}` });
     for (const tool of listing.tools) {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Circle, UpstreamServer } from '../upstream/server.ts';
+import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Scope, serversOf } from './scope.ts';
 import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
@@ -7,6 +8,7 @@ import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
 /** How long the first list of a surface waits for servers that nobody has reached yet, ms. */
 const FIRST_LIST_MS = 10_000;
 const MAX_VIEWS = 500;
+const STARTING = new UpstreamFault('unreachable', 'it is still starting');
 
 type Entry = { epoch: number; view: View };
 
@@ -62,7 +64,7 @@ export class Views {
     circle: Circle,
     name: string,
     deadline: number,
-  ): Promise<{ tool: ViewTool } | { unavailable: string; reason: string } | undefined> {
+  ): Promise<{ tool: ViewTool } | { unavailable: string; fault: UpstreamFault } | undefined> {
     const found = this.current(scope, circle).tools.get(name);
     if (found) return { tool: found };
     const unknown = this.serversIn(scope).filter(
@@ -82,13 +84,14 @@ export class Views {
       if (now) return { tool: now };
     }
     const missing = own.find((server) => server.catalogue(circle).peekQuietly() === undefined);
-    if (missing)
-      return { unavailable: missing.name, reason: missing.catalogue(circle).fault ?? 'it is still starting' };
+    if (missing) return { unavailable: missing.name, fault: missing.catalogue(circle).fault ?? STARTING };
     const broken = serversOf(scope).find(
       (server) => name.startsWith(`${server}__`) && !this.upstreams.get(server),
     );
     const reason = broken === undefined ? undefined : this.upstreams.configurationError(broken);
-    return broken !== undefined && reason !== undefined ? { unavailable: broken, reason } : undefined;
+    return broken !== undefined && reason !== undefined
+      ? { unavailable: broken, fault: new UpstreamFault('unreachable', reason) }
+      : undefined;
   }
 
   private serversIn(scope: Scope): UpstreamServer[] {
@@ -104,8 +107,8 @@ export class Views {
       }
       const catalogue = server.catalogue(circle);
       const listing = catalogue.peek();
-      const starting = listing ? undefined : 'it is still starting';
-      return { server: name, spec: server.spec, listing, fault: catalogue.fault ?? starting };
+      const fault = catalogue.fault ?? (listing ? undefined : STARTING);
+      return { server: name, spec: server.spec, listing, fault: fault?.message };
     });
   }
 }

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject, type JsonRpcError } from './jsonrpc.ts';
+import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from './jsonrpc.ts';
 
 /** Something that a server wants to know from the client (2026-07-28 basic/patterns/mrtr#inputrequests). */
 export type InputRequest = { method: string; params?: JsonObject };
@@ -47,7 +47,7 @@ export function relayedCapabilities(client: JsonObject): Relayed {
 }
 
 /** The capability object that these requests need and the client did not declare; undefined when it has all. */
-export function missingCapabilities(requests: InputRequests, has: JsonObject): JsonObject | undefined {
+function missingCapabilities(requests: InputRequests, has: JsonObject): JsonObject | undefined {
   const missing: JsonObject = {};
   for (const { method, params } of Object.values(requests)) {
     if (method === 'elicitation/create') {
@@ -64,6 +64,21 @@ export function missingCapabilities(requests: InputRequests, has: JsonObject): J
     }
   }
   return Object.keys(missing).length > 0 ? missing : undefined;
+}
+
+/** -32021 when the client did not say that it can be asked these things (2026-07-28 basic/index#error-codes). */
+export function capabilityFault(
+  requests: InputRequests,
+  { capabilities }: Relayed,
+): JsonRpcError | undefined {
+  const requiredCapabilities = missingCapabilities(requests, capabilities);
+  if (!requiredCapabilities) return undefined;
+  const names = Object.keys(requiredCapabilities).join(', ');
+  return {
+    code: ErrorCode.missingClientCapability,
+    message: `The server needs to ask something that this client does not support: ${names}`,
+    data: { requiredCapabilities },
+  };
 }
 
 const KINDS = new Set(['elicitation/create', 'sampling/createMessage', 'roots/list']);

@@ -1,5 +1,7 @@
 /** What joins a server's name and its tool's own name in the canonical name. */
 export const SEPARATOR = '__';
+/** The longest name that the protocol allows (2026-07-28 server/tools#tool-names). */
+export const MAX_NAME = 128;
 /** Clients show tools as `mcp__<connection>__<name>` and cut or refuse over this length. */
 const CLIENT_NAME_LIMIT = 64;
 const HASH_LENGTH = 8;

@@ -1,7 +1,9 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { encodeHeaderValue, mirroredName } from '../protocol/headers.ts';
 import {
+  capabilityFault,
   type InputAnswers,
+  type InputRequest,
   type InputRequests,
   NOTHING_RELAYED,
   type Relayed,
@@ -64,8 +66,8 @@ export class Calls {
   private nextId = 1;
   /** Calls that can ask their caller, by request id. */
   private readonly live = new Map<number, LiveCall>();
-  /** Calls under way whose caller can be asked nothing. */
-  private mute = 0;
+  /** Calls under way whose caller can be asked nothing, with what the server asked all the same. */
+  private readonly mute = new Map<number, InputRequest | undefined>();
   private readonly progressListeners = new Map<number, (params: JsonObject) => void>();
 
   constructor(
@@ -93,12 +95,16 @@ export class Calls {
       this.live.set(id, live);
       return replyOf(call.method, await live.run(call));
     }
-    this.mute += call.relayed ? 1 : 0;
+    if (call.relayed) this.mute.set(id, undefined);
     try {
       const message = await settled(channel, exchange, id, call);
-      return replyTo(peer.era, call.method, message);
+      const reply = replyTo(peer.era, call.method, message);
+      const asked = this.mute.get(id);
+      // A server that can do without the answer has the last word.
+      const failedForIt = asked && (!reply.ok || ('result' in reply && reply.result.isError === true));
+      return failedForIt ? { ok: false, error: capabilityFault({ asked }, NOTHING_RELAYED)! } : reply;
     } finally {
-      this.mute -= call.relayed ? 1 : 0;
+      this.mute.delete(id);
       if (call.onProgress) this.progressListeners.delete(id);
     }
   }
@@ -129,10 +135,18 @@ export class Calls {
    * under way. False: that cannot be told, and nobody else may be asked.
    */
   attribute(request: JsonRpcRequest, exchangeId: number | undefined): boolean {
-    const only = this.live.size === 1 && this.mute === 0 ? this.live.values().next().value : undefined;
-    const live = exchangeId === undefined ? only : this.live.get(exchangeId);
+    const id = exchangeId ?? this.onlyCall();
+    if (id === undefined) return false;
+    const live = this.live.get(id);
     live?.ask(request);
+    if (this.mute.has(id)) this.mute.set(id, request);
     return live !== undefined;
+  }
+
+  /** The call that is under way, if it is one. */
+  private onlyCall(): number | undefined {
+    if (this.live.size + this.mute.size !== 1) return undefined;
+    return this.live.keys().next().value ?? this.mute.keys().next().value;
   }
 
   /** Delivers a progress notification to the call whose token it carries. False: it is something else. */

@@ -36,7 +36,7 @@ export class Catalogue {
   private listing: Listing | undefined;
   private staleAt = 0;
   private retryAt = 0;
-  private error: string | undefined;
+  private failure: UpstreamFault | undefined;
   private loading: Promise<void> | undefined;
   private lastStart = 0;
   private refreshTimer: NodeJS.Timeout | undefined;
@@ -63,8 +63,8 @@ export class Catalogue {
     return this.listing;
   }
 
-  get fault(): string | undefined {
-    return this.error;
+  get fault(): UpstreamFault | undefined {
+    return this.failure;
   }
 
   /** True when nothing is known yet and waiting for it may help. */
@@ -139,18 +139,21 @@ export class Catalogue {
     try {
       const listing = await this.options.load(this.lastStart + LOAD_TIMEOUT_MS);
       if (this.closed) return;
-      const changed = this.error !== undefined || this.listing?.signature !== listing.signature;
+      const changed = this.failure !== undefined || this.listing?.signature !== listing.signature;
       this.listing = listing;
       this.overdue = false;
-      this.error = undefined;
+      this.failure = undefined;
       this.retryAt = 0;
       this.failures = 0;
       if (this.staleAt !== 0) this.staleAt = Date.now() + lifetimeOf(listing);
       else this.refreshSoon();
       if (changed) this.options.onChange();
     } catch (error) {
-      const news = this.error === undefined;
-      this.error = messageOf(error);
+      const news = this.failure === undefined;
+      this.failure =
+        error instanceof UpstreamFault
+          ? error
+          : new UpstreamFault('protocol', messageOf(error), { sent: true });
       this.retryAt = Date.now() + RETRY_MS;
       this.staleAt = this.retryAt;
       this.retryLater(error);

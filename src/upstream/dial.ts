@@ -10,13 +10,14 @@ import { type Answer, type Transport, type TransportEvents, UpstreamFault } from
 
 /** A stdio server that knows no `server/discover` may also not answer it; then the handshake is tried. */
 const STDIO_PROBE_MS = 5_000;
+const LISTEN_MS = 500;
 const HANDSHAKE_MAX_BYTES = 1024 * 1024;
 
 /** A transport that can carry a legacy session. */
 export type SessionTransport = Transport & {
   setSession(id: string | undefined, revision: string | undefined): void;
   /** Opens the standalone stream for what the server says unasked. */
-  listen(): void;
+  listen(): Promise<void>;
 };
 
 export type Dialler = {
@@ -94,7 +95,8 @@ async function dialHttp(
       if (seen.conclusive || wanted === 'modern') throw seen.fault ?? notModern();
     }
     const peer = await initialize(transport, dialler, deadline);
-    transport.listen();
+    // A server that asks on the standalone stream must not ask before somebody listens there.
+    await inTime(transport.listen(), LISTEN_MS);
     return attempt.settle(peer);
   } catch (error) {
     await attempt.abandon();
@@ -163,7 +165,12 @@ function wantedEra(spec: ServerSpec, hint: Verdict | undefined): 'legacy' | 'mod
  */
 type Probe = { peer?: Peer; fault?: UpstreamFault; conclusive?: boolean; refused?: boolean };
 
-async function discover(transport: Transport, self: Implementation, timeoutMs: number): Promise<Probe> {
+async function discover(
+  transport: Transport,
+  self: Implementation,
+  timeoutMs: number,
+  again = true,
+): Promise<Probe> {
   const method = 'server/discover';
   const params = codecs.modern.encodeRequest(method, {}, modernEnvelope(self));
   const headers = { 'mcp-protocol-version': MODERN_REVISION, 'mcp-method': method };
@@ -190,6 +197,8 @@ async function discover(transport: Transport, self: Implementation, timeoutMs: n
       },
     };
   }
+  // A server that refuses the revision which it offers in the same breath is asked once more.
+  if (again && offered(message).includes(MODERN_REVISION)) return discover(transport, self, timeoutMs, false);
   const fault = modernRefusal(message);
   return fault ? { fault, conclusive: true, refused: true } : {};
 }
@@ -197,16 +206,22 @@ async function discover(transport: Transport, self: Implementation, timeoutMs: n
 /** A modern server that refuses our revision and offers no legacy one is a dead end, and says so. */
 function modernRefusal(message: JsonRpcResponse): UpstreamFault | undefined {
   if (!('error' in message)) return undefined;
-  const { code, data, message: text } = message.error;
+  const { code, message: text } = message.error;
   if (code === ErrorCode.headerMismatch || code === ErrorCode.missingClientCapability) {
     return new UpstreamFault('protocol', `the server refused server/discover: ${text}`);
   }
   if (code !== ErrorCode.unsupportedProtocolVersion) return undefined;
+  const supported = offered(message);
+  if (supported.length === 0 || supported.some(isLegacyRevision)) return undefined;
+  return new UpstreamFault('protocol', `the server speaks only ${supported.join(', ')}`);
+}
+
+/** The revisions that a refusal of ours names as supported. */
+function offered(message: JsonRpcResponse): string[] {
+  if (!('error' in message) || message.error.code !== ErrorCode.unsupportedProtocolVersion) return [];
+  const { data } = message.error;
   const supported = isObject(data) && Array.isArray(data.supported) ? data.supported : [];
-  if (supported.length === 0 || supported.some((one) => typeof one === 'string' && isLegacyRevision(one))) {
-    return undefined;
-  }
-  return new UpstreamFault('protocol', `the server speaks only ${supported.map(String).join(', ')}`);
+  return supported.filter((one) => typeof one === 'string');
 }
 
 async function initialize(transport: Transport, dialler: Dialler, deadline: number): Promise<Peer> {
@@ -288,6 +303,17 @@ function isOldTransportStatus(status: number | undefined): boolean {
 
 function notModern(): UpstreamFault {
   return new UpstreamFault('protocol', `the server does not speak ${MODERN_REVISION}; set protocol: auto`);
+}
+
+/** Waits for the work, but not longer than this; it goes on by itself. */
+function inTime(work: Promise<void>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    void work.then(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 function remaining(deadline: number): number {

@@ -14,6 +14,8 @@ export type ListenerOptions = {
   onEvent(event: SseEvent): void;
   /** It will not listen any more: undefined when the server offers no such stream. Not called after `stop`. */
   onEnd(fault: UpstreamFault | undefined): void;
+  /** The first try is over: the stream is open, or it is not. May be called again. */
+  onTried(): void;
 };
 
 /**
@@ -46,6 +48,7 @@ export class EventListener implements ReplySink {
   opened(_head: ReplyHead): void {
     this.#failures = 0;
     this.#everOpen = true;
+    this.#options.onTried();
   }
 
   event(event: SseEvent): void {
@@ -75,6 +78,7 @@ export class EventListener implements ReplySink {
   }
 
   #wait(fault: UpstreamFault | undefined): void {
+    this.#options.onTried();
     const stream = this.#reply?.stream;
     if (stream?.lastEventId) this.#lastEventId = stream.lastEventId;
     this.#retryMs = stream?.retryMs ?? this.#retryMs;
@@ -95,6 +99,7 @@ export class EventListener implements ReplySink {
   #finish(fault: UpstreamFault | undefined): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#options.onTried();
     this.#options.onEnd(fault);
   }
 }

@@ -99,10 +99,12 @@ export class HttpTransport implements Transport {
 
   /**
    * Opens the standalone stream of a legacy session and keeps it open; what arrives goes to `events.onMessage`.
-   * `onEnd` is called when there will be no stream any more: without a fault if the server offers none.
+   * `onEnd` is called when there will be no stream any more: without a fault if the server offers none. Resolves, and
+   * never rejects, when the stream is open or the first try for it has failed.
    */
-  listen(onEnd?: (fault: UpstreamFault | undefined) => void): void {
-    if (this.#closed || this.#listener) return;
+  listen(onEnd?: (fault: UpstreamFault | undefined) => void): Promise<void> {
+    if (this.#closed || this.#listener) return Promise.resolve();
+    const tried = Promise.withResolvers<void>();
     this.#listener = new EventListener({
       server: this.#server,
       open: (lastEventId, reply) => this.#get(lastEventId, reply),
@@ -114,7 +116,9 @@ export class HttpTransport implements Transport {
         this.#listener = undefined;
         onEnd?.(fault && this.#inSession(fault));
       },
+      onTried: tried.resolve,
     });
+    return tried.promise;
   }
 
   close(): Promise<void> {

@@ -193,7 +193,8 @@ export class UpstreamServer {
       connections: connections.length,
       inFlight: connections.reduce((sum, one) => sum + one.inFlight, 0),
       tools: catalogue?.peekQuietly()?.tools.length,
-      lastError: connections.find((one) => one.lastError)?.lastError ?? catalogue?.fault ?? this.lastError,
+      lastError:
+        connections.find((one) => one.lastError)?.lastError ?? catalogue?.fault?.message ?? this.lastError,
       retryInMs: connections.find((one) => one.retryInMs)?.retryInMs,
     };
   }

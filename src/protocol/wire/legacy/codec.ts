@@ -18,6 +18,16 @@ const NO_SESSION: Envelope = {
   progressToken: undefined,
 };
 
+/** A client that introduces itself says in the same request what it can do. */
+function introducedBy(params: JsonObject | undefined): Envelope {
+  const { capabilities, clientInfo } = params ?? {};
+  return {
+    ...NO_SESSION,
+    clientCapabilities: isObject(capabilities) ? capabilities : {},
+    clientInfo: isObject(clientInfo) ? clientInfo : undefined,
+  };
+}
+
 /** Protocol revisions up to 2025-11-25: a handshake, sessions, results without a discriminator. */
 export const legacyCodec: Codec = {
   methods: new Set([
@@ -37,7 +47,7 @@ export const legacyCodec: Codec = {
   errorStatus: () => 200,
 
   decodeRequest(method, params, session) {
-    const base = session ?? NO_SESSION;
+    const base = method === 'initialize' ? introducedBy(params) : (session ?? NO_SESSION);
     if (params === undefined) return { method, params: {}, envelope: base };
     const meta = isObject(params._meta) ? params._meta : undefined;
     if (!meta) return { method, params, envelope: base };
