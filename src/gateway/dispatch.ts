@@ -7,6 +7,10 @@ import { UpstreamFault } from '../upstream/transport.ts';
 import { type Continuation, type Interactions, withoutInputs } from './interactions.ts';
 import { failed, invalidParams } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
+import type { Tasks } from './tasks.ts';
+
+/** What turns one era's way of going on with a request into the other's. */
+export type Bridge = { interactions: Interactions; tasks: Tasks };
 
 /** What goes to the server, in its own names. */
 export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, string> };
@@ -16,12 +20,12 @@ export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, strin
  * into ours. Rejects with an UpstreamFault.
  */
 export async function dispatch(
-  interactions: Interactions,
+  bridge: Bridge,
   server: UpstreamServer,
   from: GatewayRequest,
   outgoing: Outgoing,
 ): Promise<NeutralOutcome> {
-  const continuation = interactions.resume(from);
+  const continuation = bridge.interactions.resume(from);
   if ('refused' in continuation) return invalidParams(continuation.refused);
   if (continuation.kind !== 'fresh' && continuation.server !== server.name) {
     return invalidParams('params.requestState belongs to another server: start again without it');
@@ -35,7 +39,7 @@ export async function dispatch(
     });
   }
   const reply = await send(server, from, outgoing, continuation);
-  return settle(interactions, server, from, reply);
+  return settle(bridge, server, from, reply);
 }
 
 function send(
@@ -68,39 +72,42 @@ function withAnswers(
 }
 
 async function settle(
-  interactions: Interactions,
+  bridge: Bridge,
   server: UpstreamServer,
   from: GatewayRequest,
   reply: UpstreamReply,
 ): Promise<NeutralOutcome> {
-  if (reply.ok === 'suspended') return ask(interactions, server, from, reply.call);
-  if (!reply.ok || reply.result.resultType !== 'input_required') return reply;
+  if (reply.ok === 'suspended') return ask(bridge, server, from, reply.call);
+  if (!reply.ok) return reply;
+  const type = reply.result.resultType;
+  if (type === 'task') return { ok: true, result: bridge.tasks.created(from, server.name, reply.result) };
+  if (type !== 'input_required') return reply;
   const requests = asInputRequests(reply.result.inputRequests);
   const state = reply.result.requestState;
   const valid =
     requests &&
     (state === undefined || typeof state === 'string') &&
-    interactions.mayAsk(from.request.method);
+    bridge.interactions.mayAsk(from.request.method);
   if (!valid) throw new UpstreamFault('protocol', 'its input_required result is invalid', { sent: true });
   const refusal = capabilityFault(requests as InputRequests, from.circle.relayed);
   if (refusal) return failed(refusal);
-  return { ok: true, result: interactions.asked(from, server.name, requests, state) };
+  return { ok: true, result: bridge.interactions.asked(from, server.name, requests, state) };
 }
 
 async function ask(
-  interactions: Interactions,
+  bridge: Bridge,
   server: UpstreamServer,
   from: GatewayRequest,
   call: SuspendedCall,
 ): Promise<NeutralOutcome> {
   const refusal = capabilityFault(call.requests, from.circle.relayed);
   const parked =
-    refusal || !interactions.mayAsk(from.request.method)
+    refusal || !bridge.interactions.mayAsk(from.request.method)
       ? undefined
-      : interactions.park(from, server.name, call);
+      : bridge.interactions.park(from, server.name, call);
   if (parked) return { ok: true, result: parked };
   const reason = refusal?.message ?? 'the caller cannot be asked now';
-  const outcome = await settle(interactions, server, from, await call.decline(reason, legOf(server, from)));
+  const outcome = await settle(bridge, server, from, await call.decline(reason, legOf(server, from)));
   // A server that can do without the answer has the last word.
   const failedForIt = !outcome.ok || outcome.result.isError === true;
   return refusal && failedForIt ? failed(refusal) : outcome;

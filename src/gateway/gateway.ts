@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Sealer } from '../base/seal.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
@@ -5,12 +6,13 @@ import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '.
 import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { SurfaceChanges } from './changes.ts';
-import { dispatch } from './dispatch.ts';
+import { type Bridge, dispatch } from './dispatch.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf } from './introduction.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
 import { CallStats } from './stats.ts';
+import { Tasks } from './tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
 import type { View } from './view.ts';
 import { Views } from './views.ts';
@@ -20,6 +22,7 @@ type Handler = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome
 /** How long a merged list may be kept: changes are announced, so this bounds what a lost notice costs, ms. */
 const LIST_TTL_MS = 60_000;
 const WARM_UP_MS = 60_000;
+const INTRODUCTION_MS = 1_000;
 
 /**
  * Answers requests of either era for any surface: one table of methods over the neutral model. Which of them a
@@ -31,15 +34,15 @@ export class Gateway {
   readonly stats = new CallStats();
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
-  private readonly interactions: Interactions;
+  private readonly bridge: Bridge;
   private readonly handlers: { readonly [method: string]: Handler };
 
   constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer) {
-    this.interactions = new Interactions(sealer);
+    this.bridge = { interactions: new Interactions(sealer), tasks: new Tasks(sealer) };
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams);
-    const deps = { views: this.views, upstreams, stats: this.stats, interactions: this.interactions };
+    const deps = { views: this.views, upstreams, stats: this.stats, bridge: this.bridge };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -52,6 +55,9 @@ export class Gateway {
       'prompts/get': (from) => this.getPrompt(from),
       'resources/read': (from) => this.readResource(from),
       'completion/complete': (from) => this.complete(from),
+      'tasks/get': (from) => this.onTask(from),
+      'tasks/update': (from) => this.onTask(from),
+      'tasks/cancel': (from) => this.onTask(from),
     };
   }
 
@@ -69,39 +75,50 @@ export class Gateway {
     this.changes.changed(server);
   }
 
-  private initialize(from: GatewayRequest): GatewayOutcome {
+  private async initialize(from: GatewayRequest): Promise<GatewayOutcome> {
     const { protocolVersion } = from.request.params;
     if (typeof protocolVersion !== 'string')
       return invalidParams('params.protocolVersion must be a revision');
     const revision = isLegacyRevision(protocolVersion) ? protocolVersion : LATEST_LEGACY_REVISION;
-    const { capabilities, instructions } = this.introduce(from.scope, from);
+    const introduction = await this.introduce(from);
+    // Extensions are of the modern era.
+    const { extensions: _, ...capabilities } = introduction.capabilities;
+    const { instructions } = introduction;
     return {
       ok: true,
       result: { protocolVersion: revision, capabilities, serverInfo: this.self, instructions },
     };
   }
 
-  private discover(from: GatewayRequest): GatewayOutcome {
+  private async discover(from: GatewayRequest): Promise<GatewayOutcome> {
     return {
       ok: true,
       result: {
         supportedVersions: SUPPORTED_REVISIONS.slice(),
-        ...this.introduce(from.scope, from),
+        ...(await this.introduce(from)),
         ttlMs: LIST_TTL_MS,
         cacheScope: 'private',
       },
     };
   }
 
-  private introduce(scope: Scope, { circle }: GatewayRequest) {
+  /**
+   * What the surface offers. Servers that nobody has reached yet are given a moment: whoever introduces itself is
+   * about to ask for their lists anyway.
+   */
+  private async introduce({ scope, circle }: GatewayRequest) {
     const servers = this.serversIn(scope);
-    const listings = servers.map((server) => {
+    const loading = servers.flatMap((server) => {
       const catalogue = server.catalogue(circle);
-      // Whoever introduces itself is about to ask for lists: start reading them, wait for none.
-      if (catalogue.worthWaiting) void catalogue.settled(Date.now() + WARM_UP_MS);
-      return { server: server.name, listing: catalogue.peek() };
+      return catalogue.worthWaiting ? [catalogue.settled(Date.now() + WARM_UP_MS)] : [];
     });
-    return { capabilities: capabilitiesOf(listings), instructions: instructionsOf(scope, listings) };
+    if (loading.length > 0)
+      await Promise.race([Promise.all(loading), delay(INTRODUCTION_MS, undefined, { ref: false })]);
+    const parts = servers.map((server) => ({
+      server: server.name,
+      listing: server.catalogue(circle).peek(),
+    }));
+    return { capabilities: capabilitiesOf(parts), instructions: instructionsOf(scope, parts) };
   }
 
   private async list(from: GatewayRequest, what: keyof View['lists']): Promise<GatewayOutcome> {
@@ -167,12 +184,16 @@ export class Gateway {
     return invalidParams('params.ref.type must be ref/prompt or ref/resource');
   }
 
+  private onTask(from: GatewayRequest): Promise<GatewayOutcome> {
+    return this.bridge.tasks.relay(from, (server, params) => this.relay(from, server, params));
+  }
+
   /** Sends a request on to the one server that it belongs to. */
   private async relay(from: GatewayRequest, name: string, params: JsonObject): Promise<GatewayOutcome> {
     const server = this.upstreams.get(name);
     if (!server) return invalidParams(`${name} was just removed from the configuration`);
     try {
-      return await dispatch(this.interactions, server, from, { params });
+      return await dispatch(this.bridge, server, from, { params });
     } catch (error) {
       return failed(asJsonRpcError(refusalOf(asFault(error), name)));
     }

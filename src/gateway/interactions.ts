@@ -12,7 +12,7 @@ import type { Sealer } from '../base/seal.ts';
 import { embeddable, type InputAnswers, type InputRequests } from '../protocol/input-requests.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { SuspendedCall } from '../upstream/calls.ts';
-import type { GatewayRequest } from './scope.ts';
+import { callerContext, type GatewayRequest } from './scope.ts';
 
 /** How a request goes on that came back with answers. */
 export type Continuation =
@@ -96,7 +96,7 @@ export class Interactions {
   }
 
   private result(from: GatewayRequest, requests: InputRequests, sealed: Sealed): JsonObject {
-    const requestState = this.sealer.seal(PURPOSE, JSON.stringify(sealed), contextOf(from));
+    const requestState = this.sealer.seal(PURPOSE, JSON.stringify(sealed), callerContext(from));
     const inputRequests = Object.fromEntries(
       Object.entries(requests).map(([key, one]) => [key, embeddable(one)]),
     );
@@ -106,7 +106,7 @@ export class Interactions {
   }
 
   private open(from: GatewayRequest, state: string): Sealed | undefined {
-    const opened = this.sealer.open(PURPOSE, state, contextOf(from));
+    const opened = this.sealer.open(PURPOSE, state, callerContext(from));
     if (!opened.ok) return undefined;
     const sealed = JSON.parse(opened.value) as Sealed;
     return sealed.d === digestOf(from) ? sealed : undefined;
@@ -127,10 +127,6 @@ function answersOf(from: GatewayRequest): InputAnswers {
     for (const [key, value] of Object.entries(inputResponses)) if (isObject(value)) results[key] = value;
   }
   return { results, errors: from.inputErrors ?? {} };
-}
-
-function contextOf({ caller, scope }: GatewayRequest): string {
-  return `${caller.principal}|${scope.project.uid}|${scope.surface}`;
 }
 
 /** The same request, whoever sends it again: method and payload, without envelope and answers. */

@@ -1,3 +1,4 @@
+import { relayedExtensions } from '../protocol/extensions.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { Listing } from '../upstream/listing.ts';
 import { type Scope, serversOf } from './scope.ts';
@@ -17,7 +18,20 @@ export function capabilitiesOf(parts: readonly Part[]): JsonObject {
   if (offered('resources')) capabilities.resources = { listChanged: true };
   if (offered('prompts')) capabilities.prompts = { listChanged: true };
   if (offered('completions')) capabilities.completions = {};
+  const extensions = extensionsOf(parts);
+  if (extensions) capabilities.extensions = extensions;
   return capabilities;
+}
+
+/** The extensions that we relay and some server has, with the settings of the first that has one. */
+function extensionsOf(parts: readonly Part[]): JsonObject | undefined {
+  const merged: JsonObject = {};
+  for (const { listing } of [...parts].reverse()) {
+    const { extensions } = listing?.peer.capabilities ?? {};
+    if (listing?.peer.era === 'modern' && isObject(extensions))
+      Object.assign(merged, relayedExtensions(extensions));
+  }
+  return Object.keys(merged).length > 0 ? merged : undefined;
 }
 
 /** What the servers tell the model about themselves, each under its own heading. */

@@ -29,3 +29,8 @@ export type GatewayRequest = {
   /** Questions that a legacy client answered with an error, by key. */
   inputErrors?: { readonly [key: string]: JsonRpcError };
 };
+
+/** Ties what is sealed for a caller to that caller on that surface. */
+export function callerContext({ caller, scope }: GatewayRequest): string {
+  return `${caller.principal}|${scope.project.uid}|${scope.surface}`;
+}

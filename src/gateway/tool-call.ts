@@ -11,8 +11,7 @@ import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
-import { dispatch } from './dispatch.ts';
-import type { Interactions } from './interactions.ts';
+import { type Bridge, dispatch } from './dispatch.ts';
 import { asFault, asToolResult, failed, invalidParams, refusalOf, unknownTool } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 import type { CallStats } from './stats.ts';
@@ -23,7 +22,7 @@ export type ToolCallDeps = {
   views: Views;
   upstreams: Upstreams;
   stats: CallStats;
-  interactions: Interactions;
+  bridge: Bridge;
 };
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
@@ -65,7 +64,7 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
   const server = deps.upstreams.get(tool.server);
   if (!server) return { ok: true, result: gone(tool) };
   try {
-    const outcome = await dispatch(deps.interactions, server, from, {
+    const outcome = await dispatch(deps.bridge, server, from, {
       params: { ...from.request.params, name: tool.tool.name },
       paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
     });

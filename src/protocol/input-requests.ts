@@ -1,3 +1,4 @@
+import { relayedExtensions } from './extensions.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from './jsonrpc.ts';
 
 /** Something that a server wants to know from the client (2026-07-28 basic/patterns/mrtr#inputrequests). */
@@ -14,14 +15,20 @@ export type InputAnswers = {
  * The part of a client's capabilities that servers may build on through us. `signature` names the set: there are a
  * few dozen sets at most, however many clients there are.
  */
-export type Relayed = { readonly signature: string; readonly capabilities: JsonObject };
+export type Relayed = {
+  readonly signature: string;
+  readonly capabilities: JsonObject;
+  /** The same for a modern server, which also hears of extensions; they need no connection of their own. */
+  readonly modern: JsonObject;
+};
 
-export const NOTHING_RELAYED: Relayed = { signature: '', capabilities: {} };
+export const NOTHING_RELAYED: Relayed = { signature: '', capabilities: {}, modern: {} };
 
 /** Only what is listed here is passed on: a key that nobody relays must not promise anything. */
 export function relayedCapabilities(client: JsonObject): Relayed {
-  const { elicitation, sampling, roots } = client;
-  if (elicitation === undefined && sampling === undefined && roots === undefined) return NOTHING_RELAYED;
+  const { elicitation, sampling, roots, extensions } = client;
+  const known = elicitation ?? sampling ?? roots ?? extensions;
+  if (known === undefined) return NOTHING_RELAYED;
   const marks: string[] = [];
   const capabilities: JsonObject = {};
   if (isObject(elicitation)) {
@@ -43,7 +50,10 @@ export function relayedCapabilities(client: JsonObject): Relayed {
     capabilities.roots = {};
     marks.push('roots');
   }
-  return marks.length > 0 ? { signature: marks.join('+'), capabilities } : NOTHING_RELAYED;
+  const modern = isObject(extensions)
+    ? { ...capabilities, extensions: relayedExtensions(extensions) }
+    : capabilities;
+  return { signature: marks.join('+'), capabilities, modern };
 }
 
 /** The capability object that these requests need and the client did not declare; undefined when it has all. */

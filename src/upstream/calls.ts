@@ -87,7 +87,7 @@ export class Calls {
     this.nextId += 1;
     const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
     if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
-    if (peer.era === 'legacy' && call.relayed && call.relayed !== NOTHING_RELAYED) {
+    if (peer.era === 'legacy' && call.relayed && call.relayed.signature !== '') {
       const live = new LiveCall(transport, exchange, id, () => {
         this.live.delete(id);
         this.progressListeners.delete(id);
@@ -113,7 +113,7 @@ export class Calls {
     const params = codecs[peer.era].encodeRequest(call.method, call.params, {
       revision: peer.revision,
       clientInfo: this.self,
-      clientCapabilities: call.relayed?.capabilities ?? {},
+      clientCapabilities: call.relayed?.modern ?? {},
       progressToken: call.onProgress ? id : undefined,
       logLevel: call.logLevel,
     });

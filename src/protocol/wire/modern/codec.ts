@@ -22,6 +22,9 @@ const CACHEABLE = new Set([
   'resources/read',
 ]);
 
+/** `task` belongs to the tasks extension (SEP-2663); whether the caller may get one is not the codec's to say. */
+const RESULT_TYPES = new Set<unknown>(['complete', 'input_required', 'task']);
+
 /** Protocol revision 2026-07-28: no handshake, every request carries its own envelope. */
 export const modernCodec: Codec = {
   methods: new Set([
@@ -35,6 +38,9 @@ export const modernCodec: Codec = {
     'prompts/list',
     'prompts/get',
     'completion/complete',
+    'tasks/get',
+    'tasks/update',
+    'tasks/cancel',
   ]),
 
   // (2026-07-28 basic/index#error-codes; streamable-http#protocol-version-header)
@@ -103,7 +109,7 @@ export const modernCodec: Codec = {
   decodeResult(_method, result) {
     const type = result.resultType;
     // A server that leaves it out means a complete result (2026-07-28 basic/index#result-type).
-    if (type === undefined || type === 'complete' || type === 'input_required') return { ok: true, result };
+    if (type === undefined || RESULT_TYPES.has(type)) return { ok: true, result };
     return { ok: false, reason: `unknown resultType ${JSON.stringify(type)}` };
   },
 
