@@ -219,7 +219,6 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     },
     ready: () => store.ready(),
     metrics: () => metricsText(gateway.stats, { upstreams: upstreams.status(), openStreams: streams.size }),
-    projects: () => [...resources.snapshot().projects.keys()].sort(),
     publicUrl: options.publicUrl,
     version: options.version,
     logger,

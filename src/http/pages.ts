@@ -15,11 +15,13 @@ body { max-width: 42rem; margin: 3rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; }
 code, pre { font: .92em/1.5 ui-monospace, monospace; }
 pre { padding: .8rem 1rem; border: 1px solid; border-radius: .5rem; overflow-x: auto; }
-dt { font-weight: 600; margin-top: .7rem; } dd { margin-left: 0; }
 `;
 
-/** The front page: what this is and where to go. `base` is the address that was asked. */
-export function frontPage(base: string, version: string, projects: readonly string[]) {
+/**
+ * The front page: what this is and where to go. It is shown to anybody, so it names nothing of this installation but
+ * `base`, the address that was asked.
+ */
+export function frontPage(base: string, version: string) {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -34,13 +36,11 @@ export function frontPage(base: string, version: string, projects: readonly stri
 <p>A control plane for the Model Context Protocol: agents get one endpoint and one scoped token, their owner decides
 what is behind it. Version ${version}.</p>
 <h2>Connect an agent</h2>
-${
-  projects.length === 0
-    ? html`<p>There is no project yet. Write one to a file and run <code>castellan apply -f FILE</code>.</p>`
-    : html`<dl>${projects.map((name) => html`<dt>${name}</dt><dd><code>${base}/projects/${name}/mcp</code></dd>`)}</dl>
-<p>Give it a token of that project:</p>
-<pre>castellan create mcptoken my-agent -p ${projects[0]} --rbac clone</pre>`
-}
+<p>Its address is that of a project, its credential a token of that project:</p>
+<pre>${base}/projects/PROJECT/mcp
+
+castellan get projects
+castellan create mcptoken my-agent -p PROJECT --rbac clone</pre>
 <h2>Look around</h2>
 <pre>castellan get servers
 castellan mcp status

@@ -16,7 +16,6 @@ export type RouterDeps = {
   origins(): OriginPolicy;
   ready(): Promise<Result<void, string>>;
   metrics(): string;
-  projects(): string[];
   publicUrl: string | undefined;
   version: string;
   logger: Logger;
@@ -86,7 +85,7 @@ function pages(deps: RouterDeps): Hono {
   app.get('/', (c) => {
     const base = deps.publicUrl ?? new URL(c.req.url).origin;
     for (const [name, value] of Object.entries(PAGE_HEADERS)) c.header(name, value);
-    return c.html(frontPage(base, deps.version, deps.projects()));
+    return c.html(frontPage(base, deps.version));
   });
   let api: Hono | undefined;
   app.all('/api/v1/*', async (c) => {
