@@ -71,7 +71,7 @@ export class HttpTransport implements Transport {
     if (this.#closed) exchange.abandon(this.#closed);
     else {
       this.#inFlight.add(exchange);
-      this.#post(request, options.headers, exchange.reply);
+      this.#post(request, options.headers, exchange.reply, options.lasting);
     }
     return exchange;
   }
@@ -150,7 +150,12 @@ export class HttpTransport implements Transport {
     await promise;
   }
 
-  #post(message: JsonRpcMessage, extra: Record<string, string> | undefined, reply: HttpReply): void {
+  #post(
+    message: JsonRpcMessage,
+    extra: Record<string, string> | undefined,
+    reply: HttpReply,
+    lasting = false,
+  ): void {
     let headers = this.#postHeaders;
     if (extra) {
       headers = headers.slice();
@@ -162,7 +167,8 @@ export class HttpTransport implements Transport {
       headers,
       body: JSON.stringify(message),
     } as const;
-    if (!this.#lease.call(request, reply)) reply.refuse(busyFault(this.#server));
+    const sent = lasting ? this.#lease.stream(request, reply) : this.#lease.call(request, reply);
+    if (!sent) reply.refuse(busyFault(this.#server));
   }
 
   #get(lastEventId: string, reply: HttpReply): void {
