@@ -10,6 +10,7 @@ import { type ClientEra, type Heard, META, type Message, WAIT_MS, Wire } from '.
 const CHILD = fileURLToPath(new URL('../support/notices-child.ts', import.meta.url));
 const URI = 'x://a';
 const LEVEL = { [`${META}logLevel`]: 'info' };
+const LOG = 'notifications/message';
 const UPDATED = 'notifications/resources/updated';
 
 describe('notices of stdio servers that many clients share', () => {
@@ -29,6 +30,14 @@ metadata: { name: ${era} }
 spec: { servers: [${era}] }
 `,
       )
+      .concat(`kind: Server
+metadata: { name: own }
+spec: { command: node, args: ["${CHILD}", legacy], prefix: never, isolation: session }
+---
+kind: Project
+metadata: { name: own }
+spec: { servers: [own] }
+`)
       .join('---\n');
 
   before(async () => {
@@ -42,7 +51,7 @@ spec: { servers: [${era}] }
     await rm(folder, { recursive: true, force: true });
   });
 
-  async function connect(server: ClientEra, era: ClientEra): Promise<Wire> {
+  async function connect(server: ClientEra | 'own', era: ClientEra): Promise<Wire> {
     const { stdout } = await castellan.cli(
       ...['create', 'mcptoken', `t${Math.random()}`, '-p', server, '--rbac', 'clone'],
     );
@@ -101,6 +110,37 @@ spec: { servers: [${era}] }
       }
     });
   }
+
+  test('what a session alone can have caused is told to that session, at its level and once', async () => {
+    const wire = await connect('own', 'legacy');
+    const stranger = await connect('own', 'legacy');
+    using heard = await wire.listen({});
+    using twice = await wire.listen({});
+    using deaf = await stranger.listen({});
+    const together = () => Promise.all([wire.callTool('log-together'), wire.callTool('log-together')]);
+    await wire.ask('logging/setLevel', { level: 'error' });
+    await together();
+    await wire.ask('logging/setLevel', { level: 'warning' });
+    await together();
+    const logs = () => [...heard.messages, ...twice.messages].filter((one) => one.method === LOG);
+    await heard.until('log', () => logs().length > 0);
+    assert.equal(logs().length, 1);
+    assert.equal(logs()[0]!.params!.data, 'whose?');
+    assert.deepEqual(deaf.of(LOG), []);
+    await wire.end();
+    await stranger.end();
+  });
+
+  test('what cannot be subscribed to is refused, and so is too much', async () => {
+    const wire = await connect('own', 'legacy');
+    const subscribe = (uri: unknown) => wire.ask('resources/subscribe', { uri });
+    for (const uri of [7, '', 'x'.repeat(3_000)]) assert.equal((await subscribe(uri)).error?.code, -32602);
+    for (let i = 0; i < 100; i += 1) assert.deepEqual((await subscribe(`x://${i}`)).result, {});
+    assert.equal((await subscribe('x://100')).error?.code, -32602);
+    assert.deepEqual((await wire.ask('resources/unsubscribe', { uri: 'x://0' })).result, {});
+    assert.deepEqual((await subscribe('x://100')).result, {});
+    await wire.end();
+  });
 
   test('a subscription goes on with the server that takes the place of the one it was made on', async () => {
     const subscribers = [await subscriber('legacy', 'legacy'), await subscriber('modern', 'modern')];
