@@ -114,7 +114,10 @@ export class HttpTransport implements Transport {
       },
       onEnd: (fault) => {
         this.#listener = undefined;
-        onEnd?.(fault && this.#inSession(fault));
+        const ended = fault && this.#inSession(fault);
+        onEnd?.(ended);
+        // Whoever waits for news on it would wait for ever. A call under way finds out by itself and goes on.
+        if (ended?.kind === 'session_lost' && this.#inFlight.size === 0) void this.close();
       },
       onTried: tried.resolve,
     });

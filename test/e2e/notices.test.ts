@@ -141,6 +141,22 @@ spec: { servers: [${era}] }
     }
   });
 
+  test('a server that comes back is asked again, and its subscribers are told to read again', async () => {
+    for (const server of ['legacy', 'modern'] as const) {
+      const wire = await connect(server, 'legacy');
+      using heard = await wire.listen({});
+      await wire.ask('resources/subscribe', { uri: WATCHED });
+      const port = Number(new URL(fixtures[server]!.url).port);
+      await fixtures[server]![Symbol.asyncDispose]();
+      fixtures[server] = await startFixture(server, port);
+      const updates = () => heard.of('notifications/resources/updated').length;
+      await heard.until('update after the restart', () => updates() === 1);
+      await wire.callTool('test_trigger_resource_update', { uri: WATCHED });
+      await heard.until('update', () => updates() === 2);
+      await wire.end();
+    }
+  });
+
   test('a restart keeps the level and the subscriptions of a session', async () => {
     const wire = await connect('modern', 'legacy');
     await wire.ask('logging/setLevel', { level: 'error' });
