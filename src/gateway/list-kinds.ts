@@ -12,12 +12,20 @@ export class ListDigests {
 
   /** A look at the lists as they are now. Called again, it says which have changed since the last time. */
   follow(current: () => View): () => ListKind[] {
-    let last = this.of(current());
+    let last = this.look(current());
     return () => {
       const before = last;
-      last = this.of(current());
-      return LIST_KINDS.filter((kind) => before[kind] !== last[kind]);
+      last = this.look(current());
+      // A server that came and was not read yet may offer anything: only by listing does the client find out.
+      if (last.unread.some((server) => !before.unread.includes(server))) return [...LIST_KINDS];
+      const { digests } = last;
+      return LIST_KINDS.filter((kind) => before.digests[kind] !== digests[kind]);
     };
+  }
+
+  /** What is kept of a view: not the view itself, which would live as long as the quietest stream. */
+  private look(view: View): { digests: Digests; unread: readonly string[] } {
+    return { digests: this.of(view), unread: view.unread };
   }
 
   private of(view: View): Digests {

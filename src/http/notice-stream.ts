@@ -69,7 +69,7 @@ export class NoticeStream implements OpenStream {
   /** The first message on a subscription: what it will tell of. Notices that came before it follow. */
   acknowledge(resources: readonly string[] | undefined): void {
     const notifications: JsonObject = Object.fromEntries(this.wanted.map((kind) => [kind, true]));
-    if (resources) notifications.resourceSubscriptions = resources;
+    if (resources && resources.length > 0) notifications.resourceSubscriptions = resources;
     this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
     const { early } = this;
     this.early = undefined;
