@@ -138,6 +138,7 @@ async function openUpstreams(
       maxHttpServers: options.maxHttpServers,
       maxStdioServers: options.maxStdioServers,
       onCatalogueChange: (server) => gateway.changed(server),
+      onSessionLog: (session, params) => gateway.sessionNotices.log(session, params),
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );

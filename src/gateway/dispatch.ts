@@ -1,7 +1,8 @@
 import { asInputRequests, capabilityFault, type InputRequests } from '../protocol/input-requests.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
+import { DEFAULT_LOG_LEVEL, isLoggedAt, isLogLevel } from '../protocol/log-levels.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
-import type { SuspendedCall, UpstreamReply } from '../upstream/calls.ts';
+import type { SuspendedCall, UpstreamReply, WantedLogs } from '../upstream/calls.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import { type Continuation, type Interactions, withoutInputs } from './interactions.ts';
@@ -55,7 +56,7 @@ function send(
     method: from.request.method,
     params: continuation.kind === 'upstream' ? withAnswers(params, continuation) : params,
     paramHeaders,
-    logLevel: from.request.envelope.logLevel,
+    logs: logsTo(from),
     onProgress: progressTo(from),
     cancellation: from.cancellation,
   });
@@ -115,6 +116,17 @@ async function ask(
 
 function legOf(server: UpstreamServer, { cancellation }: GatewayRequest) {
   return { deadline: server.legDeadline, cancellation };
+}
+
+/** Relays the log of the call at the level its caller set. Who speaks the later revision and set none gets none. */
+function logsTo(from: GatewayRequest): WantedLogs | undefined {
+  const { era, logLevel } = from.request.envelope;
+  const level = isLogLevel(logLevel) ? logLevel : DEFAULT_LOG_LEVEL;
+  if (logLevel === undefined && era === 'modern') return undefined;
+  const onLog = (params: JsonObject) => {
+    if (isLoggedAt(level, params.level)) from.sink.notify('notifications/message', params);
+  };
+  return { level, explicit: logLevel !== undefined, onLog };
 }
 
 /** Relays progress under the caller's own token; a caller who gave none gets none. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sealer } from '../base/seal.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
@@ -9,8 +10,11 @@ import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf } from './introduction.ts';
+import { ListDigests } from './list-kinds.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
+import { ResourceWatches } from './resource-watches.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
+import { SessionNotices } from './session-notices.ts';
 import { CallStats } from './stats.ts';
 import { Tasks } from './tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
@@ -31,6 +35,9 @@ const INTRODUCTION_MS = 1_000;
 export class Gateway {
   readonly views: Views;
   readonly changes = new SurfaceChanges();
+  readonly sessionNotices = new SessionNotices();
+  readonly lists = new ListDigests();
+  readonly watches: ResourceWatches;
   readonly stats = new CallStats();
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
@@ -42,6 +49,11 @@ export class Gateway {
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams);
+    this.watches = new ResourceWatches({
+      upstreams,
+      owners: async (scope, circle, uri) =>
+        this.ownersOf(await this.views.complete(scope, circle), { scope, circle }, uri),
+    });
     const deps = { views: this.views, upstreams, stats: this.stats, bridge: this.bridge };
     this.handlers = {
       initialize: (from) => this.initialize(from),
@@ -63,6 +75,10 @@ export class Gateway {
 
   /** Never rejects for anything that a client or an upstream did. */
   handle(from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
+    const { logLevel } = from.request.envelope;
+    if (logLevel !== undefined && !isLogLevel(logLevel)) {
+      return invalidParams(`_meta logLevel must be one of ${LOG_LEVELS.join(', ')}`);
+    }
     const handler = this.handlers[from.request.method];
     return handler
       ? handler(from)
@@ -73,6 +89,7 @@ export class Gateway {
   changed(server?: string): void {
     this.views.outdated();
     this.changes.changed(server);
+    if (server === undefined) this.watches.reconcile();
   }
 
   private async initialize(from: GatewayRequest): Promise<GatewayOutcome> {
@@ -153,7 +170,11 @@ export class Gateway {
   }
 
   /** The server that lists the URI, else those whose template fits it, else every one that has resources at all. */
-  private ownersOf(view: View, { scope, circle }: GatewayRequest, uri: string): string[] {
+  private ownersOf(
+    view: View,
+    { scope, circle }: Pick<GatewayRequest, 'scope' | 'circle'>,
+    uri: string,
+  ): string[] {
     const owner = view.resources.get(uri);
     if (owner !== undefined) return [owner];
     const fitting = new Set(

@@ -15,12 +15,22 @@ export function capabilitiesOf(parts: readonly Part[]): JsonObject {
   const offered = (capability: string) =>
     parts.some(({ listing }) => listing === undefined || isObject(listing.peer.capabilities[capability]));
   const capabilities: JsonObject = { tools: { listChanged: true } };
-  if (offered('resources')) capabilities.resources = { listChanged: true };
+  if (offered('resources'))
+    capabilities.resources = { listChanged: true, ...(subscribable(parts) && { subscribe: true }) };
   if (offered('prompts')) capabilities.prompts = { listChanged: true };
   if (offered('completions')) capabilities.completions = {};
+  if (parts.some(({ listing }) => isObject(listing?.peer.capabilities.logging))) capabilities.logging = {};
   const extensions = extensionsOf(parts);
   if (extensions) capabilities.extensions = extensions;
   return capabilities;
+}
+
+/** Whether some server is known to tell of changes of its resources. */
+function subscribable(parts: readonly Part[]): boolean {
+  return parts.some(({ listing }) => {
+    const resources = listing?.peer.capabilities.resources;
+    return isObject(resources) && resources.subscribe === true;
+  });
 }
 
 /** The extensions that we relay and some server has, with the settings of the first that has one. */

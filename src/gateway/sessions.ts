@@ -4,6 +4,7 @@ import { sha256Hex } from '../base/ids.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { isLogLevel, type McpLogLevel } from '../protocol/log-levels.ts';
 import type { Envelope } from '../protocol/model.ts';
 import type { Store } from '../store/database.ts';
 import type { Scope } from './scope.ts';
@@ -18,6 +19,8 @@ export type LegacySession = {
   projectUid: string;
   surface: string;
   expiresAt: number;
+  /** URIs of the resources whose changes it wants to hear of. */
+  subscriptions: readonly string[];
 };
 
 type Sealed = {
@@ -41,7 +44,8 @@ const MAX_SEALED = 3_072;
 
 /**
  * Legacy sessions without a table of open ones: the id is the sealed handshake, so that a restart or another replica
- * opens it too. Only an ended session leaves a row, until the id would have expired anyway.
+ * opens it too. Only a session that ended or asked for something leaves a row, until the id would have
+ * expired anyway.
  */
 export class LegacySessions {
   private readonly sealer: Sealer;
@@ -87,15 +91,18 @@ export class LegacySessions {
     if (!opened || !belongs(opened, caller, scope) || opened.expiresAt <= Date.now()) return undefined;
     const row = await this.store.db
       .selectFrom('sessions')
-      .select('ended_at')
+      .select(['ended_at', 'log_level', 'subscriptions'])
       .where('id_hash', '=', sha256Hex(id))
       .executeTakeFirst();
     if (row?.ended_at != null) {
       this.opened.delete(id);
       return undefined;
     }
-    this.opened.set(id, { session: opened, checkedAt: Date.now() });
-    return opened;
+    // Who holds the session already goes on with the same object, so that all see what it remembers.
+    const found = this.opened.get(id)?.session ?? opened;
+    if (row) recall(found, row.log_level, row.subscriptions);
+    this.opened.set(id, { session: found, checkedAt: Date.now() });
+    return found;
   }
 
   /** The same without waiting, when it was checked a moment ago. */
@@ -104,6 +111,25 @@ export class LegacySessions {
     const now = Date.now();
     if (!known || now - known.checkedAt > TRUST_MS || known.session.expiresAt <= now) return undefined;
     return belongs(known.session, caller, scope) ? known.session : undefined;
+  }
+
+  /** Keeps what the session asked for, for this process and for those after it. */
+  async remember(
+    session: LegacySession,
+    { logLevel, subscriptions }: { logLevel?: McpLogLevel; subscriptions?: readonly string[] },
+  ): Promise<void> {
+    if (logLevel) session.envelope = { ...session.envelope, logLevel };
+    if (subscriptions) session.subscriptions = subscriptions;
+    const kept = {
+      log_level: session.envelope.logLevel ?? null,
+      subscriptions: JSON.stringify(session.subscriptions),
+    };
+    const row = { id_hash: sha256Hex(session.id), created_at: Date.now(), expires_at: session.expiresAt };
+    await this.store.db
+      .insertInto('sessions')
+      .values({ ...row, ...kept, ended_at: null })
+      .onConflict((conflict) => conflict.column('id_hash').doUpdateSet(kept))
+      .execute();
   }
 
   /** Ends it for good. */
@@ -144,6 +170,7 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
     projectUid: sealed.j,
     surface: sealed.s,
     expiresAt: sealed.e,
+    subscriptions: [],
     envelope: {
       era: 'legacy',
       revision: sealed.v,
@@ -153,6 +180,12 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
       progressToken: undefined,
     },
   };
+}
+
+function recall(session: LegacySession, logLevel: string | null, subscriptions: string): void {
+  session.envelope = { ...session.envelope, logLevel: isLogLevel(logLevel) ? logLevel : undefined };
+  const uris: unknown = JSON.parse(subscriptions);
+  session.subscriptions = Array.isArray(uris) ? uris.filter((uri) => typeof uri === 'string') : [];
 }
 
 function belongs(session: LegacySession, caller: AuthenticatedCaller, scope: Scope): boolean {

@@ -40,6 +40,8 @@ export type View = {
     readonly templates: JsonObject;
   };
   degraded: readonly Degraded[];
+  /** Servers whose lists nobody has read yet. */
+  unread: readonly string[];
 };
 
 export const DEGRADED_META = 'castellan/degraded';
@@ -114,6 +116,7 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     resources,
     templates,
     degraded,
+    unread: parts.filter(({ spec, listing }) => spec && !listing).map(({ server }) => server),
     lists: {
       tools: { tools: toolList, ...notes },
       prompts: { prompts: promptList, ...notes },

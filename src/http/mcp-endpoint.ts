@@ -17,16 +17,19 @@ import {
   type JsonRpcError,
   type JsonRpcRequest,
 } from '../protocol/jsonrpc.ts';
-import type { Implementation } from '../protocol/model.ts';
+import type { Envelope, Implementation } from '../protocol/model.ts';
 import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
+import type { Circle } from '../upstream/server.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import { bodyHeaderFault, discardRest, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { errorText, Reply } from './reply.ts';
+import { ResourceFeed, subscribable } from './resource-feed.ts';
+import { SessionRequests } from './session-requests.ts';
 
 export type McpEndpointDeps = {
   self: Implementation;
@@ -60,10 +63,12 @@ export class McpEndpoint {
   /** Calls of legacy sessions that `notifications/cancelled` may name. */
   private readonly cancellable = new Map<string, Cancellation>();
   private readonly questions = new ClientQuestions();
+  private readonly sessionRequests: SessionRequests;
 
   constructor(deps: McpEndpointDeps) {
     this.deps = deps;
     this.writer = new AnswerWriter(deps.self);
+    this.sessionRequests = new SessionRequests(deps.gateway, deps.sessions);
   }
 
   /** Answers one request. Never rejects. */
@@ -234,7 +239,7 @@ export class McpEndpoint {
     reply: Reply,
     session: LegacySession | undefined,
   ): Promise<GatewayOutcome> {
-    let outcome = await this.deps.gateway.handle(from);
+    let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));
     if (from.request.envelope.era === 'modern') return outcome;
     const { params } = from.request;
     for (let round = 0; outcome.ok && outcome.result.resultType === 'input_required'; round += 1) {
@@ -319,7 +324,13 @@ export class McpEndpoint {
       return;
     }
     const wanted = (Object.keys(LIST_NOTICES) as ListNotice[]).filter((kind) => asked[kind] === true);
-    this.openNotices(new NoticeStream(res, whose(caller), wanted, message.id), scope, res);
+    const stream = new NoticeStream(res, whose(caller), wanted, message.id);
+    const { envelope } = codecs.modern.decodeRequest(message.method, message.params, undefined);
+    const circle = circleOf(caller, `principal:${caller.principal}`, envelope);
+    const feed = this.openNotices(stream, scope, res, circle);
+    if (!feed) return;
+    if (!Array.isArray(asked.resourceSubscriptions)) stream.acknowledge(undefined);
+    else void feed.set(subscribable(asked.resourceSubscriptions)).then((uris) => stream.acknowledge(uris));
   }
 
   private async listen(admitted: Admitted): Promise<void> {
@@ -330,19 +341,48 @@ export class McpEndpoint {
     if (!session) return;
     const wanted = Object.keys(LIST_NOTICES) as ListNotice[];
     const owner = { ...whose(caller), session: session.handle };
-    this.openNotices(new NoticeStream(res, owner, wanted), scope, res);
+    const stream = new NoticeStream(res, owner, wanted);
+    const circle = circleOf(caller, session.handle, session.envelope);
+    const feed = this.openNotices(stream, scope, res, circle);
+    if (!feed) return;
+    const resubscribe = async () => void (await feed.set(session.subscriptions));
+    const notify = (method: string, params: JsonObject) => stream.notify(method, params);
+    res.on('close', this.deps.gateway.sessionNotices.join({ session, notify, resubscribe }));
+    void resubscribe();
   }
 
-  private openNotices(stream: NoticeStream, scope: Scope, res: ServerResponse): void {
-    const servers = () => {
+  /** What feeds the stream with changes of resources; undefined when it was refused. */
+  private openNotices(
+    stream: NoticeStream,
+    scope: Scope,
+    res: ServerResponse,
+    circle: Circle,
+  ): ResourceFeed | undefined {
+    const { gateway } = this.deps;
+    const scopeNow = () => {
       // The stream outlives the project as it was when it began.
       const project = this.deps.snapshot().projects.get(scope.project.name) ?? scope.project;
-      return serversOf({ project, surface: scope.surface });
+      return { project, surface: scope.surface };
     };
-    const leave = this.deps.gateway.changes.listen({ servers, changed: () => stream.changed() });
+    const onlooker = { scope: scopeNow, circle };
+    const feed = new ResourceFeed(
+      (uri, updated) => gateway.watches.watch(onlooker, uri, updated),
+      (params) => stream.notify('notifications/resources/updated', params),
+    );
+    const changes = gateway.lists.follow(() => gateway.views.current(scopeNow(), circle));
+    const unlisten = gateway.changes.listen({
+      servers: () => serversOf(scopeNow()),
+      changed: () => stream.changed(changes()),
+    });
+    const leave = () => {
+      unlisten();
+      feed.end();
+    };
     if (!stream.open(this.deps.streams, leave)) {
       refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '5' });
+      return undefined;
     }
+    return feed;
   }
 
   private async endSession(admitted: Admitted): Promise<void> {
@@ -367,6 +407,10 @@ function cannotBeAsked(from: GatewayRequest, rounds: number, reason?: string): G
   return from.request.method === 'tools/call'
     ? { ok: true, result: { content: [{ type: 'text', text: message }], isError: true } }
     : { ok: false, error: { code: ErrorCode.internal, message } };
+}
+
+function circleOf({ owner }: AuthenticatedCaller, session: string, envelope: Envelope): Circle {
+  return { owner, session, relayed: relayedCapabilities(envelope.clientCapabilities) };
 }
 
 function whose(caller: AuthenticatedCaller) {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { JsonObject, RequestId } from '../protocol/jsonrpc.ts';
+import type { ListKind } from '../gateway/list-kinds.ts';
+import { isObject, type JsonObject, type RequestId } from '../protocol/jsonrpc.ts';
 import { Meta } from '../protocol/revisions.ts';
 import type { OpenStream, OpenStreams } from './open-streams.ts';
 import { startEventStream } from './reply.ts';
@@ -14,6 +15,12 @@ export const LIST_NOTICES = {
 
 export type ListNotice = keyof typeof LIST_NOTICES;
 
+const NOTICE_OF = {
+  tools: 'toolsListChanged',
+  prompts: 'promptsListChanged',
+  resources: 'resourcesListChanged',
+} as const;
+
 /**
  * A stream on which a client hears that lists have changed: the legacy GET stream, or the answer to a modern
  * `subscriptions/listen`, which carries the request's id on every message and ends with a result.
@@ -26,6 +33,8 @@ export class NoticeStream implements OpenStream {
   private readonly res: ServerResponse;
   private readonly subscription: RequestId | undefined;
   private readonly wanted: readonly ListNotice[];
+  /** What changed before the acknowledgement. */
+  private early: Set<ListKind> | undefined;
 
   constructor(
     res: ServerResponse,
@@ -39,6 +48,7 @@ export class NoticeStream implements OpenStream {
     this.session = whose.session;
     this.wanted = wanted;
     this.subscription = subscription;
+    this.early = subscription === undefined ? undefined : new Set();
   }
 
   /** Opens it; `leave` runs when it is over, whoever ended it. False: this client has too many streams. */
@@ -52,17 +62,29 @@ export class NoticeStream implements OpenStream {
       leave();
     });
     startEventStream(this.res);
-    if (this.subscription === undefined) {
-      this.res.write(':\n\n');
-    } else {
-      const notifications = Object.fromEntries(this.wanted.map((kind) => [kind, true]));
-      this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
-    }
+    if (this.subscription === undefined) this.res.write(':\n\n');
     return true;
   }
 
-  changed(): void {
-    for (const kind of this.wanted) this.send({ method: LIST_NOTICES[kind], params: {} });
+  /** The first message on a subscription: what it will tell of. Notices that came before it follow. */
+  acknowledge(resources: readonly string[] | undefined): void {
+    const notifications: JsonObject = Object.fromEntries(this.wanted.map((kind) => [kind, true]));
+    if (resources && resources.length > 0) notifications.resourceSubscriptions = resources;
+    this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
+    const { early } = this;
+    this.early = undefined;
+    this.changed([...(early ?? [])]);
+  }
+
+  changed(kinds: readonly ListKind[]): void {
+    for (const kind of kinds) {
+      if (this.early) this.early.add(kind);
+      else if (this.wanted.includes(NOTICE_OF[kind])) this.notify(LIST_NOTICES[NOTICE_OF[kind]], {});
+    }
+  }
+
+  notify(method: string, params: JsonObject): void {
+    this.send({ method, params });
   }
 
   keepAlive(): void {
@@ -82,7 +104,10 @@ export class NoticeStream implements OpenStream {
   }
 
   private send({ method, params }: { method: string; params: JsonObject }): void {
-    const stamped = this.subscription === undefined ? params : { ...params, _meta: this.meta() };
+    const stamped =
+      this.subscription === undefined
+        ? params
+        : { ...params, _meta: { ...(isObject(params._meta) ? params._meta : undefined), ...this.meta() } };
     const message =
       Object.keys(stamped).length > 0
         ? { jsonrpc: '2.0', method, params: stamped }
@@ -91,7 +116,7 @@ export class NoticeStream implements OpenStream {
   }
 
   private write(text: string): void {
-    if (this.res.writableEnded) return;
+    if (this.res.writableEnded || this.res.destroyed) return;
     // Notices can be had again by listing: a client that does not read is let go.
     if (this.res.writableLength > MAX_UNREAD) this.res.destroy();
     else this.res.write(`event: message\ndata: ${text}\n\n`);

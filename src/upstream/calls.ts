@@ -16,12 +16,24 @@ import {
   type JsonRpcRequest,
   type JsonRpcResponse,
 } from '../protocol/jsonrpc.ts';
+import type { McpLogLevel } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import { type Leg, type LegEnd, LiveCall } from './live-call.ts';
 import type { Channel } from './peer.ts';
+import { SessionLogLevel } from './session-log-level.ts';
+import { Subscription, subscriptionOf } from './subscription.ts';
 import { type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
+
+/** What a call's caller wants to hear of the server's log while it runs. */
+export type WantedLogs = {
+  level: McpLogLevel;
+  /** Its caller asked for this level; else it is what callers get who never said. */
+  explicit: boolean;
+  /** Takes the params of every message, whatever its level. */
+  onLog(params: JsonObject): void;
+};
 
 export type UpstreamCall = {
   method: string;
@@ -29,7 +41,7 @@ export type UpstreamCall = {
   params: JsonObject;
   /** `Mcp-Param-*` headers that mirror the arguments (modern HTTP only). */
   paramHeaders?: Record<string, string>;
-  logLevel?: string;
+  logs?: WantedLogs;
   /** Progress of this call, with its token taken out. Asking for none sends no token upstream. */
   onProgress?: (params: JsonObject) => void;
   /** What its caller can be asked, when it can be asked anything. */
@@ -58,6 +70,9 @@ export type SuspendedCall = {
   decline(reason: string, leg: Leg): Promise<UpstreamReply>;
 };
 
+const SET_LEVEL_MS = 5_000;
+const SET_LEVEL_BYTES = 64 * 1024;
+
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
   private readonly self: Implementation;
@@ -69,6 +84,16 @@ export class Calls {
   /** Calls under way whose caller can be asked nothing, with what the server asked all the same. */
   private readonly mute = new Map<number, InputRequest | undefined>();
   private readonly progressListeners = new Map<number, (params: JsonObject) => void>();
+  private readonly logListeners = new Map<number, (params: JsonObject) => void>();
+  private readonly subscriptions = new Map<number, Subscription>();
+  private readonly logLevel = new SessionLogLevel((channel, params) =>
+    this.run(channel, {
+      method: 'logging/setLevel',
+      params,
+      deadline: Date.now() + SET_LEVEL_MS,
+      maxBytes: SET_LEVEL_BYTES,
+    }),
+  );
 
   constructor(
     self: Implementation,
@@ -82,15 +107,19 @@ export class Calls {
     const left = call.cancellation?.cancelled;
     // The caller went away while the server was being reached: nothing has been sent, so nothing will be.
     if (left !== undefined) throw new UpstreamFault('abandoned', left);
+    const telling = call.logs?.explicit ? this.logLevel.ensure(channel, call.logs.level) : undefined;
+    if (telling) await telling;
     const { peer, transport } = channel;
     const id = this.nextId;
     this.nextId += 1;
     const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
     if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
+    if (call.logs) this.logListeners.set(id, call.logs.onLog);
     if (peer.era === 'legacy' && call.relayed && call.relayed.signature !== '') {
       const live = new LiveCall(transport, exchange, id, () => {
         this.live.delete(id);
         this.progressListeners.delete(id);
+        this.logListeners.delete(id);
       });
       this.live.set(id, live);
       return replyOf(call.method, await live.run(call));
@@ -106,6 +135,7 @@ export class Calls {
     } finally {
       this.mute.delete(id);
       if (call.onProgress) this.progressListeners.delete(id);
+      if (call.logs) this.logListeners.delete(id);
     }
   }
 
@@ -115,7 +145,7 @@ export class Calls {
       clientInfo: this.self,
       clientCapabilities: call.relayed?.modern ?? {},
       progressToken: call.onProgress ? id : undefined,
-      logLevel: call.logLevel,
+      logLevel: call.logs?.level,
     });
     return { jsonrpc: '2.0', id, method: call.method, params };
   }
@@ -154,6 +184,39 @@ export class Calls {
     if (method !== 'notifications/progress') return false;
     const { progressToken, ...rest } = params;
     if (typeof progressToken === 'number') this.progressListeners.get(progressToken)?.(rest);
+    return true;
+  }
+
+  /**
+   * Delivers a log message to the call on whose stream it came, else to the only one that is under way. False: it may
+   * belong to any of several callers, so none of them may read it.
+   */
+  log(params: JsonObject, exchangeId: number | undefined): boolean {
+    const id = exchangeId ?? this.onlyCall();
+    if (id === undefined) return false;
+    this.logListeners.get(id)?.(params);
+    return true;
+  }
+
+  /** Has a modern server tell of what changes, until it is stopped or ends by itself. */
+  subscribe(
+    channel: Channel,
+    notifications: JsonObject,
+    onNotice: (method: string, params: JsonObject) => void,
+  ): Subscription {
+    const id = this.nextId;
+    this.nextId += 1;
+    const subscription = new Subscription(channel, { self: this.self, id, notifications, onNotice });
+    this.subscriptions.set(id, subscription);
+    void subscription.ended.then(() => this.subscriptions.delete(id));
+    return subscription;
+  }
+
+  /** Delivers what carries the id of a subscription where all messages share one stream. False: it carries none. */
+  notice(message: JsonRpcNotification, params: JsonObject): boolean {
+    const id = subscriptionOf(params);
+    if (id === undefined) return false;
+    if (typeof id === 'number') this.subscriptions.get(id)?.receive(message);
     return true;
   }
 

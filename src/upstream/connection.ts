@@ -21,6 +21,7 @@ import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
 import type { Channel, Peer } from './peer.ts';
 import type { Slot, SlotHolder } from './slots.ts';
+import type { Subscription } from './subscription.ts';
 import { type TransportEvents, UpstreamFault } from './transport.ts';
 
 export type LinkState = 'disconnected' | 'connecting' | 'connected' | 'needs_auth' | 'failed' | 'stopping';
@@ -54,6 +55,8 @@ export class Connection implements SlotHolder {
   private breaker: Breaker = CLOSED;
   private ending: Promise<void> | undefined;
   private users = 0;
+  /** Those who need the channel although no call of theirs is under way. */
+  private held = 0;
   private healthFailures = 0;
   lastUsed = Date.now();
   since = Date.now();
@@ -79,7 +82,12 @@ export class Connection implements SlotHolder {
   }
 
   get idleSince(): number | undefined {
-    return this.users === 0 && this.channel ? this.lastUsed : undefined;
+    return this.users + this.held === 0 && this.channel ? this.lastUsed : undefined;
+  }
+
+  /** Neither a call nor anybody who waits for news needs it. */
+  get unused(): boolean {
+    return this.users + this.held === 0;
   }
 
   get retryInMs(): number | undefined {
@@ -111,7 +119,7 @@ export class Connection implements SlotHolder {
   private left(): void {
     this.users -= 1;
     this.lastUsed = Date.now();
-    if (this.users === 0) this.options.slot.wake();
+    if (this.unused) this.options.slot.wake();
   }
 
   /** Dials unless connected. Callers share one dial; each waits at most to its own deadline. */
@@ -122,6 +130,28 @@ export class Connection implements SlotHolder {
     } finally {
       this.left();
     }
+  }
+
+  hold(): () => void {
+    this.held += 1;
+    let holding = true;
+    return () => {
+      if (!holding) return;
+      holding = false;
+      this.held -= 1;
+      this.lastUsed = Date.now();
+      if (this.unused) this.options.slot.wake();
+    };
+  }
+
+  /** Undefined unless a modern server is connected. */
+  subscribe(
+    notifications: JsonObject,
+    onNotice: (method: string, params: JsonObject) => void,
+  ): Subscription | undefined {
+    const { channel } = this;
+    if (channel?.peer.era !== 'modern') return undefined;
+    return this.calls.subscribe(channel, notifications, onNotice);
   }
 
   /** One health check on the path that calls take. It counts as no use, so it keeps no idle channel open. */
@@ -314,6 +344,8 @@ export class Connection implements SlotHolder {
     }
     const params = isObject(message.params) ? message.params : {};
     if (this.calls.progress(message.method, params)) return;
+    if (this.calls.notice(message, params)) return;
+    if (message.method === 'notifications/message' && this.calls.log(params, exchangeId)) return;
     this.options.onNotification(this, message.method, params);
   }
 }

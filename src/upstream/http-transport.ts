@@ -71,7 +71,7 @@ export class HttpTransport implements Transport {
     if (this.#closed) exchange.abandon(this.#closed);
     else {
       this.#inFlight.add(exchange);
-      this.#post(request, options.headers, exchange.reply);
+      this.#post(request, options.headers, exchange.reply, options.lasting);
     }
     return exchange;
   }
@@ -114,7 +114,10 @@ export class HttpTransport implements Transport {
       },
       onEnd: (fault) => {
         this.#listener = undefined;
-        onEnd?.(fault && this.#inSession(fault));
+        const ended = fault && this.#inSession(fault);
+        onEnd?.(ended);
+        // Whoever waits for news on it would wait for ever. A call under way finds out by itself and goes on.
+        if (ended?.kind === 'session_lost' && this.#inFlight.size === 0) void this.close();
       },
       onTried: tried.resolve,
     });
@@ -150,7 +153,12 @@ export class HttpTransport implements Transport {
     await promise;
   }
 
-  #post(message: JsonRpcMessage, extra: Record<string, string> | undefined, reply: HttpReply): void {
+  #post(
+    message: JsonRpcMessage,
+    extra: Record<string, string> | undefined,
+    reply: HttpReply,
+    lasting = false,
+  ): void {
     let headers = this.#postHeaders;
     if (extra) {
       headers = headers.slice();
@@ -162,7 +170,8 @@ export class HttpTransport implements Transport {
       headers,
       body: JSON.stringify(message),
     } as const;
-    if (!this.#lease.call(request, reply)) reply.refuse(busyFault(this.#server));
+    const sent = lasting ? this.#lease.stream(request, reply) : this.#lease.call(request, reply);
+    if (!sent) reply.refuse(busyFault(this.#server));
   }
 
   #get(lastEventId: string, reply: HttpReply): void {

@@ -4,7 +4,7 @@ import type { Relayed } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
-import type { UpstreamReply } from './calls.ts';
+import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
 import { Connection, type LinkState } from './connection.ts';
 import { type Dialler, dial } from './dial.ts';
@@ -12,6 +12,7 @@ import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
 import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
+import { ConnectionWatch, type Watcher, type WatchLease } from './watch.ts';
 
 /**
  * For whom a connection may be used: the owner of a principal, the conversation it belongs to, and what its client can
@@ -23,7 +24,7 @@ export type ServerCall = {
   method: string;
   params: JsonObject;
   paramHeaders?: Record<string, string>;
-  logLevel?: string;
+  logs?: WantedLogs;
   onProgress?: (params: JsonObject) => void;
   cancellation?: Cancellation;
 };
@@ -34,6 +35,8 @@ export type UpstreamServerOptions = {
   slots: Slots;
   transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
   onCatalogueChange(server: UpstreamServer): void;
+  /** The server logged something on the connection that belongs to this conversation alone, during none or several of its calls. */
+  onSessionLog(session: string, params: JsonObject): void;
 };
 
 /** What is known of a server, from memory. */
@@ -81,6 +84,7 @@ export class UpstreamServer {
   private readonly slot: Slot;
   private readonly connections = new Map<string, Connection>();
   private readonly catalogues = new Map<string, Catalogue>();
+  private readonly watches = new Map<Connection, ConnectionWatch>();
   private verdict: Verdict | undefined;
   /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
   private lastDialled: Transport | undefined;
@@ -116,6 +120,12 @@ export class UpstreamServer {
     });
   }
 
+  /** Has the server tell of a resource on this circle's connection. Undefined: it watches as much as it may. */
+  watch(circle: Circle, uri: string, watcher: Watcher): WatchLease | undefined {
+    if (this.closing) return undefined;
+    return this.watches.get(this.connectionFor(circle))?.add(uri, watcher);
+  }
+
   /** Until when one stretch of a call may take. */
   get legDeadline(): number {
     return Date.now() + this.spec.lifecycle.callTimeoutMs;
@@ -146,17 +156,23 @@ export class UpstreamServer {
   async endSession(session: string): Promise<void> {
     if (this.isolation !== 'session') return;
     const ended = [...this.connections.values()].filter((one) => baseOf(one.key) === session);
-    for (const connection of ended) this.connections.delete(connection.key);
+    for (const connection of ended) {
+      this.connections.delete(connection.key);
+      this.unwatch(connection);
+    }
     await Promise.all(ended.map((connection) => connection.close()));
   }
 
   /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
   sweep(now: number): void {
     for (const [key, connection] of this.connections) {
-      const idle = connection.inFlight === 0 && now - connection.lastUsed > this.spec.lifecycle.idleTimeoutMs;
+      const idle = connection.unused && now - connection.lastUsed > this.spec.lifecycle.idleTimeoutMs;
       if (!idle) continue;
       if (connection.state === 'connected') void connection.evict();
-      else if (connection.state === 'disconnected') this.connections.delete(key);
+      else if (connection.state === 'disconnected') {
+        this.connections.delete(key);
+        this.unwatch(connection);
+      }
     }
   }
 
@@ -177,6 +193,7 @@ export class UpstreamServer {
 
   private async shutdown(): Promise<void> {
     for (const catalogue of this.catalogues.values()) catalogue.close();
+    for (const connection of [...this.watches.keys()]) this.unwatch(connection);
     await Promise.all([...this.connections.values()].map((connection) => connection.close()));
   }
 
@@ -242,12 +259,16 @@ export class UpstreamServer {
       slot: this.slot,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
       dial: (events, deadline, hangUp) => this.dial(circle.relayed, events, deadline, hangUp),
-      onNotification: (_from, method) => this.noticed(method),
+      onNotification: (from, method, params) => this.noticed(from, method, params),
       onState: (one) => {
         if (one.lastError !== undefined) this.lastError = one.lastError;
+        this.watches.get(one)?.channelChanged();
       },
     });
     this.connections.set(key, connection);
+    const lists = this.isolation === 'user' || base === EVERYBODY;
+    const onListsChanged = () => this.listsChanged();
+    this.watches.set(connection, new ConnectionWatch({ connection, lists, onListsChanged }));
     return connection;
   }
 
@@ -262,10 +283,11 @@ export class UpstreamServer {
     if (this.connections.size < MAX_CONNECTIONS) return;
     let oldest: Connection | undefined;
     for (const one of this.connections.values()) {
-      if (one.inFlight === 0 && (!oldest || one.lastUsed < oldest.lastUsed)) oldest = one;
+      if (one.unused && (!oldest || one.lastUsed < oldest.lastUsed)) oldest = one;
     }
     if (!oldest) throw new UpstreamFault('capacity', `${this.name} has ${MAX_CONNECTIONS} busy connections`);
     this.connections.delete(oldest.key);
+    this.unwatch(oldest);
     void oldest.close();
   }
 
@@ -315,8 +337,20 @@ export class UpstreamServer {
     );
   }
 
-  private noticed(method: string): void {
-    if (!method.endsWith('/list_changed')) return;
+  private noticed(from: Connection, method: string, params: JsonObject): void {
+    const session = baseOf(from.key);
+    if (method === 'notifications/message' && this.isolation === 'session' && session !== EVERYBODY) {
+      this.options.onSessionLog(session, params);
+    }
+    this.watches.get(from)?.notice(method, params);
+  }
+
+  private unwatch(connection: Connection): void {
+    this.watches.get(connection)?.close();
+    this.watches.delete(connection);
+  }
+
+  private listsChanged(): void {
     for (const catalogue of this.catalogues.values()) catalogue.invalidate();
   }
 }

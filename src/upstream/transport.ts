@@ -58,6 +58,8 @@ export type ExchangeOptions = {
   headers?: Record<string, string>;
   /** Cap on one answer message in bytes; a larger one is a `too_large` fault of this exchange alone. */
   maxBytes: number;
+  /** It stays open until somebody ends it: it may not use up what short requests need. */
+  lasting?: boolean;
   /** Notifications and requests that arrive on this exchange's own stream (HTTP only; stdio has one stream for all). */
   onMessage?: (message: JsonRpcRequest | JsonRpcNotification) => void;
 };

@@ -1,5 +1,6 @@
 import { messageOf } from '../base/errors.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
@@ -20,6 +21,7 @@ export type UpstreamsOptions = {
   maxHttpServers: number;
   maxStdioServers: number;
   onCatalogueChange(server: string): void;
+  onSessionLog(session: string, params: JsonObject): void;
   onFault(server: string, message: string): void;
 };
 
@@ -110,6 +112,7 @@ export class Upstreams implements AsyncDisposable {
       slots: stdio ? this.stdioSlots : this.httpSlots,
       transports,
       onCatalogueChange: (changed) => this.options.onCatalogueChange(changed.name),
+      onSessionLog: (session, params) => this.options.onSessionLog(session, params),
     });
     this.servers.set(entry.name, server);
     // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.

@@ -316,7 +316,7 @@ describe('who may speak to it', () => {
       'x-forwarded-proto': 'https',
     };
     const page = await (await fetch(castellan.url, { headers })).text();
-    assert.ok(page.includes(`${castellan.url}/projects/p/mcp`));
+    assert.ok(page.includes(`${castellan.url}/projects/PROJECT/mcp`));
     assert.ok(!page.includes('evil'));
     const metrics = await fetch(`${castellan.url}/metrics`, { headers: { 'x-forwarded-for': '127.0.0.1' } });
     assert.equal(metrics.status, 403);

@@ -41,6 +41,9 @@ export const legacyCodec: Codec = {
     'prompts/list',
     'prompts/get',
     'completion/complete',
+    'logging/setLevel',
+    'resources/subscribe',
+    'resources/unsubscribe',
   ]),
 
   // Legacy answers carry their errors in band.

@@ -67,7 +67,8 @@ export const modernCodec: Codec = {
         revision: MODERN_REVISION,
         clientCapabilities: isObject(capabilities) ? capabilities : {},
         clientInfo: isObject(info) ? info : undefined,
-        logLevel: typeof level === 'string' ? level : undefined,
+        // What is no level at all is refused with the same words as an unknown one.
+        logLevel: level === undefined ? undefined : String(level),
         progressToken: typeof token === 'string' || typeof token === 'number' ? token : undefined,
       },
     };
