@@ -63,8 +63,9 @@ export class ClientQuestions {
       );
       timer.unref();
       this.open.set(key, { settle });
-      reply.onLost(() => settle({ error: { code: -32603, message: CLIENT_GONE } }));
+      // Asked first: with the stream that this opens it is known whether the client may come back to it.
       reply.request(id, request.method, forLegacy(request, id));
+      reply.onLost(() => settle({ error: { code: -32603, message: CLIENT_GONE } }));
     });
   }
 }

@@ -3,6 +3,7 @@ import { Cancellation } from '../base/cancellation.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
+import { LIST_KINDS } from '../gateway/list-kinds.ts';
 import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
@@ -27,8 +28,9 @@ import { ClientQuestions } from './client-questions.ts';
 import { bodyHeaderFault, discardRest, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
-import { errorText, Reply } from './reply.ts';
+import { errorText, isPrimed, Reply } from './reply.ts';
 import { ResourceFeed, subscribable } from './resource-feed.ts';
+import { resumeAfter } from './resumable-streams.ts';
 import { SessionRequests } from './session-requests.ts';
 
 export type McpEndpointDeps = {
@@ -193,7 +195,7 @@ export class McpEndpoint {
       return answerError(res, codec.errorStatus(error.code), message.id, error);
     }
     const takesStream = req.headers.accept?.includes('text/event-stream') ?? false;
-    const reply = new Reply(res, takesStream, caller.principal, caller.tokenId);
+    const reply = new Reply(res, takesStream, caller, session, this.deps.streams.resumable);
     const cancellation = new Cancellation();
     const release = this.follow(
       reply,
@@ -339,16 +341,24 @@ export class McpEndpoint {
     if (id === undefined) return refuseMethod(res);
     const session = await this.sessionOf(admitted, id);
     if (!session) return;
+    const { resumable } = this.deps.streams;
+    const resumed = resumeAfter(req, session, resumable, res);
+    if (resumed === 'done') return;
+    if (resumed === 'gone')
+      return refuseHttp(res, 400, 'The stream of this Last-Event-ID is not here any more');
+    resumable.dropLostStanding(session.handle);
     const wanted = Object.keys(LIST_NOTICES) as ListNotice[];
-    const owner = { ...whose(caller), session: session.handle };
+    const owner = { ...whose(caller), session: session.handle, primed: isPrimed(session) };
     const stream = new NoticeStream(res, owner, wanted);
     const circle = circleOf(caller, session.handle, session.envelope);
     const feed = this.openNotices(stream, scope, res, circle);
     if (!feed) return;
     const resubscribe = async () => void (await feed.set(session.subscriptions));
     const notify = (method: string, params: JsonObject) => stream.notify(method, params);
-    res.on('close', this.deps.gateway.sessionNotices.join({ session, notify, resubscribe }));
+    stream.onOver(this.deps.gateway.sessionNotices.join({ session, notify, resubscribe }));
     void resubscribe();
+    // What this client has missed is not known any more: everything may have changed.
+    if (resumed === 'anew') stream.changed(LIST_KINDS);
   }
 
   /** What feeds the stream with changes of resources; undefined when it was refused. */

@@ -2,8 +2,9 @@ import type { ServerResponse } from 'node:http';
 import type { ListKind } from '../gateway/list-kinds.ts';
 import { isObject, type JsonObject, type RequestId } from '../protocol/jsonrpc.ts';
 import { Meta } from '../protocol/revisions.ts';
+import { startEventStream } from './event-stream-head.ts';
 import type { OpenStream, OpenStreams } from './open-streams.ts';
-import { startEventStream } from './reply.ts';
+import type { ResumableStream } from './resumable-stream.ts';
 
 const MAX_UNREAD = 256 * 1024;
 
@@ -21,6 +22,14 @@ const NOTICE_OF = {
   resources: 'resourcesListChanged',
 } as const;
 
+export type NoticeOwner = {
+  principal: string;
+  tokenId: string | undefined;
+  /** The legacy session, by its handle; `primed`: its revision lets a stream begin with an event without data. */
+  session?: string;
+  primed?: boolean;
+};
+
 /**
  * A stream on which a client hears that lists have changed: the legacy GET stream, or the answer to a modern
  * `subscriptions/listen`, which carries the request's id on every message and ends with a result.
@@ -35,10 +44,14 @@ export class NoticeStream implements OpenStream {
   private readonly wanted: readonly ListNotice[];
   /** What changed before the acknowledgement. */
   private early: Set<ListKind> | undefined;
+  private readonly primed: boolean;
+  private streams: OpenStreams | undefined;
+  /** The legacy stream, which a client that lost its connection may come back to. */
+  private stream: ResumableStream | undefined;
 
   constructor(
     res: ServerResponse,
-    whose: { principal: string; tokenId: string | undefined; session?: string },
+    whose: NoticeOwner,
     wanted: readonly ListNotice[],
     subscription?: RequestId,
   ) {
@@ -46,6 +59,7 @@ export class NoticeStream implements OpenStream {
     this.principal = whose.principal;
     this.tokenId = whose.tokenId;
     this.session = whose.session;
+    this.primed = whose.primed ?? false;
     this.wanted = wanted;
     this.subscription = subscription;
     this.early = subscription === undefined ? undefined : new Set();
@@ -57,13 +71,28 @@ export class NoticeStream implements OpenStream {
       leave();
       return false;
     }
-    this.res.on('close', () => {
+    this.streams = streams;
+    const over = () => {
       streams.delete(this);
       leave();
-    });
-    startEventStream(this.res);
-    if (this.subscription === undefined) this.res.write(':\n\n');
+    };
+    if (this.session !== undefined) {
+      const owner = { session: this.session, tokenId: this.tokenId };
+      this.stream = streams.resumable.open('standing', owner, this.res, this.primed);
+      this.stream.count = { add: () => streams.add(this), delete: () => streams.delete(this) };
+      this.stream.onLost(over);
+    } else {
+      this.res.on('close', over);
+      startEventStream(this.res);
+    }
+    if (this.subscription === undefined) this.keepAlive();
     return true;
+  }
+
+  /** Calls back when it is over: a legacy stream when its client does not come back to it in time. */
+  onOver(listener: () => void): void {
+    if (this.stream) this.stream.onLost(listener);
+    else this.res.on('close', listener);
   }
 
   /** The first message on a subscription: what it will tell of. Notices that came before it follow. */
@@ -88,7 +117,8 @@ export class NoticeStream implements OpenStream {
   }
 
   keepAlive(): void {
-    if (!this.res.writableEnded) this.res.write(':\n\n');
+    if (this.stream) this.stream.keepAlive();
+    else if (!this.res.writableEnded) this.res.write(':\n\n');
   }
 
   end(): void {
@@ -96,7 +126,8 @@ export class NoticeStream implements OpenStream {
       const result = { resultType: 'complete', _meta: this.meta() };
       this.write(JSON.stringify({ jsonrpc: '2.0', id: this.subscription, result }));
     }
-    this.res.end();
+    if (this.stream) this.streams?.resumable.close(this.stream, 'end');
+    else this.res.end();
   }
 
   private meta(): JsonObject {
@@ -116,6 +147,10 @@ export class NoticeStream implements OpenStream {
   }
 
   private write(text: string): void {
+    if (this.stream) {
+      this.stream.send(text);
+      return;
+    }
     if (this.res.writableEnded || this.res.destroyed) return;
     // Notices can be had again by listing: a client that does not read is let go.
     if (this.res.writableLength > MAX_UNREAD) this.res.destroy();

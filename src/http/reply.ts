@@ -1,12 +1,18 @@
 import type { ServerResponse } from 'node:http';
 import type { Sink } from '../gateway/scope.ts';
+import type { LegacySession } from '../gateway/sessions.ts';
 import type { JsonObject, JsonRpcError, RequestId } from '../protocol/jsonrpc.ts';
+import { startEventStream } from './event-stream-head.ts';
 import type { OpenStream } from './open-streams.ts';
+import type { ResumableStream } from './resumable-stream.ts';
+import type { ResumableStreams } from './resumable-streams.ts';
 
 /** A client that reads slower than its call reports is cut off here, bytes. */
 const MAX_UNREAD = 4 * 1024 * 1024;
 /** A call that takes this long gets its stream, so that nothing on the way takes it for dead, ms. */
 const STREAM_AFTER_MS = 10_000;
+/** The same where a stream is what saves the answer when the connection is lost, ms. */
+const RESUMABLE_AFTER_MS = 300;
 
 /**
  * The answer to one POST. It is one JSON object unless something has to be said before the end; then it becomes an
@@ -19,16 +25,32 @@ export class Reply implements Sink, OpenStream {
   private readonly res: ServerResponse;
   private readonly takesStream: boolean;
   private readonly startedAt = Date.now();
+  private readonly legacySession: LegacySession | undefined;
+  private readonly resumable: ResumableStreams;
   private streaming = false;
+  /** The stream, where the client may come back to it. */
+  private stream: ResumableStream | undefined;
 
-  constructor(res: ServerResponse, takesStream: boolean, principal: string, tokenId: string | undefined) {
+  constructor(
+    res: ServerResponse,
+    takesStream: boolean,
+    caller: { principal: string; tokenId?: string | undefined },
+    session: LegacySession | undefined,
+    resumable: ResumableStreams,
+  ) {
     this.res = res;
     this.takesStream = takesStream;
-    this.principal = principal;
-    this.tokenId = tokenId;
+    this.principal = caller.principal;
+    this.tokenId = caller.tokenId;
+    this.legacySession = session;
+    this.resumable = resumable;
   }
 
   get ended(): boolean {
+    return this.stream?.over ?? this.connectionEnded;
+  }
+
+  private get connectionEnded(): boolean {
     return this.res.writableEnded || this.res.destroyed;
   }
 
@@ -40,7 +62,7 @@ export class Reply implements Sink, OpenStream {
 
   /** Whether the client can be asked something on the way to its answer. */
   get canAsk(): boolean {
-    return this.takesStream && !this.ended;
+    return this.takesStream && (this.stream?.reachable ?? !this.connectionEnded);
   }
 
   /** Sends a request of ours; its answer comes by another way. */
@@ -52,6 +74,10 @@ export class Reply implements Sink, OpenStream {
   /** Sends the answer; `text` is the whole JSON-RPC message. */
   finish(status: number, text: string, headers?: Record<string, string>): void {
     if (this.ended) return;
+    if (this.stream) {
+      this.stream.finish(text);
+      return;
+    }
     if (this.streaming) {
       this.writeEvent(text);
       this.res.end();
@@ -70,16 +96,29 @@ export class Reply implements Sink, OpenStream {
   keepAlive(now: number): void {
     if (!this.takesStream || this.ended || now - this.startedAt < STREAM_AFTER_MS) return;
     this.startStream();
-    this.res.write(':\n\n');
+    if (this.stream) this.stream.keepAlive();
+    else this.res.write(':\n\n');
+  }
+
+  /** A call that is not answered at once becomes a stream while there still is a connection to tell its id on. */
+  watch(now: number): void {
+    if (this.streaming || !this.legacySession || !this.takesStream) return;
+    if (now - this.startedAt < RESUMABLE_AFTER_MS || this.connectionEnded) return;
+    if (isPrimed(this.legacySession)) this.startStream();
   }
 
   /** Without an answer there is no good order: the client sees a lost connection, whoever runs the call too. */
   end(): void {
-    this.res.destroy();
+    if (this.stream) this.resumable.close(this.stream, 'destroy');
+    else this.res.destroy();
   }
 
-  /** Calls back when the client goes away before it has its answer. */
+  /** Calls back when the client goes away before it has its answer, for good where it may come back. */
   onLost(listener: () => void): void {
+    if (this.stream) {
+      this.stream.onLost(listener);
+      return;
+    }
     this.res.on('close', () => {
       if (!this.res.writableFinished) listener();
     });
@@ -89,22 +128,24 @@ export class Reply implements Sink, OpenStream {
   startStream(): void {
     if (this.streaming) return;
     this.streaming = true;
-    startEventStream(this.res);
+    const { legacySession: session, tokenId, res } = this;
+    if (!session) startEventStream(res);
+    else {
+      const owner = { session: session.handle, tokenId };
+      this.stream = this.resumable.open('call', owner, res, isPrimed(session));
+    }
   }
 
   private writeEvent(text: string): void {
-    if (this.res.writableLength > MAX_UNREAD) this.res.destroy();
+    if (this.stream) this.stream.send(text);
+    else if (this.res.writableLength > MAX_UNREAD) this.res.destroy();
     else this.res.write(`event: message\ndata: ${text}\n\n`);
   }
 }
 
-export function startEventStream(res: ServerResponse): void {
-  res.writeHead(200, {
-    'content-type': 'text/event-stream',
-    'cache-control': 'no-store',
-    'x-accel-buffering': 'no',
-    'x-content-type-options': 'nosniff',
-  });
+/** Only since 2025-11-25 a client knows events without data (basic/transports#sending-messages). */
+export function isPrimed(session: LegacySession): boolean {
+  return session.envelope.revision === '2025-11-25';
 }
 
 export function errorText(id: RequestId | null | undefined, error: JsonRpcError): string {

@@ -110,7 +110,7 @@ export class Events {
         text += decoder.decode(chunk, { stream: true });
         for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
           const data = /^data: (.*)$/m.exec(text.slice(0, end))?.[1];
-          if (data !== undefined) this.messages.push(JSON.parse(data));
+          if (data) this.messages.push(JSON.parse(data));
           text = text.slice(end + 2);
         }
       }
