@@ -11,13 +11,7 @@ import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
 import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
-import {
-  ErrorCode,
-  isObject,
-  type JsonObject,
-  type JsonRpcError,
-  type JsonRpcRequest,
-} from '../protocol/jsonrpc.ts';
+import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
 import type { Envelope, Implementation } from '../protocol/model.ts';
 import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
@@ -25,9 +19,10 @@ import type { Snapshot, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
-import { bodyHeaderFault, discardRest, parseBody, readBody } from './json-body.ts';
+import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
+import { accept, answerError, refuseBody, refuseHttp, refuseMethod } from './refused-requests.ts';
 import { errorText, isPrimed, Reply } from './reply.ts';
 import { ResourceFeed, subscribable } from './resource-feed.ts';
 import { resumeAfter } from './resumable-streams.ts';
@@ -204,6 +199,7 @@ export class McpEndpoint {
       session && `${session.handle} ${JSON.stringify(message.id)}`,
     );
     if (!release) return refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '1' });
+    if (session && prefersStream(req.headers.accept)) reply.startStream();
     const request = codec.decodeRequest(message.method, message.params, session?.envelope);
     const from: GatewayRequest = {
       caller,
@@ -433,66 +429,8 @@ function sessionIdOf(req: IncomingMessage): string | string[] | undefined {
   return modern ? undefined : req.headers['mcp-session-id'];
 }
 
-function accept(res: ServerResponse): void {
-  res.writeHead(202, { 'content-length': 0 }).end();
-}
-
-function answerError(
-  res: ServerResponse,
-  status: number,
-  id: string | number | null,
-  error: JsonRpcError,
-): void {
-  sendJson(res, status, errorText(id, error));
-}
-
-/** A refusal before there is a message to answer: the body says why in the shape that MCP clients print. */
-function refuseHttp(
-  res: ServerResponse,
-  status: number,
-  message: string,
-  headers?: Record<string, string>,
-): void {
-  if (res.headersSent) {
-    res.destroy();
-    return;
-  }
-  sendJson(res, status, errorText(null, { code: ErrorCode.invalidRequest, message }), headers);
-}
-
-function refuseMethod(res: ServerResponse): void {
-  refuseHttp(res, 405, 'Send JSON-RPC by POST; GET and DELETE are for legacy sessions', {
-    allow: 'POST, GET, DELETE',
-  });
-}
-
-function refuseBody(
-  req: IncomingMessage,
-  res: ServerResponse,
-  fault: { status: number; code: number; message: string },
-): void {
-  const text = errorText(null, { code: fault.code, message: fault.message });
-  if (req.complete) {
-    sendJson(res, fault.status, text);
-    return;
-  }
-  // The answer goes out at once, and the connection ends when the client had a chance to read it.
-  res.writeHead(fault.status, { ...jsonHead(text), connection: 'close' });
-  res.write(text);
-  void discardRest(req).then(() => res.end());
-}
-
-function sendJson(res: ServerResponse, status: number, text: string, headers?: Record<string, string>): void {
-  if (res.headersSent || res.destroyed) return;
-  res.writeHead(status, { ...jsonHead(text), ...headers });
-  res.end(text);
-}
-
-function jsonHead(text: string) {
-  return {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  };
+/** A client that names the stream before JSON wants what only a stream has: events that it can come back for. */
+function prefersStream(accept: string | undefined): boolean {
+  const stream = accept?.indexOf('text/event-stream') ?? -1;
+  return stream >= 0 && stream < accept!.indexOf('application/json');
 }
