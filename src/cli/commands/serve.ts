@@ -1,6 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import type { RunningCastellan } from '../../app.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -54,7 +53,6 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
   const stop = new StopRequest(context);
   // Listening from the first moment: a stop during the start must not leave a half-started server.
   stop.listen();
-  keepYoungGenerationSmall();
   const { startCastellan } = await import('../../app.ts');
   const running = await startCastellan({ ...settings, version: packageVersion() });
   context.terminal.note(banner(running, settings));
@@ -64,14 +62,6 @@ async function serve(flags: ServeFlags, context: VerbContext): Promise<void> {
   process.removeListener('SIGHUP', reload);
   await running.stop(settings.graceMs);
   if (process.connected) process.disconnect();
-}
-
-/**
- * Calls make short-lived garbage. Left to itself V8 grows a young generation for it that is several times the size of
- * everything else the server holds. The factor by which it grows can still be set once V8 runs; its maximum cannot.
- */
-function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 async function reloadFiles(
