@@ -88,6 +88,7 @@ test('docs/errors.md and the code name the same HTTP statuses', () => {
     .filter((status) => /^\d+$/.test(status));
   const inCode = statusesIn(
     'src/http/mcp-endpoint.ts',
+    'src/http/refused-requests.ts',
     'src/http/json-body.ts',
     'src/http/router.ts',
     'src/protocol/classify.ts',
