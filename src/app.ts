@@ -13,6 +13,7 @@ import { OpenStreams } from './http/open-streams.ts';
 import { OriginPolicy } from './http/origin-policy.ts';
 import { createHttpServer } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
+import { Authorizer } from './identity/authorizer.ts';
 import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { Tokens } from './identity/tokens.ts';
@@ -142,7 +143,7 @@ async function openUpstreams(
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );
-  const gateway = new Gateway(self, upstreams, data.sealer);
+  const gateway = new Gateway(self, upstreams, data.sealer, new Authorizer());
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now) => {

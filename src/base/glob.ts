@@ -31,3 +31,23 @@ export function globMatches(pattern: string, text: string): boolean {
 export function anyGlobMatches(patterns: readonly string[], text: string): boolean {
   return patterns.some((pattern) => globMatches(pattern, text));
 }
+
+/** Whether `pattern` matches everything that begins with `prefix`. */
+export function globCoversPrefix(pattern: string, prefix: string): boolean {
+  return pattern.endsWith('*') && globMatches(pattern, prefix);
+}
+
+/** Whether `pattern` matches anything that begins with `prefix`. */
+export function globMeetsPrefix(pattern: string, prefix: string): boolean {
+  for (let length = 0; length <= pattern.length; length++) {
+    if (globMatches(pattern.slice(0, length), prefix)) return true;
+  }
+  return false;
+}
+
+/** Whether `pattern` surely matches everything that `other` matches; false also where that is hard to tell. */
+export function globCovers(pattern: string, other: string): boolean {
+  if (pattern === other || pattern === '*') return true;
+  const wildcard = other.search(/[*?]/);
+  return wildcard < 0 ? globMatches(pattern, other) : globCoversPrefix(pattern, other.slice(0, wildcard));
+}

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sealer } from '../base/seal.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
@@ -44,7 +45,7 @@ export class Gateway {
   private readonly bridge: Bridge;
   private readonly handlers: { readonly [method: string]: Handler };
 
-  constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer) {
+  constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer, authorizer: Authorizer) {
     this.bridge = { interactions: new Interactions(sealer), tasks: new Tasks(sealer) };
     this.self = self;
     this.upstreams = upstreams;
@@ -54,7 +55,7 @@ export class Gateway {
       owners: async (scope, circle, uri) =>
         this.ownersOf(await this.views.complete(scope, circle), { scope, circle }, uri),
     });
-    const deps = { views: this.views, upstreams, stats: this.stats, bridge: this.bridge };
+    const deps = { views: this.views, upstreams, authorizer, stats: this.stats, bridge: this.bridge };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),

@@ -5,7 +5,7 @@
  *
  * Each step takes what only the step before it can make, so none can be left out.
  */
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
@@ -21,6 +21,7 @@ import type { Views } from './views.ts';
 export type ToolCallDeps = {
   views: Views;
   upstreams: Upstreams;
+  authorizer: Authorizer;
   stats: CallStats;
   bridge: Bridge;
 };
@@ -41,7 +42,7 @@ export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promis
   if ('unavailable' in found) {
     return { ok: true, result: asToolResult(refusalOf(found.fault, found.unavailable), false) };
   }
-  const call = authorize(from.caller, found.tool, args);
+  const call = authorize(deps.authorizer, from, found.tool);
   if (!call) return failed(unknownTool(name));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
   if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
@@ -51,9 +52,19 @@ export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promis
 /** A gateway's answer. `reusable`: the same result object answers others too, so its text is worth keeping. */
 export type GatewayOutcome = NeutralOutcome & { reusable?: boolean };
 
-/** A credential opens every tool of its project's surfaces; the surface itself was checked on the way in. */
-function authorize(caller: AuthenticatedCaller, tool: ViewTool, args: unknown): AuthorizedCall | undefined {
-  return caller.surfaces.size > 0 ? ({ tool, arguments: args } as AuthorizedCall) : undefined;
+/** Whoever may not run a tool is not told that it exists. */
+function authorize(
+  authorizer: Authorizer,
+  { caller, scope, request }: GatewayRequest,
+  tool: ViewTool,
+): AuthorizedCall | undefined {
+  const { allowed } = authorizer.decide(caller, {
+    role: 'run',
+    resource: 'tools',
+    name: tool.canonical,
+    project: scope.project.name,
+  });
+  return allowed ? ({ tool, arguments: request.params.arguments } as AuthorizedCall) : undefined;
 }
 
 async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {

@@ -46,11 +46,14 @@ export type Role = (typeof ROLES)[number];
 export type Action = (typeof ACTIONS)[number];
 export type BoundResource = (typeof BOUND_RESOURCES)[number];
 
-/** One right: a role on a resource, of one name or glob when given, or an action. */
-export type Binding = { role: Role; resource: BoundResource; name?: string } | { action: Action };
+/** One right: a role on a resource, of one name or glob and in one project where given, or an action. */
+export type Binding =
+  | { role: Role; resource: BoundResource; name?: string; project?: string }
+  | { action: Action };
 
-/** What nobody passes on by `--rbac clone`. */
-const NEVER_CLONED: ReadonlySet<string> = new Set(['approve', 'impersonate', 'escalate', 'bind', 'spawn']);
+const KEYS = ['role', 'resource', 'name', 'project', 'action'];
+const KEYS_TEXT = 'role, resource, name, project or action';
+const MAX_LENGTH = 256;
 
 /** All that a local administrator may do: every role and every action. */
 export const ADMINISTRATOR: readonly Binding[] = [
@@ -59,7 +62,7 @@ export const ADMINISTRATOR: readonly Binding[] = [
 ];
 
 /**
- * Reads `role:run,resource:tools[,name:GLOB]` or `action:logs`.
+ * Reads `role:run,resource:tools[,name:GLOB][,project:NAME]` or `action:logs`.
  * @param field names the place in messages, such as `--bind`
  * @throws Refusal `invalid` naming the key that is unknown, repeated, empty or missing
  */
@@ -68,10 +71,10 @@ export function parseBinding(text: string, field: string): Binding {
   for (const part of text.split(',')) {
     const colon = part.indexOf(':');
     const key = part.slice(0, colon < 0 ? undefined : colon).trim();
-    if (!['role', 'resource', 'name', 'action'].includes(key)) {
+    if (!KEYS.includes(key)) {
       throw new Refusal(
         'invalid',
-        `${field}: unknown key ${JSON.stringify(key)} in ${JSON.stringify(text)}; use role, resource, name or action`,
+        `${field}: unknown key ${JSON.stringify(key)} in ${JSON.stringify(text)}; use ${KEYS_TEXT}`,
       );
     }
     if (pairs.has(key))
@@ -87,31 +90,32 @@ export function parseBinding(text: string, field: string): Binding {
 /** The same from an object, as it stands in YAML or a request body. */
 export function checkBinding(value: unknown, field: string): Binding {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Refusal('invalid', `${field}: a binding is {role, resource, name?} or {action}`);
+    throw new Refusal('invalid', `${field}: a binding is {role, resource, name?, project?} or {action}`);
   }
-  const { role, resource, name, action, ...unknown } = value as Record<string, unknown>;
+  const { role, resource, name, project, action, ...unknown } = value as Record<string, unknown>;
   const extra = Object.keys(unknown)[0];
   if (extra !== undefined) {
-    throw new Refusal(
-      'invalid',
-      `${field}: unknown key ${JSON.stringify(extra)}; use role, resource, name or action`,
-    );
+    throw new Refusal('invalid', `${field}: unknown key ${JSON.stringify(extra)}; use ${KEYS_TEXT}`);
   }
   if (action !== undefined) {
-    if (role !== undefined || resource !== undefined || name !== undefined) {
-      throw new Refusal('invalid', `${field}: action stands alone, without role, resource and name`);
+    if (role !== undefined || resource !== undefined || name !== undefined || project !== undefined) {
+      throw new Refusal('invalid', `${field}: action stands alone, without role, resource, name and project`);
     }
     return { action: oneOf(ACTIONS, action, `${field}: action`) };
   }
   if (role === undefined) throw new Refusal('invalid', `${field}: role is missing (or action)`);
   if (resource === undefined) throw new Refusal('invalid', `${field}: resource is missing`);
-  if (name !== undefined && (typeof name !== 'string' || name === '' || name.length > 256)) {
-    throw new Refusal('invalid', `${field}: name is a name or glob of at most 256 characters`);
+  if (name !== undefined && !isText(name)) {
+    throw new Refusal('invalid', `${field}: name is a name or glob of at most ${MAX_LENGTH} characters`);
+  }
+  if (project !== undefined && !isText(project)) {
+    throw new Refusal('invalid', `${field}: project is the name of a project, or "*"`);
   }
   return {
     role: oneOf(ROLES, role, `${field}: role`),
     resource: oneOf(BOUND_RESOURCES, resource, `${field}: resource`),
     ...(name === undefined ? {} : { name }),
+    ...(project === undefined ? {} : { project }),
   };
 }
 
@@ -119,30 +123,12 @@ export function checkBinding(value: unknown, field: string): Binding {
 export function bindingText(binding: Binding): string {
   if ('action' in binding) return `action:${binding.action}`;
   const name = binding.name === undefined ? '' : `,name:${binding.name}`;
-  return `role:${binding.role},resource:${binding.resource}${name}`;
+  const project = binding.project === undefined ? '' : `,project:${binding.project}`;
+  return `role:${binding.role},resource:${binding.resource}${name}${project}`;
 }
 
-/**
- * Whether whoever holds `held` may pass `wanted` on. Never too generous: a named right is covered by the same name or
- * by one without a name; two globs are not compared.
- */
-export function covers(held: readonly Binding[], wanted: Binding): boolean {
-  return held.some((right) => {
-    if ('action' in wanted) return 'action' in right && right.action === wanted.action;
-    if ('action' in right) return false;
-    const role =
-      right.role === wanted.role ||
-      right.role === 'admin' ||
-      (right.role === 'edit' && wanted.role === 'view');
-    const resource = right.resource === '*' || right.resource === wanted.resource;
-    const name = right.name === undefined || right.name === '*' || right.name === wanted.name;
-    return role && resource && name;
-  });
-}
-
-/** The rights of a creator that a clone takes over. */
-export function clonedBindings(held: readonly Binding[]): Binding[] {
-  return held.filter((right) => !NEVER_CLONED.has('action' in right ? right.action : right.role));
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MAX_LENGTH;
 }
 
 function oneOf<const T extends string>(allowed: readonly T[], value: unknown, field: string): T {

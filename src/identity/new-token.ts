@@ -1,6 +1,7 @@
 import { Refusal } from '../base/errors.ts';
 import type { Surface } from '../resources/spec.ts';
-import { type Binding, bindingText, clonedBindings, covers } from './bindings.ts';
+import { type Binding, bindingText } from './bindings.ts';
+import { clonedBindings, distinct, mayGive } from './ceiling.ts';
 
 /** What a token is to be; whoever asks for it is proven already. */
 export type NewToken = {
@@ -50,14 +51,14 @@ export function checkNewToken(wanted: NewToken, now: number): void {
 /** @throws Refusal `forbidden` naming the right that is above the ceiling */
 export function grantedBindings(wanted: NewToken): Binding[] {
   const binds = wanted.binds ?? [];
-  const above = binds.find((bind) => !covers(wanted.ceiling, bind));
+  const above = binds.find((bind) => !mayGive(wanted.ceiling, bind));
   if (above)
     throw new Refusal(
       'forbidden',
       `bind: you do not have ${bindingText(above)} yourself, so you cannot give it`,
     );
   const bindings = [...(wanted.rbac === 'clone' ? clonedBindings(wanted.ceiling) : []), ...binds];
-  return [...new Map(bindings.map((binding) => [bindingText(binding), binding])).values()];
+  return distinct(bindings);
 }
 
 export function nameTaken({ name, project }: NewToken): Refusal {
