@@ -1,11 +1,15 @@
 import {
   type DatabaseConnection,
+  type DatabaseIntrospector,
   Kysely,
   PostgresAdapter,
   PostgresDialect,
   type PostgresDialectConfig,
   PostgresDriver,
+  PostgresIntrospector,
   type PostgresPool,
+  sql,
+  type TableMetadata,
 } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -79,6 +83,30 @@ class CastellanPostgresDialect extends PostgresDialect {
 
   override createAdapter(): PostgresAdapter {
     return new SelfLockingAdapter();
+  }
+
+  override createIntrospector(db: Kysely<unknown>): DatabaseIntrospector {
+    return new OwnSchemaIntrospector(db);
+  }
+}
+
+/**
+ * Knows the tables of the current schema alone, by name. The original inspects every schema of the database, and fails
+ * when somebody else drops one of theirs meanwhile.
+ */
+class OwnSchemaIntrospector extends PostgresIntrospector {
+  readonly #db: Kysely<unknown>;
+
+  constructor(db: Kysely<unknown>) {
+    super(db);
+    this.#db = db;
+  }
+
+  override async getTables(): Promise<TableMetadata[]> {
+    const { rows } = await sql<{ schema: string; name: string }>`
+      select schemaname as schema, tablename as name from pg_catalog.pg_tables where schemaname = current_schema()
+    `.execute(this.#db);
+    return rows.map((row) => ({ ...row, isView: false, isForeign: false, columns: [] }));
   }
 }
 
