@@ -72,12 +72,12 @@ function withAnswers(
   return sent;
 }
 
-async function settle(
+function settle(
   bridge: Bridge,
   server: UpstreamServer,
   from: GatewayRequest,
   reply: UpstreamReply,
-): Promise<NeutralOutcome> {
+): NeutralOutcome | Promise<NeutralOutcome> {
   if (reply.ok === 'suspended') return ask(bridge, server, from, reply.call);
   if (!reply.ok) return reply;
   const type = reply.result.resultType;

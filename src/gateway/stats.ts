@@ -7,28 +7,31 @@ type Series = { server: string; outcome: CallOutcome; count: number; seconds: nu
 
 /** Counts of tool calls by server and outcome; bounded by the number of servers that are configured. */
 export class CallStats {
-  private readonly series = new Map<string, Series>();
+  private readonly servers = new Map<string, Map<CallOutcome, Series>>();
 
   record(server: string, outcome: CallOutcome, ms: number): void {
-    const key = `${outcome} ${server}`;
-    let one = this.series.get(key);
-    if (!one) {
-      one = { server, outcome, count: 0, seconds: 0, buckets: DURATION_BUCKETS.map(() => 0) };
-      this.series.set(key, one);
-    }
+    const one = this.servers.get(server)?.get(outcome) ?? this.begin(server, outcome);
     const seconds = ms / 1_000;
     one.count += 1;
     one.seconds += seconds;
-    const bucket = DURATION_BUCKETS.findIndex((bound) => seconds <= bound);
-    if (bucket >= 0) one.buckets[bucket]! += 1;
+    let bucket = 0;
+    while (bucket < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[bucket]!) bucket += 1;
+    if (bucket < DURATION_BUCKETS.length) one.buckets[bucket]! += 1;
   }
 
   /** Forgets servers that are no longer configured. */
   retain(isConfigured: (server: string) => boolean): void {
-    for (const [key, { server }] of this.series) if (!isConfigured(server)) this.series.delete(key);
+    for (const server of this.servers.keys()) if (!isConfigured(server)) this.servers.delete(server);
   }
 
-  [Symbol.iterator](): IterableIterator<Readonly<Series>> {
-    return this.series.values();
+  *[Symbol.iterator](): IterableIterator<Readonly<Series>> {
+    for (const outcomes of this.servers.values()) yield* outcomes.values();
+  }
+
+  private begin(server: string, outcome: CallOutcome): Series {
+    const one = { server, outcome, count: 0, seconds: 0, buckets: DURATION_BUCKETS.map(() => 0) };
+    const outcomes = this.servers.get(server) ?? new Map<CallOutcome, Series>();
+    this.servers.set(server, outcomes.set(outcome, one));
+    return one;
   }
 }

@@ -32,18 +32,37 @@ const FIND_TIMEOUT_MS = 30_000;
 declare const authorized: unique symbol;
 type AuthorizedCall = { readonly tool: ViewTool; readonly arguments: unknown; readonly [authorized]: true };
 
-export async function callTool(deps: ToolCallDeps, from: GatewayRequest): Promise<GatewayOutcome> {
+export function callTool(deps: ToolCallDeps, from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
   const { name, arguments: args } = from.request.params;
   if (typeof name !== 'string') return invalidParams('params.name must be the name of a tool');
   if (args !== undefined && !isObject(args)) return invalidParams('params.arguments must be an object');
+  const known = deps.views.current(from.scope, from.circle).tools.get(name);
+  return known ? callFound(deps, from, known, args) : findAndCall(deps, from, name, args);
+}
 
+/** The way of a tool that no list so far has: one of the servers may not have been reached yet. */
+async function findAndCall(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  name: string,
+  args: JsonObject | undefined,
+): Promise<GatewayOutcome> {
   const found = await deps.views.findTool(from.scope, from.circle, name, Date.now() + FIND_TIMEOUT_MS);
   if (!found) return failed(unknownTool(name));
   if ('unavailable' in found) {
     return { ok: true, result: asToolResult(refusalOf(found.fault, found.unavailable), false) };
   }
-  const call = authorize(deps.authorizer, from, found.tool);
-  if (!call) return failed(unknownTool(name));
+  return callFound(deps, from, found.tool, args);
+}
+
+function callFound(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  tool: ViewTool,
+  args: JsonObject | undefined,
+): GatewayOutcome | Promise<GatewayOutcome> {
+  const call = authorize(deps.authorizer, from, tool);
+  if (!call) return failed(unknownTool(String(from.request.params.name)));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
   if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
   return run(deps, from, call);

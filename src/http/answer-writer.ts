@@ -1,5 +1,5 @@
 import type { JsonObject, JsonRpcRequest } from '../protocol/jsonrpc.ts';
-import type { Implementation, NeutralOutcome } from '../protocol/model.ts';
+import type { Implementation, NeutralOutcome, Written } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 
@@ -27,15 +27,21 @@ export class AnswerWriter {
     }
     const result = outcome.reusable
       ? this.reused(era, method, outcome.result)
-      : JSON.stringify(codec.encodeResult(method, outcome.result, this.self));
+      : this.encoded(era, method, outcome.result, outcome.written);
     return { status: 200, text: `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${result}}` };
   }
 
   private reused(era: Era, method: string, result: JsonObject): string {
     const known = this.kept[era].get(result);
     if (known !== undefined) return known;
-    const text = JSON.stringify(codecs[era].encodeResult(method, result, this.self));
+    const text = this.encoded(era, method, result, undefined);
     this.kept[era].set(result, text);
     return text;
+  }
+
+  /** A result in which nothing has to change travels on as it came. */
+  private encoded(era: Era, method: string, result: JsonObject, written: Written | undefined): string {
+    const encoded = codecs[era].encodeResult(method, result, this.self);
+    return written?.result === encoded ? written.text : JSON.stringify(encoded);
   }
 }

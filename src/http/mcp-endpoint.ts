@@ -71,7 +71,7 @@ export class McpEndpoint {
   /** Answers one request. Never rejects. */
   async serve(req: IncomingMessage, res: ServerResponse, project: string, surface: Surface): Promise<void> {
     try {
-      const caller = await this.authenticate(req, res);
+      const caller = this.known(req) ?? (await this.authenticate(req, res));
       if (!caller) return;
       const scope = this.admit(caller, project, surface);
       if (typeof scope === 'string') return refuseHttp(res, 403, scope);
@@ -91,15 +91,19 @@ export class McpEndpoint {
     }
   }
 
+  /** Who was proven a moment ago. */
+  private known(req: IncomingMessage): AuthenticatedCaller | undefined {
+    const raw = bearerOf(req);
+    return raw === undefined ? undefined : this.deps.authenticator.peek(raw);
+  }
+
   private async authenticate(
     req: IncomingMessage,
     res: ServerResponse,
   ): Promise<AuthenticatedCaller | undefined> {
     const header = req.headers.authorization;
-    const raw = header === undefined ? undefined : BEARER.exec(header)?.[1];
+    const raw = bearerOf(req);
     if (raw !== undefined) {
-      const known = this.deps.authenticator.peek(raw);
-      if (known) return known;
       const proven = await this.deps.authenticator.authenticate(raw);
       if (proven.ok) return proven.value;
     }
@@ -134,8 +138,7 @@ export class McpEndpoint {
     if (!body.ok) return refuseBody(req, res, body.fault);
     const message = classify(body.value, req.headers);
     if (message.era === 'rejected') return answerError(res, message.status, message.id, message.error);
-    if (message.era === 'modern') return this.modern(admitted, message);
-    return this.legacy(admitted, message);
+    await (message.era === 'modern' ? this.modern(admitted, message) : this.legacy(admitted, message));
   }
 
   private modern(admitted: Admitted, message: Classified & { era: 'modern' }): Promise<void> | void {
@@ -146,15 +149,24 @@ export class McpEndpoint {
     return this.answer(admitted, 'modern', message.message, undefined, `principal:${caller.principal}`);
   }
 
-  private async legacy(admitted: Admitted, classified: Classified & { era: 'legacy' }): Promise<void> {
-    const { req, res, caller } = admitted;
+  private legacy(admitted: Admitted, classified: Classified & { era: 'legacy' }): Promise<void> | void {
+    const { req, caller, scope } = admitted;
     const initializing = classified.kind === 'request' && classified.message.method === 'initialize';
     const id = req.headers['mcp-session-id'];
-    let session: LegacySession | undefined;
-    if (id !== undefined && !initializing) {
-      session = await this.sessionOf(admitted, id);
-      if (!session) return;
-    }
+    if (id === undefined || initializing) return this.inSession(admitted, classified, undefined);
+    const known = typeof id === 'string' && this.deps.sessions.peek(id, caller, scope);
+    if (known) return this.inSession(admitted, classified, known);
+    return this.sessionOf(admitted, id).then(
+      (session) => session && this.inSession(admitted, classified, session),
+    );
+  }
+
+  private inSession(
+    admitted: Admitted,
+    classified: Classified & { era: 'legacy' },
+    session: LegacySession | undefined,
+  ): Promise<void> | void {
+    const { res, caller } = admitted;
     if (classified.kind === 'response') {
       if (session) this.questions.receive(session.handle, classified.message);
       return accept(res);
@@ -215,7 +227,11 @@ export class McpEndpoint {
       cancellation,
     };
     try {
-      const outcome = await this.outcomeOf(from, reply, session);
+      let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));
+      if (era === 'legacy') {
+        if (asksForInput(outcome)) outcome = await this.ask(from, reply, session, outcome);
+        outcome = withoutCapability(from, outcome);
+      }
       const started =
         message.method === 'initialize' && outcome.ok ? this.begin(from, outcome.result) : undefined;
       if (typeof started === 'string') {
@@ -228,19 +244,16 @@ export class McpEndpoint {
     }
   }
 
-  /**
-   * The gateway's answer. It may ask for input; a modern client gets that as it is, a legacy client is asked by pushed
-   * requests until there is an answer.
-   */
-  private async outcomeOf(
+  /** Asks a legacy client what the server wants to know, by pushed requests, until there is an answer. */
+  private async ask(
     from: GatewayRequest,
     reply: Reply,
     session: LegacySession | undefined,
+    first: InputRequired,
   ): Promise<GatewayOutcome> {
-    let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));
-    if (from.request.envelope.era === 'modern') return outcome;
     const { params } = from.request;
-    for (let round = 0; outcome.ok && outcome.result.resultType === 'input_required'; round += 1) {
+    let outcome: GatewayOutcome = first;
+    for (let round = 0; asksForInput(outcome); round += 1) {
       const { inputRequests, requestState } = outcome.result;
       if (!session || !reply.canAsk || round >= MAX_ROUNDS) return cannotBeAsked(from, round);
       const answers = await this.questions.ask(reply, session.handle, asInputRequests(inputRequests) ?? {});
@@ -250,9 +263,7 @@ export class McpEndpoint {
       };
       outcome = await this.deps.gateway.handle({ ...from, request, inputErrors: answers.errors });
     }
-    return outcome.ok || outcome.error.code !== ErrorCode.missingClientCapability
-      ? outcome
-      : cannotBeAsked(from, 0, outcome.error.message);
+    return outcome;
   }
 
   /** Watches over a call: its stream, and what cancels it. Undefined when the client has too much open. */
@@ -403,6 +414,19 @@ export class McpEndpoint {
   }
 }
 
+type InputRequired = GatewayOutcome & { ok: true };
+
+function asksForInput(outcome: GatewayOutcome): outcome is InputRequired {
+  return outcome.ok && outcome.result.resultType === 'input_required';
+}
+
+/** A legacy client is told in its own way that it lacks what the server needs. */
+function withoutCapability(from: GatewayRequest, outcome: GatewayOutcome): GatewayOutcome {
+  return outcome.ok || outcome.error.code !== ErrorCode.missingClientCapability
+    ? outcome
+    : cannotBeAsked(from, 0, outcome.error.message);
+}
+
 /** A server needs an answer that this client cannot give. */
 function cannotBeAsked(from: GatewayRequest, rounds: number, reason?: string): GatewayOutcome {
   const message =
@@ -413,6 +437,11 @@ function cannotBeAsked(from: GatewayRequest, rounds: number, reason?: string): G
   return from.request.method === 'tools/call'
     ? { ok: true, result: { content: [{ type: 'text', text: message }], isError: true } }
     : { ok: false, error: { code: ErrorCode.internal, message } };
+}
+
+function bearerOf({ headers }: IncomingMessage): string | undefined {
+  const header = headers.authorization;
+  return header === undefined ? undefined : BEARER.exec(header)?.[1];
 }
 
 function circleOf({ owner }: AuthenticatedCaller, session: string, envelope: Envelope): Circle {

@@ -58,6 +58,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
 
 function projectOf(encoded: string | undefined): string {
   if (encoded === undefined) return DEFAULT_PROJECT;
+  if (!encoded.includes('%')) return encoded;
   try {
     return decodeURIComponent(encoded);
   } catch {

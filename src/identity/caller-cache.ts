@@ -5,11 +5,12 @@ import type { AuthenticatedCaller } from './caller.ts';
 const MAX_AGE_MS = 5_000;
 const MAX_ENTRIES = 10_000;
 
-type Entry = { caller: AuthenticatedCaller; readAt: number; expiresAt: number };
+type Entry = { caller: AuthenticatedCaller; hash: string; readAt: number; expiresAt: number };
 
 /**
- * Answers of the last five seconds, keyed by the SHA-256 of the raw token. An answer read before something ended is
- * never kept after it: `epoch` is taken before the look-up and compared when its answer arrives.
+ * Answers of the last five seconds, keyed by the raw token: hashing it again for every call costs more than the rest
+ * of the look-up. An answer read before something ended is never kept after it: `epoch` is taken before the look-up
+ * and compared when its answer arrives.
  */
 export class CallerCache {
   readonly #entries = new LRUCache<string, Entry>({ max: MAX_ENTRIES });
@@ -19,22 +20,22 @@ export class CallerCache {
     return this.#epoch;
   }
 
-  get(hash: string, now: number): AuthenticatedCaller | undefined {
-    const entry = this.#entries.get(hash);
+  get(raw: string, now: number): AuthenticatedCaller | undefined {
+    const entry = this.#entries.get(raw);
     if (!entry) return undefined;
     const age = now - entry.readAt;
     // A negative age is a clock that was set back.
     if (age >= 0 && age < MAX_AGE_MS && entry.expiresAt > now) return entry.caller;
-    this.#entries.delete(hash);
+    this.#entries.delete(raw);
     return undefined;
   }
 
-  keep(hash: string, entry: Entry, epoch: number): void {
-    if (epoch === this.#epoch) this.#entries.set(hash, entry);
+  keep(raw: string, entry: Entry, epoch: number): void {
+    if (epoch === this.#epoch) this.#entries.set(raw, entry);
   }
 
   drop(hash: string): void {
     this.#epoch += 1;
-    this.#entries.delete(hash);
+    for (const [raw, entry] of this.#entries) if (entry.hash === hash) this.#entries.delete(raw);
   }
 }

@@ -159,7 +159,7 @@ export class Tokens {
   peek(raw: string): AuthenticatedCaller | undefined {
     if (raw.length > 256) return undefined;
     const now = this.#now();
-    const caller = this.#cache.get(sha256Hex(raw), now);
+    const caller = this.#cache.get(raw, now);
     if (caller?.tokenId !== undefined) this.#lastUsed.note(caller.tokenId, now);
     return caller;
   }
@@ -172,7 +172,7 @@ export class Tokens {
     const hash = sha256Hex(raw);
     let lookUp = this.#lookUps.get(hash);
     if (!lookUp) {
-      lookUp = this.#lookUp(hash).finally(() => {
+      lookUp = this.#lookUp(raw, hash).finally(() => {
         if (this.#lookUps.get(hash) === lookUp) this.#lookUps.delete(hash);
       });
       this.#lookUps.set(hash, lookUp);
@@ -200,7 +200,7 @@ export class Tokens {
     await this.#lastUsed.close();
   }
 
-  async #lookUp(hash: string): Promise<Result<AuthenticatedCaller, AuthenticationError>> {
+  async #lookUp(raw: string, hash: string): Promise<Result<AuthenticatedCaller, AuthenticationError>> {
     const epoch = this.#cache.epoch;
     const readAt = this.#now();
     const row = await tokenRows(this.#store.db).where('hash', '=', hash).executeTakeFirst();
@@ -216,7 +216,8 @@ export class Tokens {
       projectUid: row.project_uid,
       surfaces: new Set(surfacesOf(row)),
     });
-    this.#cache.keep(hash, { caller, readAt, expiresAt: row.expires_at ?? Number.POSITIVE_INFINITY }, epoch);
+    const expiresAt = row.expires_at ?? Number.POSITIVE_INFINITY;
+    this.#cache.keep(raw, { caller, hash, readAt, expiresAt }, epoch);
     this.#lastUsed.note(row.id, readAt);
     return ok(caller);
   }

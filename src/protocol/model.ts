@@ -18,8 +18,13 @@ export type Envelope = {
  */
 export type NeutralRequest = { method: string; params: JsonObject; envelope: Envelope };
 
+/** A result and the JSON text it was parsed from, on one line. Whoever changes the result has another object. */
+export type Written = { readonly result: JsonObject; readonly text: string };
+
 /** An answer in the modern shape, before the downstream era's envelope. */
-export type NeutralOutcome = { ok: true; result: JsonObject } | { ok: false; error: JsonRpcError };
+export type NeutralOutcome =
+  | { ok: true; result: JsonObject; written?: Written | undefined }
+  | { ok: false; error: JsonRpcError };
 
 /** Who a hop says it is (specification `Implementation`). */
 export type Implementation = { name: string; version: string; title?: string; websiteUrl?: string };

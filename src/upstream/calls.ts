@@ -17,14 +17,14 @@ import {
   type JsonRpcResponse,
 } from '../protocol/jsonrpc.ts';
 import type { McpLogLevel } from '../protocol/log-levels.ts';
-import type { Implementation } from '../protocol/model.ts';
+import type { Implementation, Written } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import { type Leg, type LegEnd, LiveCall } from './live-call.ts';
 import type { Channel } from './peer.ts';
 import { SessionLogLevel } from './session-log-level.ts';
 import { Subscription, subscriptionOf } from './subscription.ts';
-import { type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
+import { type Answer, type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
 
 /** What a call's caller wants to hear of the server's log while it runs. */
 export type WantedLogs = {
@@ -57,7 +57,7 @@ export type UpstreamCall = {
  * asks in a result of type `input_required`.
  */
 export type UpstreamReply =
-  | { ok: true; result: JsonObject }
+  | { ok: true; result: JsonObject; written?: Written | undefined }
   | { ok: false; error: JsonRpcError }
   | { ok: 'suspended'; call: SuspendedCall };
 
@@ -125,14 +125,22 @@ export class Calls {
       return replyOf(call.method, await live.run(call));
     }
     if (call.relayed) this.mute.set(id, undefined);
+    const timer = setTimeout(
+      () => giveUp(channel, exchange, id, lateFault(call.method)),
+      Math.max(1, call.deadline - Date.now()),
+    );
+    const offCancel = call.cancellation?.onCancel((reason) =>
+      giveUp(channel, exchange, id, new UpstreamFault('abandoned', reason, { sent: true })),
+    );
     try {
-      const message = await settled(channel, exchange, id, call);
-      const reply = replyTo(peer.era, call.method, message);
+      const reply = replyTo(peer.era, call.method, await exchange.answer);
       const asked = this.mute.get(id);
       // A server that can do without the answer has the last word.
       const failedForIt = asked && (!reply.ok || ('result' in reply && reply.result.isError === true));
       return failedForIt ? { ok: false, error: capabilityFault({ asked }, NOTHING_RELAYED)! } : reply;
     } finally {
+      clearTimeout(timer);
+      offCancel?.();
       this.mute.delete(id);
       if (call.onProgress) this.progressListeners.delete(id);
       if (call.logs) this.logListeners.delete(id);
@@ -228,47 +236,29 @@ export class Calls {
   }
 }
 
-/** Waits for the answer of a call that asks nothing; gives up at its deadline or when its caller does. */
-async function settled(
-  channel: Channel,
-  exchange: Exchange,
-  id: number,
-  call: UpstreamCall,
-): Promise<JsonRpcResponse> {
-  const { peer, transport } = channel;
-  const giveUp = (fault: UpstreamFault) => {
-    exchange.abandon(fault);
-    if (peer.era === 'legacy' || transport.kind === 'stdio') {
-      const params = { requestId: id, reason: fault.message };
-      transport.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params }).catch(() => {});
-    }
-  };
-  const timer = setTimeout(
-    () => giveUp(new UpstreamFault('timeout', `no answer to ${call.method} in time`, { sent: true })),
-    Math.max(1, call.deadline - Date.now()),
-  );
-  const offCancel = call.cancellation?.onCancel((reason) =>
-    giveUp(new UpstreamFault('abandoned', reason, { sent: true })),
-  );
-  try {
-    return (await exchange.answer).message;
-  } finally {
-    clearTimeout(timer);
-    offCancel?.();
-  }
+function lateFault(method: string): UpstreamFault {
+  return new UpstreamFault('timeout', `no answer to ${method} in time`, { sent: true });
 }
 
-function replyTo(era: Era, method: string, message: JsonRpcResponse): UpstreamReply {
+/** Stops waiting for the answer of a call that asks nothing, and tells the server where no closed stream does. */
+function giveUp({ peer, transport }: Channel, exchange: Exchange, id: number, fault: UpstreamFault): void {
+  exchange.abandon(fault);
+  if (peer.era !== 'legacy' && transport.kind !== 'stdio') return;
+  const params = { requestId: id, reason: fault.message };
+  transport.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params }).catch(() => {});
+}
+
+function replyTo(era: Era, method: string, { message, written }: Answer): UpstreamReply {
   const codec = codecs[era];
   if ('error' in message) return { ok: false, error: codec.decodeError(method, message.error) };
   const decoded = codec.decodeResult(method, message.result);
   if (!decoded.ok) throw new UpstreamFault('protocol', `invalid answer: ${decoded.reason}`, { sent: true });
-  return { ok: true, result: decoded.result };
+  return { ok: true, result: decoded.result, written };
 }
 
 /** The end of a leg on a legacy server as a reply. */
 function replyOf(method: string, end: LegEnd): UpstreamReply {
-  if ('answer' in end) return replyTo('legacy', method, end.answer.message);
+  if ('answer' in end) return replyTo('legacy', method, end.answer);
   const live = end.asking;
   const call: SuspendedCall = {
     requests: live.requests,

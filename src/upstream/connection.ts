@@ -105,7 +105,13 @@ export class Connection implements SlotHolder {
     let suspended = false;
     try {
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
-      const reply = await this.perform(channel, call);
+      let reply: UpstreamReply;
+      try {
+        reply = await this.calls.run(channel, call);
+        if (this.breaker !== CLOSED) this.breaker = CLOSED;
+      } catch (error) {
+        reply = await this.secondTry(channel, call, asFault(error));
+      }
       if (reply.ok === 'suspended') {
         suspended = true;
         reply.call.whenSettled(() => this.left());
@@ -275,21 +281,18 @@ export class Connection implements SlotHolder {
     };
   }
 
-  private async perform(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
-    try {
-      const reply = await this.calls.run(channel, call);
-      if (this.breaker !== CLOSED) this.breaker = CLOSED;
-      return reply;
-    } catch (error) {
-      const fault = asFault(error);
-      if (fault.kind === 'session_lost') {
-        // The server no longer knows the session, so it has not run the call: a fresh session may.
-        if (this.channel === channel) await this.drop('disconnected', undefined);
-        return this.calls.run(await this.connect(call.deadline), call);
-      }
+  /** Only for a session that the server no longer knows: it has not run the call, so a fresh session may. */
+  private async secondTry(
+    channel: Channel,
+    call: UpstreamCall,
+    fault: UpstreamFault,
+  ): Promise<UpstreamReply> {
+    if (fault.kind !== 'session_lost') {
       this.judge(fault, channel);
       throw fault;
     }
+    if (this.channel === channel) await this.drop('disconnected', undefined);
+    return this.calls.run(await this.connect(call.deadline), call);
   }
 
   /** What a failed call says about the connection, beside the call itself. */

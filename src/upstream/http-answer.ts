@@ -1,4 +1,5 @@
-import { asMessage, ErrorCode, type RequestId } from '../protocol/jsonrpc.ts';
+import { parseMessage } from '../protocol/answer-text.ts';
+import { ErrorCode, type RequestId } from '../protocol/jsonrpc.ts';
 import { protocolFault, type ReplyHead, sessionLostFault, statusFault } from './http-faults.ts';
 import type { Answer, UpstreamFault } from './transport.ts';
 
@@ -20,9 +21,10 @@ const FORGOTTEN_SESSION = /session|not initialized/i;
  */
 export function judgeBody(asked: Asked, text: string, head: ReplyHead): Answer | UpstreamFault {
   const { status } = head;
-  const parsed = parse(text);
+  const parsed = parseMessage(text);
   const response = parsed?.kind === 'response' ? parsed.message : undefined;
-  if (response?.id === asked.id && status < 300) return answer({ message: response, text }, head);
+  if (response?.id === asked.id && status < 300)
+    return answer({ message: response, written: parsed?.written }, head);
 
   const failure = response && 'error' in response ? response : undefined;
   const ours = failure?.id === asked.id;
@@ -33,7 +35,7 @@ export function judgeBody(asked: Asked, text: string, head: ReplyHead): Answer |
         : !ours && failure !== undefined && FORGOTTEN_SESSION.test(failure.error.message);
     if (forgotten) return sessionLostFault(asked.server, status);
   }
-  if (ours) return answer({ message: failure, text }, head);
+  if (ours) return answer({ message: failure }, head);
   const unaddressed = failure !== undefined && (failure.id === undefined || failure.id === null);
   if (unaddressed && (status < 300 || (status < 500 && asked.session === undefined))) {
     return answer({ message: failure }, head);
@@ -49,13 +51,4 @@ export function answer(found: Answer, head: ReplyHead): Answer {
   if (head.status !== 200) found.status = head.status;
   if (head.sessionId !== undefined) found.sessionId = head.sessionId;
   return found;
-}
-
-/** One JSON-RPC message, or undefined for anything else. */
-export function parse(text: string): ReturnType<typeof asMessage> {
-  try {
-    return asMessage(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,7 @@
+import { parseMessage } from '../protocol/answer-text.ts';
 import type { JsonRpcNotification, JsonRpcRequest, RequestId } from '../protocol/jsonrpc.ts';
 import type { SseEvent } from '../protocol/sse.ts';
-import { type Asked, answer, judgeBody, parse } from './http-answer.ts';
+import { type Asked, answer, judgeBody } from './http-answer.ts';
 import { protocolFault, type ReplyHead, sessionLostFault } from './http-faults.ts';
 import { HttpReply, type ReplySink } from './http-reply.ts';
 import { type Answer, type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
@@ -66,12 +67,12 @@ export class HttpExchange implements Exchange, ReplySink {
 
   event(event: SseEvent): void {
     if (event.event !== 'message') return;
-    const parsed = parse(event.data);
+    const parsed = parseMessage(event.data);
     if (parsed && parsed.kind !== 'response') {
       (this.#options.onMessage ?? this.#host.onStray)(parsed.message);
     } else if (parsed?.message.id === this.#asked.id) {
       this.reply.drain();
-      this.#settle(answer({ message: parsed.message, text: event.data }, this.#streamHead!));
+      this.#settle(answer({ message: parsed.message, written: parsed.written }, this.#streamHead!));
     } else this.#strays += 1;
   }
 

@@ -1,7 +1,7 @@
 import type { OriginLease } from '../net/server-client.ts';
+import { parseMessage } from '../protocol/answer-text.ts';
 import type { JsonRpcMessage, JsonRpcRequest } from '../protocol/jsonrpc.ts';
 import { EventListener } from './event-listener.ts';
-import { parse } from './http-answer.ts';
 import { type ExchangeHost, HttpExchange } from './http-exchange.ts';
 import { busyFault, sessionLostFault } from './http-faults.ts';
 import { HttpReply } from './http-reply.ts';
@@ -109,7 +109,7 @@ export class HttpTransport implements Transport {
       server: this.#server,
       open: (lastEventId, reply) => this.#get(lastEventId, reply),
       onEvent: (event) => {
-        const parsed = event.event === 'message' ? parse(event.data) : undefined;
+        const parsed = event.event === 'message' ? parseMessage(event.data) : undefined;
         if (parsed && parsed.kind !== 'response') this.#events.onMessage(parsed.message);
       },
       onEnd: (fault) => {

@@ -109,8 +109,8 @@ export class UpstreamServer {
     return this.verdict?.era === 'modern' ? 'shared' : 'session';
   }
 
-  /** Sends one request on the connection that belongs to this circle. */
-  async call(circle: Circle, call: ServerCall): Promise<UpstreamReply> {
+  /** Sends one request on the connection that belongs to this circle. Throws or rejects with an UpstreamFault. */
+  call(circle: Circle, call: ServerCall): Promise<UpstreamReply> {
     const { callTimeoutMs, maxResultBytes } = this.spec.lifecycle;
     return this.connectionFor(circle).request({
       ...call,

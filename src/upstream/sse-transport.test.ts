@@ -68,7 +68,7 @@ describe('HTTP+SSE transport', () => {
     await it.transport.open(5_000);
     await it.transport.open(5_000);
     const [first, second] = [it.exchange(1), it.exchange(2)];
-    assert.equal((await second.answer).text, JSON.stringify(result(2)));
+    assert.equal((await second.answer).written?.text, JSON.stringify(result(2).result));
     assert.deepEqual((await first.answer).message, result(1));
     assert.equal(it.upstream.requests.filter(({ method }) => method === 'GET').length, 1);
     for (const { url, method, headers } of it.upstream.requests) {

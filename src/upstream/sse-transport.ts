@@ -1,7 +1,8 @@
 import type { OriginLease } from '../net/server-client.ts';
+import { parseMessage } from '../protocol/answer-text.ts';
 import type { JsonRpcMessage, JsonRpcRequest, JsonRpcResponse, RequestId } from '../protocol/jsonrpc.ts';
+import type { Written } from '../protocol/model.ts';
 import type { SseEvent } from '../protocol/sse.ts';
-import { parse } from './http-answer.ts';
 import { busyFault, protocolFault, sessionLostFault, tooLargeFault } from './http-faults.ts';
 import { HttpReply, type ReplySink } from './http-reply.ts';
 import { addressOf, type HttpTargetAddress, type HttpTransportOptions } from './http-target.ts';
@@ -123,16 +124,16 @@ export class SseTransport implements Transport, ReplySink {
   event(event: SseEvent): void {
     if (event.event === 'endpoint') this.#named(event.data);
     if (event.event !== 'message') return;
-    const parsed = parse(event.data);
-    if (parsed?.kind === 'response') this.#answered(parsed.message, event.data);
+    const parsed = parseMessage(event.data);
+    if (parsed?.kind === 'response') this.#answered(parsed.message, event.data, parsed.written);
     else if (parsed) this.#events.onMessage(parsed.message);
   }
 
-  #answered(message: JsonRpcResponse, text: string): void {
+  #answered(message: JsonRpcResponse, text: string, written: Written | undefined): void {
     const pending = this.#pending.get(message.id as RequestId);
     if (!pending) return;
     this.#pending.delete(message.id as RequestId);
-    if (Buffer.byteLength(text) <= pending.maxBytes) pending.resolve({ message, text });
+    if (Buffer.byteLength(text) <= pending.maxBytes) pending.resolve({ message, written });
     else pending.reject(tooLargeFault(this.#server, pending.maxBytes));
   }
 

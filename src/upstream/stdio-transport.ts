@@ -1,13 +1,9 @@
 import type { Child, ChildProcesses, ExitStatus } from '../base/child-processes.ts';
 import { RecentLines } from '../base/recent-lines.ts';
-import {
-  asMessage,
-  type JsonRpcMessage,
-  type JsonRpcRequest,
-  type JsonRpcResponse,
-  type RequestId,
-} from '../protocol/jsonrpc.ts';
+import { parseMessage } from '../protocol/answer-text.ts';
+import type { JsonRpcMessage, JsonRpcRequest, JsonRpcResponse, RequestId } from '../protocol/jsonrpc.ts';
 import { LineSplitter } from '../protocol/lines.ts';
+import type { Written } from '../protocol/model.ts';
 import type { StdioTarget } from '../resources/spec.ts';
 import { secretHider } from './stdio-secrets.ts';
 import {
@@ -154,17 +150,17 @@ export class StdioTransport implements Transport {
 
   #onLine(line: string, bytes: number): void {
     if (this.#fault) return;
-    const sorted = asMessage(parsed(line));
+    const sorted = parseMessage(line);
     if (!sorted) {
       this.#onStrayLine(line);
       return;
     }
     this.#strayLines = 0;
-    if (sorted.kind === 'response') this.#onResponse(sorted.message, line, bytes);
+    if (sorted.kind === 'response') this.#onResponse(sorted.message, bytes, sorted.written);
     else this.#events.onMessage(sorted.message);
   }
 
-  #onResponse(message: JsonRpcResponse, text: string, bytes: number): void {
+  #onResponse(message: JsonRpcResponse, bytes: number, written: Written | undefined): void {
     const id = message.id as RequestId;
     const pending = this.#pending.get(id);
     if (!pending) {
@@ -173,7 +169,7 @@ export class StdioTransport implements Transport {
     }
     this.#pending.delete(id);
     if (bytes <= pending.maxBytes) {
-      pending.resolve({ message, text });
+      pending.resolve({ message, written });
       return;
     }
     const what = `answered with ${bytes} bytes; ${pending.maxBytes} are allowed`;
@@ -227,16 +223,6 @@ export class StdioTransport implements Transport {
   #lastWords(): string {
     const last = this.#recent.lines().at(-1);
     return last ? `; its last line: ${this.#hideSecrets(last).slice(0, 300)}` : '';
-  }
-}
-
-function parsed(line: string): unknown {
-  // Log lines are the usual stray output, and an exception for each of them is what would make a flood expensive.
-  if (line.charCodeAt(0) !== 0x7b && !line.trimStart().startsWith('{')) return undefined;
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
   }
 }
 

@@ -4,6 +4,7 @@ import type {
   JsonRpcRequest,
   JsonRpcResponse,
 } from '../protocol/jsonrpc.ts';
+import type { Written } from '../protocol/model.ts';
 
 /**
  * Why an upstream did not answer. `message` is fit for a user: it names the server's fault and the fix, never a
@@ -74,8 +75,8 @@ export type Exchange = {
 
 export type Answer = {
   message: JsonRpcResponse;
-  /** The answer's own text when it came as one JSON body; lets it be forwarded without a second serialisation. */
-  text?: string;
+  /** The result as the server wrote it, when it may travel on like that. */
+  written?: Written | undefined;
   /** Response headers in lower case (HTTP only, and only on request of the dialler: `mcp-session-id`). */
   sessionId?: string;
   /** HTTP status, when it was not 200: a JSON-RPC error may ride on a 4xx. */

@@ -89,7 +89,7 @@ class Session implements AsyncDisposable {
 
 function resultOf(answer: Answer): JsonObject {
   assert.ok('result' in answer.message, JSON.stringify(answer.message));
-  if (answer.text !== undefined) assert.deepEqual(JSON.parse(answer.text), answer.message);
+  if (answer.written) assert.deepEqual(JSON.parse(answer.written.text), answer.message.result);
   return answer.message.result;
 }
 

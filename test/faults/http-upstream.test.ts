@@ -23,7 +23,7 @@ describe('answers over Streamable HTTP', () => {
     );
     const answer = await it.call({ headers: { 'mcp-method': 'tools/call' } });
     assert.deepEqual(answer.message, { jsonrpc: '2.0', id: 1, result: { big: 1 } });
-    assert.equal(answer.text, '{"jsonrpc":"2.0", "id":1,"result":{"big":1.0}}');
+    assert.equal(answer.written, undefined, 'an envelope in another spelling is not cut');
     assert.equal(answer.sessionId, 's1');
     assert.equal(answer.status, undefined);
     const { headers, url, body } = it.upstream.requests[0]!;
@@ -62,7 +62,7 @@ describe('answers over Streamable HTTP', () => {
     const own: JsonRpcMessage[] = [];
     const answer = await it.call({ onMessage: (message) => own.push(message) });
     assert.deepEqual(answer.message, result(1, { ok: true }));
-    assert.equal(answer.text, JSON.stringify(result(1, { ok: true })));
+    assert.equal(answer.written?.text, '{"ok":true}');
     assert.equal(answer.sessionId, 's2');
     assert.deepEqual([own, it.stray], [[progress], []]);
     await it.call();
@@ -109,7 +109,7 @@ describe('answers over Streamable HTTP', () => {
     await using it = await HttpRig.start((_seen, response) => sendJson(response, failure(null, -32022), 400));
     const answer = await it.call();
     assert.deepEqual(answer.message, failure(null, -32022));
-    assert.equal(answer.text, undefined, 'a text with another id cannot be forwarded');
+    assert.equal(answer.written, undefined);
     it.transport.setSession(undefined, '2025-06-18');
     const fault = await faultOf(it.call(), 'http');
     assert.equal(fault.status, 400);

@@ -59,9 +59,9 @@ describe('a child that works', () => {
     const answers = await Promise.all(
       Array.from({ length: 500 }, (_, n) => exchange('echo', { n, text: 'grüße\u2028' }).answer),
     );
-    answers.forEach(({ message, text }, n) => {
+    answers.forEach(({ message, written }, n) => {
       assert.deepEqual((message as JsonRpcSuccess).result, { n, text: 'grüße\u2028' });
-      assert.deepEqual(JSON.parse(text ?? ''), message);
+      assert.deepEqual(JSON.parse(written?.text ?? ''), (message as JsonRpcSuccess).result);
     });
   });
 
