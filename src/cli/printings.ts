@@ -1,8 +1,10 @@
 import type { ServerStatus, ToolView } from '../http/api/live.ts';
 import type { TokenObject } from '../http/api/token-objects.ts';
+import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { KindName } from '../resources/kinds.ts';
 import type { ResourceObject } from '../resources/objects.ts';
-import { ageOf, type Printing } from './output.ts';
+import type { Subject } from '../resources/spec.ts';
+import { ageOf, type Column, type Printing } from './output.ts';
 
 export type AnyObject = ResourceObject | TokenObject;
 
@@ -25,19 +27,25 @@ export function typeText(spec: Readonly<Record<string, unknown>>): string {
   return spec.builtin === undefined ? 'stdio' : 'builtin';
 }
 
-export const printings: Readonly<{
-  Server: Printing<ResourceObject>;
-  Project: Printing<ResourceObject>;
-  McpToken: Printing<TokenObject>;
-}> = {
+/** The columns that every stored kind ends with. */
+const MANAGEMENT: readonly Column<ResourceObject>[] = [
+  { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
+  { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
+  { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+];
+
+const subjectText = ({ kind, name }: Subject) =>
+  kind === 'McpToken' ? `${kind}:${name.slice(0, 12)}…` : `${kind}:${name}`;
+
+export const printings: Readonly<
+  { [Kind in Exclude<KindName, 'McpToken'>]: Printing<ResourceObject> } & { McpToken: Printing<TokenObject> }
+> = {
   Server: {
     columns: [
       { title: 'NAME', value: ({ metadata }) => metadata.name },
       { title: 'TYPE', value: ({ spec }) => typeText(spec) },
       { title: 'TARGET', value: ({ spec }) => targetText(spec) },
-      { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
-      { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
-      { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+      ...MANAGEMENT,
     ],
     nameOf: ({ metadata }) => `server/${metadata.name}`,
     none: 'no servers',
@@ -47,12 +55,46 @@ export const printings: Readonly<{
       { title: 'NAME', value: ({ metadata }) => metadata.name },
       { title: 'SERVERS', value: ({ spec }) => list(spec.servers) },
       { title: 'OPERATOR-SERVERS', value: ({ spec }) => list(spec.operatorServers) },
-      { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
-      { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
-      { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
+      ...MANAGEMENT,
     ],
     nameOf: ({ metadata }) => `project/${metadata.name}`,
     none: 'no projects',
+  },
+  Group: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'DESCRIPTION', value: ({ spec }) => spec.description as string | undefined },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `group/${metadata.name}`,
+    none: 'no groups',
+  },
+  User: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'GROUPS', value: ({ spec }) => list(spec.groups) },
+      { title: 'STATUS', value: ({ spec }) => (spec.disabled === true ? 'disabled' : 'active') },
+      { title: 'DISPLAY-NAME', value: ({ spec }) => spec.displayName as string | undefined, wide: true },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `user/${metadata.name}`,
+    none: 'no users',
+  },
+  Rbac: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      {
+        title: 'SUBJECTS',
+        value: ({ spec }) => list((spec.subjects as Subject[] | undefined)?.map(subjectText)),
+      },
+      {
+        title: 'BINDINGS',
+        value: ({ spec }) => (spec.roleBindings as Binding[] | undefined)?.map(bindingText).join(' '),
+      },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `rbac/${metadata.name}`,
+    none: 'no rbac objects',
   },
   McpToken: {
     columns: [

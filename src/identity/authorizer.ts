@@ -1,4 +1,4 @@
-import { ADMINISTRATOR, type Binding } from './bindings.ts';
+import { ADMINISTRATOR, type Binding } from '../resources/bindings.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { type Ask, type Decision, decide, type Layer } from './decide.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ACTIONS, ADMINISTRATOR, type Binding, bindingText, parseBinding } from './bindings.ts';
+import { ACTIONS, ADMINISTRATOR, type Binding, bindingText, parseBinding } from '../resources/bindings.ts';
 import { clonedBindings, mayGive } from './ceiling.ts';
 
 const NEVER = [

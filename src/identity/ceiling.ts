@@ -1,4 +1,4 @@
-import { ACTIONS, type Binding, bindingText, type Role } from './bindings.ts';
+import { ACTIONS, type Binding, bindingText, type Role } from '../resources/bindings.ts';
 import { covers, isAdministration } from './decide.ts';
 
 /** What nobody passes on by `--rbac clone`. */

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { ACTIONS, ADMINISTRATOR, type Binding, BOUND_RESOURCES, parseBinding, ROLES } from './bindings.ts';
+import {
+  ACTIONS,
+  ADMINISTRATOR,
+  type Binding,
+  BOUND_RESOURCES,
+  parseBinding,
+  ROLES,
+} from '../resources/bindings.ts';
 import { type Ask, covers, decide, grants, grantsSomeUnder, type Layer, type RoleAsk } from './decide.ts';
 
 const names = fc.constantFrom('a__x', 'a__y', 'a__', 'b__x', 'ab__x', '*', 'a__*');

@@ -4,7 +4,13 @@
  * stands behind it).
  */
 import { globCovers, globCoversPrefix, globMatches, globMeetsPrefix } from '../base/glob.ts';
-import { type Action, type Binding, type BoundResource, bindingText, type Role } from './bindings.ts';
+import {
+  type Action,
+  type Binding,
+  type BoundResource,
+  bindingText,
+  type Role,
+} from '../resources/bindings.ts';
 
 /** A role on one thing, on all whose names begin with `prefix`, or, with neither, on the resource as a whole. */
 export type RoleAsk = {

@@ -1,8 +1,8 @@
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { ADMINISTRATOR } from '../resources/bindings.ts';
 import type { FileToken } from '../resources/layers.ts';
 import type { Snapshot } from '../resources/spec.ts';
-import { ADMINISTRATOR } from './bindings.ts';
 import { LOCAL_ADMIN } from './local-admin.ts';
 import type { Tokens } from './tokens.ts';
 import { expiryOf } from './ttl.ts';

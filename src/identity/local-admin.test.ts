@@ -4,9 +4,9 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { quietLogger, sqliteDatabase, temporaryFolder } from '../../test/support/databases.ts';
 import { mintCredential } from '../base/ids.ts';
+import { ADMINISTRATOR } from '../resources/bindings.ts';
 import { type DataDirectory, openDataDirectory } from '../store/data-directory.ts';
 import { Authenticator } from './authenticator.ts';
-import { ADMINISTRATOR } from './bindings.ts';
 import { openLocalAdmin, readLocalAdmin } from './local-admin.ts';
 import { Tokens } from './tokens.ts';
 

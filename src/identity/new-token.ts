@@ -1,6 +1,6 @@
 import { Refusal } from '../base/errors.ts';
+import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { Surface } from '../resources/spec.ts';
-import { type Binding, bindingText } from './bindings.ts';
 import { clonedBindings, distinct, mayGive } from './ceiling.ts';
 
 /** What a token is to be; whoever asks for it is proven already. */

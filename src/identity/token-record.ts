@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely';
+import type { Binding } from '../resources/bindings.ts';
 import type { Surface } from '../resources/spec.ts';
 import type { McpTokensTable, Schema } from '../store/schema.ts';
-import type { Binding } from './bindings.ts';
 
 export type TokenStatus = 'active' | 'expired' | 'revoked';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { onEachDatabase, type TestDatabase } from '../../test/support/databases.ts';
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
+import { ADMINISTRATOR, type Binding } from '../resources/bindings.ts';
 import type { Store } from '../store/database.ts';
-import { ADMINISTRATOR, type Binding } from './bindings.ts';
 import type { NewToken } from './new-token.ts';
 import { Tokens } from './tokens.ts';
 

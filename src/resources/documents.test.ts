@@ -105,12 +105,12 @@ describe('configuration files', () => {
     [
       'a reserved kind',
       'kind: Policy\nmetadata: { name: p }\n',
-      'f.yaml:1: kind: kind Policy is not available yet: this version knows Server, Project and McpToken',
+      'f.yaml:1: kind: kind Policy is not available yet: this version knows Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'no kind',
       'metadata: { name: p }\n',
-      'f.yaml:1: kind: is missing: add kind: Server, Project or McpToken',
+      'f.yaml:1: kind: is missing: add one of Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'another apiVersion',

@@ -26,6 +26,6 @@ describe('kinds', () => {
 
   it('names the nearest kind for a mistyped one', () => {
     assert.throws(() => kindOf('Servr'), /did you mean Server\?/);
-    assert.throws(() => kindOf('xyz'), /use one of Server, Project, McpToken/);
+    assert.throws(() => kindOf('xyz'), /use one of Server, Project, Group, User, Rbac, McpToken/);
   });
 });

@@ -2,7 +2,7 @@ import { Refusal } from '../base/errors.ts';
 import { nearest, printable } from './names.ts';
 
 /** The kinds that objects can have now. */
-export type KindName = 'Server' | 'Project' | 'McpToken';
+export type KindName = 'Server' | 'Project' | 'Group' | 'User' | 'Rbac' | 'McpToken';
 
 export type KindInfo = {
   kind: string;
@@ -23,14 +23,15 @@ const kind = (name: string, available: boolean, alias?: string, plural?: string)
   available,
 });
 
+/** In an order in which each kind finds what it names: `apply` follows it. */
 export const KINDS: readonly KindInfo[] = [
   kind('Server', true, 'srv'),
   kind('Project', true, 'proj'),
+  kind('Group', true),
+  kind('User', true),
+  kind('Rbac', true, undefined, 'rbac'),
   kind('McpToken', true, 'token'),
-  kind('Rbac', false, undefined, 'rbac'),
   kind('Policy', false, undefined, 'policies'),
-  kind('User', false),
-  kind('Group', false),
   kind('Secret', false),
   kind('OAuthClient', false),
   kind('Repository', false, undefined, 'repositories'),
@@ -49,18 +50,23 @@ export function kindOf(word: string): KindInfo & { kind: KindName } {
       wanted,
       available.flatMap((one) => [one.kind, one.plural, one.alias ?? one.kind]),
     );
-    const fix = meant
-      ? `did you mean ${meant}?`
-      : `use one of ${available.map((one) => one.kind).join(', ')}`;
+    const fix = meant ? `did you mean ${meant}?` : `use one of ${knownKinds()}`;
     throw new Refusal('invalid', `unknown kind "${printable(word)}": ${fix}`);
   }
   if (!isAvailable(found)) {
     throw new Refusal(
       'invalid',
-      `kind ${found.kind} is not available yet: this version knows Server, Project and McpToken`,
+      `kind ${found.kind} is not available yet: this version knows ${knownKinds()}`,
     );
   }
   return found;
+}
+
+/** The kinds that this version knows, for messages. */
+export function knownKinds(): string {
+  return KINDS.filter((one) => one.available)
+    .map((one) => one.kind)
+    .join(', ');
 }
 
 function isAvailable(info: KindInfo): info is KindInfo & { kind: KindName } {

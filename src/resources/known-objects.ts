@@ -65,7 +65,7 @@ export function fileObject(declared: FileObject, before: KnownObject | undefined
  * Files carry no ids, yet a token has to find its project again after a restart and in every process that reads the
  * same file: the id follows from kind and name.
  */
-function fileUid(kind: KindName, name: string): string {
+export function fileUid(kind: KindName, name: string): string {
   const digest = hash('sha256', `castellan file object\n${kind}\n${name}`, 'buffer').subarray(0, 16);
   return `${UID_PREFIX[kind]}_${base62(digest, 22)}`;
 }

@@ -1,16 +1,18 @@
 import { readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../base/errors.ts';
 import { ok, type Result, refused } from '../base/result.ts';
+import { unknownGroups } from './access-fields.ts';
 import { type FileObject, MAX_FILE_CHARS, type ParsedFile, parseFile } from './documents.ts';
 import type { KindName } from './kinds.ts';
 import { DEFAULT_PROJECT } from './objects.ts';
 import type { LocatedProblem } from './problems.ts';
 import { projectSpec, type TokenFields, unknownServers } from './project-fields.ts';
+import { objectKey } from './resource-rows.ts';
 
 /** What the files given at start declare together. A later file's object replaced an earlier one's as a whole. */
 export type FileLayer = {
-  servers: ReadonlyMap<string, FileObject>;
-  projects: ReadonlyMap<string, FileObject>;
+  /** By kind and name; tokens are no objects of this layer. */
+  objects: ReadonlyMap<string, FileObject>;
   tokens: readonly FileToken[];
   notices: readonly LocatedProblem[];
 };
@@ -18,10 +20,10 @@ export type FileLayer = {
 /** A McpToken that a file asks for; its secret is made by whoever reads this. */
 export type FileToken = { name: string; project: string; spec: TokenFields; file: string; line: number };
 
-/** The names that another layer offers to the objects of files. */
-export type OtherLayer = { hasServer: (name: string) => boolean; hasProject: (name: string) => boolean };
+/** Whether another layer has an object that the objects of files may name. */
+export type OtherLayer = (kind: KindName, name: string) => boolean;
 
-export const NO_FILES: FileLayer = { servers: new Map(), projects: new Map(), tokens: [], notices: [] };
+export const NO_FILES: FileLayer = { objects: new Map(), tokens: [], notices: [] };
 
 /** Reads all files, in order. The error lists every problem found, with file and line. */
 export async function readFileLayer(
@@ -73,17 +75,18 @@ function duplicates({ objects }: ParsedFile): LocatedProblem[] {
 }
 
 function mergeFiles(parsed: readonly ParsedFile[]): FileLayer {
+  const last = new Map<string, FileObject>();
+  for (const object of parsed.flatMap((one) => one.objects)) last.set(keyOf(object), object);
+  const isToken = ({ kind }: FileObject) => kind === 'McpToken';
   const objects = new Map<string, FileObject>();
-  for (const object of parsed.flatMap((one) => one.objects)) objects.set(keyOf(object), object);
-  const ofKind = (kind: KindName) => [...objects.values()].filter((object) => object.kind === kind);
-  const projects = new Map(ofKind('Project').map((object) => [object.name, object]));
+  for (const object of last.values())
+    if (!isToken(object)) objects.set(objectKey(object.kind, object.name), object);
   const client = parsed.filter((one) => one.client);
-  if (client.length > 0 && !projects.has(DEFAULT_PROJECT))
-    projects.set(DEFAULT_PROJECT, clientProject(client));
+  const own = objectKey('Project', DEFAULT_PROJECT);
+  if (client.length > 0 && !objects.has(own)) objects.set(own, clientProject(client));
   return {
-    servers: new Map(ofKind('Server').map((object) => [object.name, object])),
-    projects,
-    tokens: ofKind('McpToken').map(({ name, project, spec, file, line }) => {
+    objects,
+    tokens: [...last.values()].filter(isToken).map(({ name, project, spec, file, line }) => {
       return { name, project: project ?? DEFAULT_PROJECT, spec, file, line };
     }),
     notices: parsed.flatMap((one) => one.notices),
@@ -105,12 +108,14 @@ function clientProject(files: readonly ParsedFile[]): FileObject {
 }
 
 function danglingNames(layer: FileLayer, other: OtherLayer): LocatedProblem[] {
-  const hasServer = (name: string) => layer.servers.has(name) || other.hasServer(name);
-  const problems = [...layer.projects.values()].flatMap((project) =>
-    unknownServers(project.spec, hasServer).map(project.locate),
-  );
+  const has = (kind: KindName) => (name: string) =>
+    layer.objects.has(objectKey(kind, name)) || other(kind, name);
+  const problems = [...layer.objects.values()].flatMap((object) => {
+    if (object.kind === 'Project') return unknownServers(object.spec, has('Server')).map(object.locate);
+    return object.kind === 'User' ? unknownGroups(object.spec, has('Group')).map(object.locate) : [];
+  });
   for (const { project, file, line } of layer.tokens) {
-    if (layer.projects.has(project) || other.hasProject(project)) continue;
+    if (has('Project')(project)) continue;
     const message = `there is no project ${project}: declare it, or name another`;
     problems.push({ file, line, field: 'metadata.project', message });
   }

@@ -1,5 +1,6 @@
 import { Refusal } from '../base/errors.ts';
-import { type KindName, kindOf } from './kinds.ts';
+import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
+import { type KindName, kindOf, knownKinds } from './kinds.ts';
 import { nameFault, printable } from './names.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
 import { projectProblems, tokenProblems } from './project-fields.ts';
@@ -67,6 +68,9 @@ export function checkObject(value: unknown): { object?: WrittenObject; problems:
 const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
   Server: serverProblems,
   Project: projectProblems,
+  Group: groupProblems,
+  User: userProblems,
+  Rbac: rbacProblems,
   McpToken: tokenProblems,
 };
 
@@ -77,7 +81,7 @@ function apiVersionProblems(apiVersion: unknown): Problem[] {
 
 function kindOfObject(kind: unknown, problems: Problem[]): KindName | undefined {
   if (typeof kind !== 'string') {
-    problems.push({ path: ['kind'], message: 'is missing: add kind: Server, Project or McpToken' });
+    problems.push({ path: ['kind'], message: `is missing: add one of ${knownKinds()}` });
     return undefined;
   }
   try {
@@ -99,12 +103,15 @@ function checkMetadata(
     return { name: '' };
   }
   problems.push(...unknownKeys(value, METADATA_KEYS, METADATA_ANSWER_KEYS, ['metadata']));
-  const fault = nameFault(value.name);
+  const fault = kind === 'User' ? userNameFault(value.name) : nameFault(value.name);
   if (fault) problems.push({ path: ['metadata', 'name'], message: fault });
   const name = String(value.name);
   if (kind !== 'McpToken') {
     if (value.project !== undefined) {
-      const message = `a ${kind} belongs to no project: remove it, and name servers in the project's spec`;
+      const message =
+        kind === 'Server'
+          ? "a Server belongs to no project: remove it, and name servers in the project's spec"
+          : `a ${kind} belongs to no project: remove it`;
       problems.push({ path: ['metadata', 'project'], message });
     }
     return { name };

@@ -2,10 +2,12 @@ import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Store } from '../store/database.ts';
+import { NO_ACCESS } from './access-model.ts';
 import { bundledValue } from './bundled.ts';
-import { checkedPut, type PutAction, putInto, refuseFileObject, removeFrom } from './changes.ts';
+import { checkedPut } from './checked-put.ts';
 import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
+import { type ChangeCheck, LayerEdit, type PutAction } from './layer-edit.ts';
 import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
 import type { ResourceObject } from './objects.ts';
 import { describeProblem, describeProblems } from './problems.ts';
@@ -27,10 +29,21 @@ export type ResourcesOptions = {
   nodePath: string;
 };
 
+/** Parts that a change leaves alone (`servers`, `projects`, `access`) are the same in both. */
 export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
 
+/** How a change is made. */
+export type ChangeOptions = {
+  /** Everything is checked and nothing written. */
+  dryRun?: boolean;
+  /** May refuse the change; sees it as it will happen, no other change coming between. */
+  check?: ChangeCheck;
+  /** Runs in the transaction of the change, when there is one. */
+  alongside?: (edit: LayerEdit) => Promise<void>;
+};
+
 /**
- * All Servers and Projects. Objects of files live in memory and belong to their file; objects from the API live in
+ * All objects but tokens. Objects of files live in memory and belong to their file; objects from the API live in
  * the database. Where both have a name, the file's object counts and the other waits.
  *
  * Changes happen one after another: each reads or writes its layer, then `#rebuild` derives the objects and the
@@ -44,7 +57,7 @@ export class Resources {
   #files: FileLayer = NO_FILES;
   #stored: StoredLayer = { revision: -1, objects: new Map() };
   #objects: ReadonlyMap<string, KnownObject> = new Map();
-  #snapshot: Snapshot = { generation: 0, servers: new Map(), projects: new Map() };
+  #snapshot: Snapshot = { generation: 0, servers: new Map(), projects: new Map(), access: NO_ACCESS };
   #turn: Promise<unknown> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
   #pollFault: string | undefined;
@@ -103,34 +116,41 @@ export class Resources {
   }
 
   /**
-   * Creates or replaces a Server or Project; `body` is the object as JSON.
+   * Creates or replaces an object; `body` is the object as JSON.
    * @throws Refusal `invalid` naming the field, or `conflict` when the object belongs to a file
    */
-  async put(body: unknown, { dryRun = false } = {}): Promise<{ action: PutAction; object: ResourceObject }> {
+  async put(
+    body: unknown,
+    options: ChangeOptions = {},
+  ): Promise<{ action: PutAction; object: ResourceObject }> {
     const wanted = checkedPut(body, this.#surroundings.builtin);
-    return this.#inTurn(async () => {
-      refuseFileObject(this.#files, wanted.kind, wanted.name);
-      const { action, stored, layer } = dryRun
-        ? await putInto(await this.#rows.read(), wanted, this.#files, undefined)
-        : await this.#rows.change((before, write) => putInto(before, wanted, this.#files, write));
-      if (!dryRun) this.#adopt(layer);
-      return { action, object: storedObject(stored).object };
-    });
+    const { action, stored } = await this.edit((edit) => edit.put(wanted), options);
+    return { action, object: storedObject(stored).object };
   }
 
   /**
    * Removes an object that the API made, and answers what it was.
    * @throws Refusal `not_found`, or `conflict` when it belongs to a file or something still names it
    */
-  async remove(kind: ResourceKind, nameOrUid: string, { dryRun = false } = {}): Promise<ResourceObject> {
+  async remove(kind: ResourceKind, nameOrUid: string, options: ChangeOptions = {}): Promise<ResourceObject> {
+    const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
+    const removed = await this.edit((edit) => edit.remove(kind, name), options);
+    return storedObject(removed).object;
+  }
+
+  /** Makes changes that belong together, all or none, alone among the writers of every process. */
+  async edit<T>(work: (edit: LayerEdit) => Promise<T>, options: ChangeOptions = {}): Promise<T> {
+    const { dryRun = false, check, alongside } = options;
     return this.#inTurn(async () => {
-      const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
-      refuseFileObject(this.#files, kind, name);
-      const { removed, layer } = dryRun
-        ? await removeFrom(await this.#rows.read(), kind, name, this.#files, undefined)
-        : await this.#rows.change((before, write) => removeFrom(before, kind, name, this.#files, write));
-      if (!dryRun) this.#adopt(layer);
-      return storedObject(removed).object;
+      if (dryRun) return work(new LayerEdit(await this.#rows.read(), this.#files, undefined, check));
+      const { outcome, layer } = await this.#rows.change(async (before, write) => {
+        const edit = new LayerEdit(before, this.#files, write, check);
+        const result = await work(edit);
+        await alongside?.(edit);
+        return { outcome: result, layer: edit.layer };
+      });
+      this.#adopt(layer);
+      return outcome;
     });
   }
 
@@ -146,9 +166,10 @@ export class Resources {
       this.#files = read.value;
       this.#tellNotices();
       this.#rebuild();
-      const { servers, projects } = this.#files;
+      const declared = [...this.#files.objects.values()];
+      const ofKind = (kind: ResourceKind) => declared.filter((object) => object.kind === kind).length;
       const count = this.#options.files.length;
-      const message = `read ${count} ${count === 1 ? 'file' : 'files'}: ${servers.size} servers, ${projects.size} projects`;
+      const message = `read ${count} ${count === 1 ? 'file' : 'files'}: ${ofKind('Server')} servers, ${ofKind('Project')} projects`;
       this.#options.logger.info(message);
       return { ok: true, message };
     });
@@ -174,10 +195,7 @@ export class Resources {
   }
 
   #storedNames(): OtherLayer {
-    return {
-      hasServer: (name) => this.#stored.objects.has(objectKey('Server', name)),
-      hasProject: (name) => this.#stored.objects.has(objectKey('Project', name)),
-    };
+    return (kind, name) => this.#stored.objects.has(objectKey(kind, name));
   }
 
   #find(kind: ResourceKind, nameOrUid: string): KnownObject | undefined {
@@ -196,14 +214,16 @@ export class Resources {
     for (const stored of this.#stored.objects.values()) {
       if (stored.kind !== 'McpToken') objects.set(objectKey(stored.kind, stored.name), storedObject(stored));
     }
-    for (const declared of [...this.#files.servers.values(), ...this.#files.projects.values()]) {
+    for (const declared of this.#files.objects.values()) {
       const key = objectKey(declared.kind, declared.name);
       objects.set(key, fileObject(declared, this.#objects.get(key), Date.now()));
     }
     const before = this.#snapshot;
-    const now = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
+    const built = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
     this.#objects = new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1)));
-    if (sameSnapshot(now, before)) return;
+    const now = sharingWith(before, built);
+    if (now.servers === before.servers && now.projects === before.projects && now.access === before.access)
+      return;
     this.#snapshot = now;
     for (const listener of this.#listeners) {
       try {
@@ -217,7 +237,7 @@ export class Resources {
   #tellNotices(): void {
     const { logger } = this.#options;
     for (const notice of this.#files.notices) logger.info(describeProblem(notice));
-    for (const declared of [...this.#files.servers.values(), ...this.#files.projects.values()]) {
+    for (const declared of this.#files.objects.values()) {
       if (!this.#stored.objects.has(objectKey(declared.kind, declared.name))) continue;
       const what = `${declared.kind.toLowerCase()}/${declared.name}`;
       logger.warn(`${what} of ${declared.file}:${declared.line} stands in for the one applied over the API`);
@@ -245,11 +265,20 @@ export class Resources {
   }
 }
 
-function sameSnapshot(a: Snapshot, b: Snapshot): boolean {
-  const picture = ({ servers, projects }: Snapshot) =>
-    canonicalJson([
-      [...servers.values()].map(({ name, uid, fingerprint }) => [name, uid, fingerprint]),
-      [...projects.values()],
-    ]);
-  return picture(a) === picture(b);
+/** The new picture, with the parts of the one before that say the same. */
+function sharingWith(before: Snapshot, now: Snapshot): Snapshot {
+  const servers = ({ servers }: Snapshot) =>
+    [...servers.values()].map(({ name, uid, fingerprint }) => [name, uid, fingerprint]);
+  const access = ({ access: { users, groups, rbacs } }: Snapshot) => [
+    [...users.values()],
+    [...groups],
+    [...rbacs.values()],
+  ];
+  const same = (part: (one: Snapshot) => unknown) => canonicalJson(part(before)) === canonicalJson(part(now));
+  return {
+    ...now,
+    servers: same(servers) ? before.servers : now.servers,
+    projects: same(({ projects }) => [...projects.values()]) ? before.projects : now.projects,
+    access: same(access) ? before.access : now.access,
+  };
 }

@@ -28,10 +28,14 @@ export type StoredLayer = {
  */
 const REVISION_ROW = { kind: 'Revision', name: '' } as const;
 
-export const UID_PREFIX = { Server: 'srv', Project: 'prj', McpToken: 'mct' } as const satisfies Record<
-  KindName,
-  string
->;
+export const UID_PREFIX = {
+  Server: 'srv',
+  Project: 'prj',
+  Group: 'grp',
+  User: 'usr',
+  Rbac: 'rbc',
+  McpToken: 'mct',
+} as const satisfies Record<KindName, string>;
 
 export const objectKey = (kind: KindName, name: string): string => `${kind}/${name}`;
 
@@ -87,10 +91,11 @@ export class ResourceRows {
 }
 
 export class RowWriter {
-  readonly #transaction: Transaction<Schema>;
+  /** For what has to be written together with the objects. */
+  readonly transaction: Transaction<Schema>;
 
   constructor(transaction: Transaction<Schema>) {
-    this.#transaction = transaction;
+    this.transaction = transaction;
   }
 
   async insert(
@@ -108,7 +113,7 @@ export class RowWriter {
       createdAt: now,
       updatedAt: now,
     };
-    await this.#transaction
+    await this.transaction
       .insertInto('resources')
       .values({
         kind,
@@ -125,7 +130,7 @@ export class RowWriter {
 
   async update(existing: StoredObject, spec: Record<string, unknown>, now: number): Promise<StoredObject> {
     const object = { ...existing, spec, version: existing.version + 1, updatedAt: now };
-    await this.#transaction
+    await this.transaction
       .updateTable('resources')
       .set({ spec: JSON.stringify(spec), resource_version: object.version, updated_at: now })
       .where('uid', '=', existing.uid)
@@ -134,7 +139,7 @@ export class RowWriter {
   }
 
   async remove(existing: StoredObject): Promise<void> {
-    await this.#transaction.deleteFrom('resources').where('uid', '=', existing.uid).execute();
+    await this.transaction.deleteFrom('resources').where('uid', '=', existing.uid).execute();
   }
 }
 

@@ -1,12 +1,13 @@
 import { canonicalJson } from '../base/canonical-json.ts';
 import { sha256Hex } from '../base/ids.ts';
+import { buildAccess } from './access-model.ts';
 import { type Environment, type ExpansionSources, expandAll, expandText } from './expansion.ts';
 import type { KindName } from './kinds.ts';
 import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
 import { describeProblem, fieldName } from './problems.ts';
 import { projectProblems, projectSpec } from './project-fields.ts';
 import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
-import type { ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
+import type { Access, ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
 
 /** An object of either layer, ready to be looked at; `file` says which layer. */
 export type LayeredObject = {
@@ -42,13 +43,14 @@ export function resolveSpec(
 
 /** Builds the picture from all objects, file objects already preferred over their namesakes from the API. */
 export function buildSnapshot(
-  objects: Iterable<LayeredObject>,
+  layered: Iterable<LayeredObject>,
   generation: number,
   surroundings: Surroundings,
 ): Snapshot {
   const servers = new Map<string, ServerEntry>();
   const projects = new Map<string, ProjectEntry>();
-  for (const object of [...objects].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  const objects = [...layered].sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const object of objects) {
     if (object.kind === 'Server') servers.set(object.name, serverEntry(object, surroundings));
     if (object.kind === 'Project') projects.set(object.name, projectEntry(object));
   }
@@ -57,7 +59,8 @@ export function buildSnapshot(
       if (!servers.has(server)) servers.set(server, missingServer(server, name));
     }
   }
-  return { generation, servers, projects };
+  const access: Access = buildAccess(objects);
+  return { generation, servers, projects, access };
 }
 
 function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerEntry {

@@ -1,3 +1,5 @@
+import type { Binding } from './bindings.ts';
+
 /** Shapes of the resources as the rest of the house sees them: defaults filled in, `${…}` expanded. */
 export type Surface = 'consumer' | 'operator';
 export type Isolation = 'shared' | 'user' | 'session';
@@ -63,9 +65,35 @@ export type ProjectSpec = {
 
 export type ProjectEntry = { name: string; uid: string; spec: ProjectSpec };
 
+export type Subject = { kind: 'User' | 'Group' | 'McpToken'; name: string };
+
+export type UserEntry = {
+  /** E-mail, or `admin`. */
+  name: string;
+  uid: string;
+  disabled: boolean;
+  /** Those that exist. */
+  groups: readonly string[];
+};
+
+export type RbacEntry = {
+  name: string;
+  uid: string;
+  subjects: readonly Subject[];
+  bindings: readonly Binding[];
+};
+
+/** Everybody who may have rights, and all that grants some. */
+export type Access = {
+  users: ReadonlyMap<string, UserEntry>;
+  groups: ReadonlySet<string>;
+  rbacs: ReadonlyMap<string, RbacEntry>;
+};
+
 /** One consistent, immutable picture of the configuration; a change makes a new one with a higher generation. */
 export type Snapshot = {
   generation: number;
   servers: ReadonlyMap<string, ServerEntry>;
   projects: ReadonlyMap<string, ProjectEntry>;
+  access: Access;
 };

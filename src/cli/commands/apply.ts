@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../base/errors.ts';
 import { type AppliedObject, objectsToApply } from '../../resources/apply.ts';
+import { KINDS, kindOf } from '../../resources/kinds.ts';
 import { describeProblem } from '../../resources/problems.ts';
 import { CommandFailure, Exit, failed, usage } from '../exit.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
@@ -71,7 +72,7 @@ async function run(flags: Flags, context: VerbContext): Promise<void> {
   if (faults.length > 0) context.finish(Exit.failed);
 }
 
-const RANK = ['Server', 'Project', 'McpToken'];
+const RANK = KINDS.map((one) => one.kind);
 
 async function readObjects(file: string, { env, terminal }: VerbContext): Promise<AppliedObject[]> {
   const name = file === '-' ? 'stdin' : file;
@@ -105,7 +106,7 @@ async function applyOne(
     return terminal.line(`${labelOf(object)} created${suffix}`);
   }
   const body = dryRun && object.kind === 'Project' ? withoutPlanned(written, all) : written;
-  const path = `${object.kind.toLowerCase()}s/${encodeURIComponent(name)}`;
+  const path = `${kindOf(object.kind).plural}/${encodeURIComponent(name)}`;
   const answer = await client.put(path, body, { project, dryRun });
   // Named servers that are themselves only planned are a change that the server cannot see.
   const action = body !== written && answer.action === 'unchanged' ? 'configured' : String(answer.action);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { type Binding, parseBinding } from '../../identity/bindings.ts';
 import { expiryOf } from '../../identity/ttl.ts';
+import { type Binding, parseBinding } from '../../resources/bindings.ts';
 import { usage } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../server-client.ts';

@@ -1,9 +1,9 @@
 import { Refusal } from '../../base/errors.ts';
-import { ADMINISTRATOR, type Binding, bindingText, checkBinding } from '../../identity/bindings.ts';
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
 import type { NewToken } from '../../identity/new-token.ts';
 import type { TokenRecord } from '../../identity/token-record.ts';
 import { expiryOf } from '../../identity/ttl.ts';
+import { ADMINISTRATOR, type Binding, bindingText, checkBinding } from '../../resources/bindings.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 
 /** The `kind: McpToken` that GET answers. The raw token is never part of it. */
