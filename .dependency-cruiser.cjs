@@ -1,11 +1,11 @@
 // The levels of the house, lowest first. A folder imports only from lower levels or from itself.
 const levels = [
   ['base'],
-  ['protocol', 'store', 'net'],
+  ['protocol', 'store', 'net', 'policy'],
   ['audit'],
   ['resources'],
   ['identity'],
-  ['policy', 'limits'],
+  ['limits', 'freezes'],
   ['oauth', 'upstream'],
   ['approvals'],
   ['gateway'],
