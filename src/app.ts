@@ -71,6 +71,10 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       databaseUrl: options.databaseUrl,
     });
     stack.defer(() => data.close());
+    const children = stack.use(new ChildProcesses({ marker: data.instanceId, logger }));
+    // It reads the environment of every process, and nothing needs it before the first child.
+    const swept = children.sweepOrphans();
+    swept.catch(() => {});
     const store = await openStore({ dataDir: data, databaseUrl: options.databaseUrl, logger });
     stack.defer(() => store.close());
     const resources = await openResources(options, data, store, logger);
@@ -79,7 +83,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => tokens.close());
     const localAdmin = await openLocalAdmin(data, logger);
     stack.defer(() => localAdmin.setUrl(undefined));
-    const upstream = await openUpstreams(stack, options, data, resources, logger);
+    await swept;
+    const upstream = openUpstreams(stack, options, data, resources, children, logger);
     const door = openDoor(stack, {
       options,
       logger,
@@ -121,15 +126,14 @@ function openResources(options: CastellanOptions, data: DataDirectory, store: St
   });
 }
 
-async function openUpstreams(
+function openUpstreams(
   stack: AsyncDisposableStack,
   options: CastellanOptions,
   data: DataDirectory,
   resources: Resources,
+  children: ChildProcesses,
   logger: Logger,
-): Promise<{ gateway: Gateway; upstreams: Upstreams }> {
-  const children = stack.use(new ChildProcesses({ marker: data.instanceId, logger }));
-  await children.sweepOrphans();
+): { gateway: Gateway; upstreams: Upstreams } {
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const upstreams: Upstreams = stack.use(

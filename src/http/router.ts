@@ -1,5 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { getRequestListener } from '@hono/node-server';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Hono } from 'hono';
 import type { Logger } from '../base/logger.ts';
 import type { Result } from '../base/result.ts';
@@ -21,13 +20,16 @@ export type RouterDeps = {
   logger: Logger;
 };
 
+/** An import would read all that the module exports, and so load the WebSocket client that nothing here needs. */
+const { createServer } = process.getBuiltinModule('node:http');
+
 const MCP_PATH = /^\/(?:projects\/([^/?]+)\/)?(operator-)?mcp(?:\?|$)/;
 const DEFAULT_PROJECT = 'default';
 
 /** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
 export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {
   const app = pages(deps);
-  const others = getRequestListener(app.fetch);
+  let others: Listener | undefined;
   let draining = false;
   const server = createServer(
     // A client gets this long for its headers and its body; answers may take as long as they want.
@@ -37,7 +39,10 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
       const refused = deps.origins().refuse(req);
       if (refused !== undefined) return forbid(res, refused);
       const mcp = MCP_PATH.exec(req.url ?? '');
-      if (!mcp) return void others(req, res);
+      if (!mcp) {
+        if (others) return void others(req, res);
+        return void adapterOf(app).then((made) => (others = made)(req, res));
+      }
       const project = projectOf(mcp[1]);
       const surface: Surface = mcp[2] === undefined ? 'consumer' : 'operator';
       void deps.endpoint.serve(req, res, project, surface);
@@ -54,6 +59,14 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
     server.close();
   };
   return { server, routes: [...routes, '/api/v1'], drain };
+}
+
+type Listener = (req: IncomingMessage, res: ServerResponse) => unknown;
+
+/** The adapter brings HTTP/2 along, which takes a start longer than all that agents need. */
+async function adapterOf(app: Hono): Promise<Listener> {
+  const { getRequestListener } = await import('@hono/node-server');
+  return getRequestListener(app.fetch);
 }
 
 function projectOf(encoded: string | undefined): string {
