@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Audit } from './audit/audit.ts';
+import { AuditRetention } from './audit/retention.ts';
 import { ChildProcesses } from './base/child-processes.ts';
 import { Refusal } from './base/errors.ts';
 import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
@@ -39,6 +41,8 @@ export type CastellanOptions = {
   logLevel: LogLevel;
   maxHttpServers: number;
   maxStdioServers: number;
+  /** How long rows of the audit are kept. */
+  auditRetentionMs: number;
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };
@@ -77,6 +81,10 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     swept.catch(() => {});
     const store = await openStore({ dataDir: data, databaseUrl: options.databaseUrl, logger });
     stack.defer(() => store.close());
+    const audit = await Audit.open({ store, masterKey: data.masterKey, version: options.version, logger });
+    stack.defer(() => audit.close());
+    const retention = new AuditRetention({ store, audit, keepMs: options.auditRetentionMs, logger });
+    stack.defer(() => retention.close());
     const resources = await openResources(options, data, store, logger);
     stack.defer(() => resources.close());
     const tokens = new Tokens({ store, logger });

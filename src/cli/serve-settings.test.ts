@@ -35,6 +35,9 @@ test('lists and URLs are brought into one form', () => {
   assert.deepEqual(settings.trustedProxies, ['10.0.0.0/8', '192.0.2.7/32', '::1/128']);
   assert.deepEqual(settings.allowedOrigins, ['https://a.example.com', 'http://localhost:3000']);
   assert.equal(settings.graceMs, 60_000);
+  assert.equal(settings.auditRetentionMs, 90 * 86_400_000);
+  assert.equal(serveSettings({}, { CASTELLAN_AUDIT_RETENTION: '1.5h' }).auditRetentionMs, 5_400_000);
+  assert.equal(serveSettings({}, { CASTELLAN_AUDIT_RETENTION: 'forever' }).auditRetentionMs, Infinity);
 });
 
 test('every wrong value names its flag or variable, and never the password in it', () => {
@@ -56,6 +59,7 @@ test('every wrong value names its flag or variable, and never the password in it
     ],
     [{}, { CASTELLAN_LOG_LEVEL: 'loud' }, /CASTELLAN_LOG_LEVEL "loud"/],
     [{ grace: '2h' }, {}, /--grace "2h"/],
+    [{}, { CASTELLAN_AUDIT_RETENTION: '10m' }, /CASTELLAN_AUDIT_RETENTION "10m"/],
   ];
   for (const [flags, env, said] of cases) {
     assert.throws(

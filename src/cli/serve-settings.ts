@@ -37,9 +37,13 @@ export type ServeSettings = {
   /** How many HTTP servers are connected at once, and how many stdio processes run. */
   maxHttpServers: number;
   maxStdioServers: number;
+  /** Infinity: for ever. */
+  auditRetentionMs: number;
   /** For `${VAR}` in the files. */
   env: Environment;
 };
+
+const MIN_RETENTION_MS = 3_600_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 /** A value with the flag or variable it came from, for messages. */
@@ -75,8 +79,16 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
       pick(flags.maxStdioServers, '--max-stdio-servers', env, 'CASTELLAN_MAX_STDIO_SERVERS'),
       16,
     ),
+    auditRetentionMs: retentionOf(env.CASTELLAN_AUDIT_RETENTION || '90d'),
     env,
   };
+}
+
+function retentionOf(text: string): number {
+  if (text === 'forever') return Number.POSITIVE_INFINITY;
+  const parsed = duration.parse(text);
+  if (parsed !== undefined && parsed >= MIN_RETENTION_MS) return parsed;
+  throw usage(`CASTELLAN_AUDIT_RETENTION "${text}" is not valid: write 90d, at least 1h, or forever`);
 }
 
 /** The flag's value, else the variable's; an empty variable counts as unset, an empty flag is a mistake. */

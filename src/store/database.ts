@@ -3,18 +3,23 @@ import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import { keyCheckValue } from '../base/seal.ts';
+import type { Append } from './append.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { type Dialect, migrate } from './migrator.ts';
-import { openPostgres, postgresPlace } from './postgres.ts';
+import { appendTo, openPostgres, postgresPlace } from './postgres.ts';
 import type { Schema } from './schema.ts';
-import { openSqlite } from './sqlite.ts';
+import { type OpenSqlite, openSqlite } from './sqlite.ts';
 
 const KEY_CHECK = 'master_key_check';
 
 /** The open database, up to date, made with this master key. */
 export type Store = {
   readonly db: Kysely<Schema>;
+  /** The same database for long reads, off the event loop; it begins no transaction. */
+  readonly background: Kysely<Schema>;
   readonly dialect: Dialect;
+  /** Writes the rows and moves the mark in one durable commit. False: the mark was elsewhere, nothing was written. */
+  append(rows: Append): Promise<boolean>;
   /** Whether it answers now; the error is a sentence fit for `/readyz`. */
   ready(): Promise<Result<void, string>>;
   close(): Promise<void>;
@@ -31,15 +36,20 @@ export async function openStore(options: {
 }): Promise<Store> {
   const { dataDir, databaseUrl, logger } = options;
   if (databaseUrl === undefined) {
-    const db = await openSqlite(dataDir, (opened) =>
-      prepare(opened, 'sqlite', `${dataDir.path}/castellan.db`, dataDir),
+    const opened = await openSqlite(dataDir, (db) =>
+      prepare(db, 'sqlite', `${dataDir.path}/castellan.db`, dataDir),
     );
-    return storeOver(db, 'sqlite');
+    return storeOver('sqlite', opened);
   }
   const db = await openPostgres(databaseUrl, logger);
   try {
     await prepare(db, 'postgres', postgresPlace(databaseUrl), dataDir);
-    return storeOver(db, 'postgres');
+    return storeOver('postgres', {
+      db,
+      background: db,
+      append: (rows) => appendTo(db, rows),
+      close: () => db.destroy(),
+    });
   } catch (error) {
     await db.destroy();
     throw error;
@@ -75,11 +85,13 @@ async function prepare(
   }
 }
 
-function storeOver(db: Kysely<Schema>, dialect: Dialect): Store {
+function storeOver(dialect: Dialect, { db, background, append, close }: OpenSqlite): Store {
   let closed: Promise<void> | undefined;
   return {
     db,
+    background,
     dialect,
+    append,
     async ready() {
       if (closed) return refused('the database is closed');
       try {
@@ -90,7 +102,7 @@ function storeOver(db: Kysely<Schema>, dialect: Dialect): Store {
       }
     },
     close() {
-      closed ??= db.destroy();
+      closed ??= close();
       return closed;
     },
   };

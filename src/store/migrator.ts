@@ -2,10 +2,14 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { messageOf, Refusal } from '../base/errors.ts';
 import * as firstLight from './migrations/0001-first-light.ts';
+import * as audit from './migrations/0002-audit.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
-const MIGRATIONS: Readonly<Record<string, Migration>> = { '0001-first-light': firstLight };
+const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-first-light': firstLight,
+  '0002-audit': audit,
+};
 
 const APPLIED = 'castellan_migration';
 const LOCK = 'castellan_migration_lock';

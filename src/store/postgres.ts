@@ -1,4 +1,5 @@
 import {
+  CompiledQuery,
   type DatabaseConnection,
   type DatabaseIntrospector,
   Kysely,
@@ -13,6 +14,7 @@ import {
 } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { type Append, postgresAppend } from './append.ts';
 import { namedFault } from './fault.ts';
 import type { Schema } from './schema.ts';
 
@@ -67,6 +69,13 @@ export async function openPostgres(databaseUrl: string, logger: Logger): Promise
   return new Kysely<Schema>({
     dialect: new CastellanPostgresDialect({ pool: pool as unknown as PostgresPool }),
   });
+}
+
+/** See `Store.append`. */
+export async function appendTo(db: Kysely<Schema>, rows: Append): Promise<boolean> {
+  const { sql, parameters } = postgresAppend(rows);
+  const { numAffectedRows } = await db.executeQuery(CompiledQuery.raw(sql, [...parameters]));
+  return Number(numAffectedRows) === rows.rows.length;
 }
 
 class CastellanPostgresDialect extends PostgresDialect {

@@ -8,6 +8,10 @@ export interface Schema {
   mcp_tokens: McpTokensTable;
   resources: ResourcesTable;
   sessions: SessionsTable;
+  audit_manifest: AuditManifestTable;
+  audit_chains: AuditChainsTable;
+  audit_events: AuditEventsTable;
+  tool_sightings: ToolSightingsTable;
 }
 
 /** Facts about this database itself. */
@@ -73,4 +77,66 @@ export interface SessionsTable {
   log_level: string | null;
   /** JSON array of resource URIs. */
   subscriptions: string;
+}
+
+/** Owner: audit. The one row that says which chains there are. */
+export interface AuditManifestTable {
+  id: number;
+  first_ordinal: number;
+  last_ordinal: number;
+  seal: string;
+}
+
+/** Owner: audit. A chain of rows that one writer of one process made. */
+export interface AuditChainsTable {
+  id: string;
+  ordinal: number;
+  /** `calls` or `changes`. */
+  kind: string;
+  opened_at: number;
+  /** The last row: its sequence and its hash. */
+  head_seq: number;
+  head_hash: string;
+  head_seal: string;
+  /** The last row that retention took away; sequence 0 while there is none. */
+  base_seq: number;
+  base_hash: string;
+  base_seal: string;
+}
+
+/** Owner: audit. */
+export interface AuditEventsTable {
+  chain: string;
+  seq: number;
+  at: number;
+  event: string;
+  outcome: string;
+  /** `user`, `token`, `castellan` or `stranger`. */
+  actor: string;
+  user_name: string | null;
+  token_name: string | null;
+  token_sha: string | null;
+  address: string | null;
+  project: string | null;
+  surface: string | null;
+  server: string | null;
+  tool: string | null;
+  /** `Kind/name` of what was changed. */
+  target: string | null;
+  trace: string | null;
+  duration_ms: number | null;
+  digest: string | null;
+  /** Id of the row that announced this one. */
+  intent: string | null;
+  /** JSON object. */
+  detail: string | null;
+  hash: string;
+}
+
+/** Owner: audit. Which definition of each tool was told of last, so that a restart tells nothing twice. */
+export interface ToolSightingsTable {
+  server: string;
+  tool: string;
+  fingerprint: string;
+  seen_at: number;
 }

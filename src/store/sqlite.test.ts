@@ -20,6 +20,7 @@ import { sql } from 'kysely';
 import { quietLogger, TEST_MASTER_KEY, temporaryFolder } from '../../test/support/databases.ts';
 import { openDataDirectory } from './data-directory.ts';
 import { openStore, type Store } from './database.ts';
+import { SCHEMA_VERSION } from './migrator.ts';
 
 async function withStore<T>(
   folder: string,
@@ -76,7 +77,7 @@ describe('castellan.db', () => {
     const { file } = await inUse(1);
     const db = new DatabaseSync(file, { readOnly: true });
     assert.equal(db.prepare('pragma application_id').get()?.application_id, 0x4373746c);
-    assert.equal(db.prepare('pragma user_version').get()?.user_version, 1);
+    assert.equal(db.prepare('pragma user_version').get()?.user_version, SCHEMA_VERSION);
     assert.equal(db.prepare('pragma journal_mode').get()?.journal_mode, 'wal');
     db.close();
     const folder = await temporaryFolder();
@@ -145,7 +146,7 @@ describe('castellan.db', () => {
     let db = new DatabaseSync(file);
     db.exec('pragma user_version = 99');
     db.close();
-    await refusesToStart(folder, /newer Castellan \(its version is 99, this build knows 1\)/);
+    await refusesToStart(folder, /newer Castellan \(its version is 99, this build knows \d+\)/);
     await rename(backup, file);
     db = new DatabaseSync(file);
     db.exec(`insert into castellan_migration values ('9999-from-the-future', '2099-01-01T00:00:00.000Z')`);

@@ -1,24 +1,33 @@
 import { existsSync, promises as fs, lstatSync } from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteAdapter, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
+import type { Append } from './append.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { namedFault } from './fault.ts';
 import { SCHEMA_VERSION } from './migrator.ts';
 import { createPrivateFile, namedFileFault, syncFolder } from './private-file.ts';
 import type { Schema } from './schema.ts';
+import { openConnection } from './sqlite-connection.ts';
+import { SqliteThread, SqliteThreadDialect } from './sqlite-thread-dialect.ts';
 
 const DATABASE_FILE = 'castellan.db';
 /** "Cstl": says whose file it is, to us and to `file`. */
 const APPLICATION_ID = 0x4373746c;
 const HEADER_BYTES = 100;
 const MAGIC = 'SQLite format 3\u0000';
-/** An outside program may hold the file this long; a wait blocks the process, so it is short. */
-const BUSY_MS = 1000;
 /** SQLITE_CORRUPT and SQLITE_NOTADB. */
 const DAMAGE_CODES: ReadonlySet<number> = new Set([11, 26]);
 const RESTORE = 'restore it from a backup';
+
+/** `background` reads off the event loop, and `append` commits there. */
+export type OpenSqlite = {
+  db: Kysely<Schema>;
+  background: Kysely<Schema>;
+  append(rows: Append): Promise<boolean>;
+  close(): Promise<void>;
+};
 
 /**
  * Opens `castellan.db`, made on the first start alone. A file that is missing later, empty, damaged, foreign or newer
@@ -28,7 +37,7 @@ const RESTORE = 'restore it from a backup';
 export async function openSqlite(
   data: DataDirectory,
   prepare: (db: Kysely<Schema>) => Promise<void>,
-): Promise<Kysely<Schema>> {
+): Promise<OpenSqlite> {
   const file = path.join(data.path, DATABASE_FILE);
   if (!lstatSync(file, { throwIfNoEntry: false })) {
     await createFirst(data, file, prepare).catch((error) => {
@@ -42,7 +51,17 @@ export async function openSqlite(
     const db = kyselyOver(database);
     await prepare(db);
     await data.markLive();
-    return db;
+    const thread = new SqliteThread(file);
+    return {
+      db,
+      background: new Kysely<Schema>({ dialect: new SqliteThreadDialect(thread) }),
+      // Whoever holds our own connection may be writing: two writers would wait for each other's file lock.
+      append: (rows) => db.connection().execute(() => thread.append(rows)),
+      close: async () => {
+        await thread.close();
+        await db.destroy();
+      },
+    };
   } catch (error) {
     if (database.isOpen) database.close();
     throw error;
@@ -123,13 +142,9 @@ function refuseCut(file: string, header: Buffer, size: number): void {
 }
 
 function connect(file: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
-    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
-    return database;
+    return openConnection(file);
   } catch (error) {
-    database?.close();
     if (!isDamage(error)) throw namedFault(error);
     throw new Refusal('invalid', `${file} is damaged (${messageOf(error)}); ${RESTORE}`);
   }

@@ -1,0 +1,78 @@
+/** Who did it: `castellan` is the server itself, `stranger` somebody who proved nothing. */
+export type AuditActor =
+  | { kind: 'user'; user: string }
+  | { kind: 'token'; user: string; token: string; sha: string }
+  | { kind: 'castellan' }
+  | { kind: 'stranger' };
+
+/**
+ * `allowed`: it was decided and is about to happen · `ok`, `tool_error`, `error`: it happened, and so it ended ·
+ * `input_required`: it waits for answers · `refused`: it did not happen · `told`: something that nobody decided
+ */
+export type AuditOutcome = 'allowed' | 'ok' | 'tool_error' | 'error' | 'input_required' | 'refused' | 'told';
+
+/**
+ * Every event, with the details that may be written as they are. A detail that is not named here is a secret: its row
+ * says only that there was one.
+ */
+export const EVENTS = {
+  'audit.opened': ['kind', 'version', 'heads'],
+  'audit.damaged': ['found'],
+  'audit.lost': ['count', 'since'],
+  'audit.pruned': ['chain', 'ordinal', 'upTo', 'count'],
+  'server.started': ['version', 'node', 'projects', 'servers'],
+  'server.stopped': [],
+  'config.reloaded': ['message'],
+  'auth.failed': ['count', 'reason', 'since'],
+  'auth.refused': ['count', 'reason', 'since'],
+  'api.refused': ['method', 'path', 'status', 'reason'],
+  'session.started': ['revision', 'client', 'session'],
+  'session.ended': ['session'],
+  'tool.intent': ['arguments', 'era'],
+  'tool.call': ['code', 'rpcCode', 'arguments', 'era'],
+  'prompt.get': ['code', 'rpcCode', 'name'],
+  'resource.read': ['code', 'rpcCode'],
+  'task.get': ['code', 'rpcCode'],
+  'task.update': ['code', 'rpcCode'],
+  'task.cancel': ['code', 'rpcCode'],
+  'completion.complete': ['code', 'rpcCode'],
+  'tool.appeared': ['fingerprint'],
+  'tool.changed': ['fingerprint', 'before'],
+  'tool.disappeared': ['fingerprint'],
+  'process.spawned': ['command', 'arguments', 'pid'],
+  'server.connected': ['state'],
+  'resource.created': ['uid', 'version', 'fields', 'fingerprint'],
+  'resource.changed': ['uid', 'version', 'fields', 'fingerprint'],
+  'resource.deleted': ['uid', 'version'],
+  'token.created': ['id', 'prefix', 'surfaces', 'rbac', 'bindings', 'expiresAt', 'replaced'],
+  'token.revoked': ['id', 'prefix', 'reason'],
+  'token.deleted': ['id', 'prefix', 'reason'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type AuditEventName = keyof typeof EVENTS;
+/** A detail is JSON; a row keeps 4 KiB of them. */
+export type AuditDetail = Readonly<Record<string, unknown>>;
+
+export type AuditEvent = {
+  event: AuditEventName;
+  outcome: AuditOutcome;
+  actor: AuditActor;
+  /** Milliseconds since 1970; left out: now. */
+  at?: number;
+  address?: string;
+  project?: string;
+  surface?: string;
+  server?: string;
+  /** Canonical name, `server__upstreamName`. */
+  tool?: string;
+  /** `Kind/name` of what was changed. */
+  target?: string;
+  /** Trace id, 32 hexadecimal digits. */
+  trace?: string;
+  durationMs?: number;
+  /** Keyed digest of the arguments. */
+  digest?: string;
+  /** Id of the row that announced this one. */
+  intent?: string;
+  detail?: AuditDetail;
+};

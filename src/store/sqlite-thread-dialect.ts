@@ -1,0 +1,122 @@
+import { Worker } from 'node:worker_threads';
+import { type DatabaseConnection, type Driver, type QueryResult, SqliteDialect } from 'kysely';
+import { messageOf, Refusal } from '../base/errors.ts';
+import { type Append, insertText, type Statement, updateText } from './append.ts';
+import { namedFault } from './fault.ts';
+import type { ThreadReply, ThreadRequest } from './sqlite-thread.ts';
+
+type Waiting = { resolve(reply: ThreadReply): void; reject(error: unknown): void };
+
+/** The thread's source here, its compiled neighbour in the package. */
+const THREAD = new URL(`./sqlite-thread.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+
+/** Reads and appends in a thread, which starts with the first of them. One that died is replaced by the next request. */
+export class SqliteThread {
+  readonly #file: string;
+  #worker: Worker | undefined;
+  #waiting: Waiting[] = [];
+  #closed = false;
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  async read({ sql, parameters }: Statement): Promise<unknown[]> {
+    const reply = await this.#ask({ kind: 'read', sql, parameters });
+    return 'rows' in reply ? reply.rows : [];
+  }
+
+  /** False: the mark was not where it should be, and nothing was written. */
+  async append({ mark, into, columns, rows }: Append): Promise<boolean> {
+    const insert = insertText(into, columns);
+    const reply = await this.#ask({ kind: 'append', mark: updateText(mark), insert, rows });
+    return 'written' in reply && reply.written;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    const worker = this.#worker;
+    const last = worker && this.#ask({ kind: 'close' });
+    this.#closed = true;
+    await last?.catch(() => {});
+    await worker?.terminate();
+  }
+
+  #ask(request: ThreadRequest): Promise<ThreadReply> {
+    if (this.#closed) return Promise.reject(unavailable(new Error('the database is closed')));
+    const worker = this.#started();
+    return new Promise((resolve, reject) => {
+      // Whoever waits for an answer keeps the process alive, an idle thread does not.
+      if (this.#waiting.length === 0) worker.ref();
+      this.#waiting.push({
+        resolve: (reply) => ('error' in reply ? reject(asError(reply.error)) : resolve(reply)),
+        reject,
+      });
+      worker.postMessage(request);
+    });
+  }
+
+  #started(): Worker {
+    if (this.#worker) return this.#worker;
+    const worker = new Worker(THREAD, { workerData: this.#file });
+    worker.on('message', (reply: ThreadReply) => {
+      const waiting = this.#waiting.shift();
+      if (this.#waiting.length === 0) worker.unref();
+      waiting?.resolve(reply);
+    });
+    worker.on('error', (error) => this.#lost(worker, error));
+    worker.on('exit', () => this.#lost(worker, new Error('its thread ended')));
+    this.#worker = worker;
+    return worker;
+  }
+
+  #lost(worker: Worker, error: unknown): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const one of waiting) one.reject(unavailable(error));
+  }
+}
+
+function asError({ message, ...codes }: { message: string; errcode?: number; code?: string }): unknown {
+  return namedFault(Object.assign(new Error(message), codes));
+}
+
+function unavailable(error: unknown): Refusal {
+  return new Refusal('unavailable', `the database is not available: ${messageOf(error)}; try again`);
+}
+
+/** The thread's connection for kysely, to read with. */
+export class SqliteThreadDialect extends SqliteDialect {
+  readonly #thread: SqliteThread;
+
+  constructor(thread: SqliteThread) {
+    super({ database: () => Promise.reject(new Error('the connection is in its thread')) });
+    this.#thread = thread;
+  }
+
+  override createDriver(): Driver {
+    const thread = this.#thread;
+    const connection: DatabaseConnection = {
+      async executeQuery<Row>(statement: Statement): Promise<QueryResult<Row>> {
+        return { rows: (await thread.read(statement)) as Row[] };
+      },
+      streamQuery: () => readOnly(),
+    };
+    return {
+      init: async () => {},
+      acquireConnection: async () => connection,
+      // Appends go through the same connection and would end up in it.
+      beginTransaction: readOnly,
+      commitTransaction: readOnly,
+      rollbackTransaction: readOnly,
+      releaseConnection: async () => {},
+      destroy: async () => {},
+    };
+  }
+}
+
+function readOnly(): never {
+  throw new Error('this connection reads alone, and in pages');
+}
