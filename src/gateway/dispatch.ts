@@ -3,12 +3,12 @@ import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import { DEFAULT_LOG_LEVEL, isLoggedAt, isLogLevel } from '../protocol/log-levels.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import type { SuspendedCall, UpstreamReply, WantedLogs } from '../upstream/calls.ts';
-import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import { type Continuation, type Interactions, withoutInputs } from './interactions.ts';
 import { failed, invalidParams } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
-import type { Tasks } from './tasks.ts';
+import type { Callee } from './tasks/callee.ts';
+import type { Tasks } from './tasks/tasks.ts';
 
 /** What turns one era's way of going on with a request into the other's. */
 export type Bridge = { interactions: Interactions; tasks: Tasks };
@@ -22,7 +22,7 @@ export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, strin
  */
 export async function dispatch(
   bridge: Bridge,
-  server: UpstreamServer,
+  server: Callee,
   from: GatewayRequest,
   outgoing: Outgoing,
 ): Promise<NeutralOutcome> {
@@ -40,11 +40,11 @@ export async function dispatch(
     });
   }
   const reply = await send(server, from, outgoing, continuation);
-  return settle(bridge, server, from, reply);
+  return settle(bridge, server, from, outgoing, reply);
 }
 
 function send(
-  server: UpstreamServer,
+  server: Callee,
   from: GatewayRequest,
   { params, paramHeaders }: Outgoing,
   continuation: Continuation,
@@ -74,14 +74,18 @@ function withAnswers(
 
 function settle(
   bridge: Bridge,
-  server: UpstreamServer,
+  server: Callee,
   from: GatewayRequest,
+  outgoing: Outgoing,
   reply: UpstreamReply,
 ): NeutralOutcome | Promise<NeutralOutcome> {
-  if (reply.ok === 'suspended') return ask(bridge, server, from, reply.call);
+  if (reply.ok === 'suspended') return ask(bridge, server, from, outgoing, reply.call);
   if (!reply.ok) return reply;
   const type = reply.result.resultType;
-  if (type === 'task') return { ok: true, result: bridge.tasks.created(from, server.name, reply.result) };
+  if (type === 'task') {
+    const tool = String(outgoing.params.name);
+    return { ok: true, result: bridge.tasks.created(from, server, tool, reply.result) };
+  }
   if (type !== 'input_required') return reply;
   const requests = asInputRequests(reply.result.inputRequests);
   const state = reply.result.requestState;
@@ -97,8 +101,9 @@ function settle(
 
 async function ask(
   bridge: Bridge,
-  server: UpstreamServer,
+  server: Callee,
   from: GatewayRequest,
+  outgoing: Outgoing,
   call: SuspendedCall,
 ): Promise<NeutralOutcome> {
   const refusal = capabilityFault(call.requests, from.circle.relayed);
@@ -108,13 +113,14 @@ async function ask(
       : bridge.interactions.park(from, server.name, call);
   if (parked) return { ok: true, result: parked };
   const reason = refusal?.message ?? 'the caller cannot be asked now';
-  const outcome = await settle(bridge, server, from, await call.decline(reason, legOf(server, from)));
+  const reply = await call.decline(reason, legOf(server, from));
+  const outcome = await settle(bridge, server, from, outgoing, reply);
   // A server that can do without the answer has the last word.
   const failedForIt = !outcome.ok || outcome.result.isError === true;
   return refusal && failedForIt ? failed(refusal) : outcome;
 }
 
-function legOf(server: UpstreamServer, { cancellation }: GatewayRequest) {
+function legOf(server: Callee, { cancellation }: GatewayRequest) {
   return { deadline: server.legDeadline, cancellation };
 }
 

@@ -10,14 +10,15 @@ import type { Upstreams } from '../upstream/upstreams.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { Interactions } from './interactions.ts';
-import { capabilitiesOf, instructionsOf } from './introduction.ts';
+import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
 import { SessionNotices } from './session-notices.ts';
 import { CallStats } from './stats.ts';
-import { Tasks } from './tasks.ts';
+import { speaksLegacyTasks } from './tasks/course.ts';
+import { Tasks } from './tasks/tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
 import type { View } from './view.ts';
 import { Views } from './views.ts';
@@ -40,13 +41,15 @@ export class Gateway {
   readonly lists = new ListDigests();
   readonly watches: ResourceWatches;
   readonly stats = new CallStats();
+  readonly tasks: Tasks;
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
   private readonly bridge: Bridge;
   private readonly handlers: { readonly [method: string]: Handler };
 
   constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer, authorizer: Authorizer) {
-    this.bridge = { interactions: new Interactions(sealer), tasks: new Tasks(sealer) };
+    this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
+    this.bridge = { interactions: new Interactions(sealer), tasks: this.tasks };
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams);
@@ -69,6 +72,7 @@ export class Gateway {
       'resources/read': (from) => this.readResource(from),
       'completion/complete': (from) => this.complete(from),
       'tasks/get': (from) => this.onTask(from),
+      'tasks/result': (from) => this.onTask(from),
       'tasks/update': (from) => this.onTask(from),
       'tasks/cancel': (from) => this.onTask(from),
     };
@@ -101,7 +105,8 @@ export class Gateway {
     const introduction = await this.introduce(from);
     // Extensions are of the modern era.
     const { extensions: _, ...capabilities } = introduction.capabilities;
-    const { instructions } = introduction;
+    const { instructions, tasks } = introduction;
+    if (revision === LATEST_LEGACY_REVISION && tasks) capabilities.tasks = tasks;
     return {
       ok: true,
       result: { protocolVersion: revision, capabilities, serverInfo: this.self, instructions },
@@ -109,11 +114,13 @@ export class Gateway {
   }
 
   private async discover(from: GatewayRequest): Promise<GatewayOutcome> {
+    const { capabilities, instructions } = await this.introduce(from);
     return {
       ok: true,
       result: {
         supportedVersions: SUPPORTED_REVISIONS.slice(),
-        ...(await this.introduce(from)),
+        capabilities,
+        instructions,
         ttlMs: LIST_TTL_MS,
         cacheScope: 'private',
       },
@@ -136,14 +143,19 @@ export class Gateway {
       server: server.name,
       listing: server.catalogue(circle).peek(),
     }));
-    return { capabilities: capabilitiesOf(parts), instructions: instructionsOf(scope, parts) };
+    return {
+      capabilities: capabilitiesOf(parts),
+      instructions: instructionsOf(scope, parts),
+      tasks: tasksOf(parts),
+    };
   }
 
   private async list(from: GatewayRequest, what: keyof View['lists']): Promise<GatewayOutcome> {
     if (from.request.params.cursor !== undefined)
       return invalidParams('params.cursor is none that was given out');
     const view = await this.views.complete(from.scope, from.circle);
-    return { ok: true, result: cacheable(view.lists[what]), reusable: true };
+    const shown = what === 'tools' && speaksLegacyTasks(from.request.envelope) ? 'toolsWithTasks' : what;
+    return { ok: true, result: cacheable(view.lists[shown]), reusable: true };
   }
 
   private async getPrompt(from: GatewayRequest): Promise<GatewayOutcome> {
@@ -206,8 +218,15 @@ export class Gateway {
     return invalidParams('params.ref.type must be ref/prompt or ref/resource');
   }
 
-  private onTask(from: GatewayRequest): Promise<GatewayOutcome> {
-    return this.bridge.tasks.relay(from, (server, params) => this.relay(from, server, params));
+  private async onTask(from: GatewayRequest): Promise<GatewayOutcome> {
+    try {
+      return await this.tasks.handle(from, (server, asked, params) =>
+        dispatch(this.bridge, server, asked, { params }),
+      );
+    } catch (error) {
+      const task = this.tasks.serverOf(from);
+      return failed(asJsonRpcError(refusalOf(asFault(error), task ?? 'its server')));
+    }
   }
 
   /** Sends a request on to the one server that it belongs to. */

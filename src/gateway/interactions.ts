@@ -28,7 +28,8 @@ const LIFETIME_MS = 600_000;
 const MAX_PARKED = 2_000;
 const MAX_PARKED_PER_PRINCIPAL = 100;
 
-const METHODS = new Set(['tools/call', 'prompts/get', 'resources/read']);
+/** `tasks/result` is where a legacy server asks what it needs for a task; the later revision has no such method. */
+const METHODS = new Set(['tools/call', 'prompts/get', 'resources/read', 'tasks/result']);
 
 export class Interactions {
   private readonly sealer: Sealer;

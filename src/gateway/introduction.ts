@@ -2,6 +2,7 @@ import { relayedExtensions } from '../protocol/extensions.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { Listing } from '../upstream/listing.ts';
 import { type Scope, serversOf } from './scope.ts';
+import { cancelsTasks, takesTasks } from './tasks/course.ts';
 
 type Part = { server: string; listing: Listing | undefined };
 
@@ -23,6 +24,16 @@ export function capabilitiesOf(parts: readonly Part[]): JsonObject {
   const extensions = extensionsOf(parts);
   if (extensions) capabilities.extensions = extensions;
   return capabilities;
+}
+
+/** What clients of 2025-11-25 hear of tasks. There is no list: whose tasks a server would list is not known here. */
+export function tasksOf(parts: readonly Part[]): JsonObject | undefined {
+  const able = parts.filter(({ listing }) => {
+    return listing?.peer.era === 'legacy' && takesTasks(listing.peer.capabilities);
+  });
+  if (able.length === 0) return undefined;
+  const cancel = able.some(({ listing }) => cancelsTasks(listing!.peer.capabilities));
+  return { requests: { tools: { call: {} } }, ...(cancel && { cancel: {} }) };
 }
 
 /** Whether some server is known to tell of changes of its resources. */

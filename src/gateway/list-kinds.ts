@@ -31,10 +31,10 @@ export class ListDigests {
   private of(view: View): Digests {
     const known = this.known.get(view);
     if (known) return known;
-    const { tools, prompts, resources, templates } = view.lists;
+    const { toolsWithTasks, prompts, resources, templates } = view.lists;
     // Only what is listed: notes on servers that are down are no change of a list.
     const digests = {
-      tools: sha256Hex(JSON.stringify(tools.tools)),
+      tools: sha256Hex(JSON.stringify(toolsWithTasks.tools)),
       prompts: sha256Hex(JSON.stringify(prompts.prompts)),
       resources: sha256Hex(JSON.stringify([resources.resources, templates.resourceTemplates])),
     };

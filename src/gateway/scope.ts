@@ -30,7 +30,10 @@ export type GatewayRequest = {
   inputErrors?: { readonly [key: string]: JsonRpcError };
 };
 
+/** Whoever asks, and where. */
+export type CallerOnSurface = Pick<GatewayRequest, 'caller' | 'scope'>;
+
 /** Ties what is sealed for a caller to that caller on that surface. */
-export function callerContext({ caller, scope }: GatewayRequest): string {
+export function callerContext({ caller, scope }: CallerOnSurface): string {
   return `${caller.principal}|${scope.project.uid}|${scope.surface}`;
 }

@@ -33,6 +33,12 @@ export class SessionNotices {
     if (isLoggedAt(level, params.level)) stream.notify('notifications/message', params);
   }
 
+  /** Something that concerns this session alone. Nobody hears it while no stream is open. */
+  tell(session: string, method: string, params: JsonObject): void {
+    const [stream] = this.streams.get(session) ?? [];
+    stream?.notify(method, params);
+  }
+
   async resubscribe(session: string): Promise<void> {
     await Promise.all([...(this.streams.get(session) ?? [])].map((stream) => stream.resubscribe()));
   }

@@ -7,14 +7,15 @@
  */
 import type { Authorizer } from '../identity/authorizer.ts';
 import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
-import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { asFault, asToolResult, failed, invalidParams, refusalOf, unknownTool } from './refusals.ts';
-import type { GatewayRequest } from './scope.ts';
+import { type GatewayRequest, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
+import { courseOf, takesTasks } from './tasks/course.ts';
 import type { ViewTool } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -93,9 +94,15 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
     deps.stats.record(tool.server, outcome, performance.now() - started);
   const server = deps.upstreams.get(tool.server);
   if (!server) return { ok: true, result: gone(tool) };
+  const course = courseOf(tool.taskSupport, server.era, from.request, () => offersTasks(deps, from));
+  if (course === 'refuse') return failed(notAsTask(tool));
+  const way = course === 'plain' ? { server, from } : deps.bridge.tasks.onCourse(course, server, from);
+  const params: JsonObject = { ...from.request.params, name: tool.tool.name };
+  // Only a client that may have it asks a server of 2025-11-25 for a task.
+  if (course !== 'relay' && params.task !== undefined && tool.taskSupport !== undefined) delete params.task;
   try {
-    const outcome = await dispatch(deps.bridge, server, from, {
-      params: { ...from.request.params, name: tool.tool.name },
+    const outcome = await dispatch(deps.bridge, way.server, way.from, {
+      params,
       paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
     });
     settle(outcomeOf(outcome));
@@ -105,6 +112,19 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
     const refusal = refusalOf(asFault(error), tool.server);
     return { ok: true, result: asToolResult(refusal, tool.definition.outputSchema !== undefined) };
   }
+}
+
+/** Whether a client of 2025-11-25 was told that tools of this surface can be called as tasks. */
+function offersTasks({ upstreams }: ToolCallDeps, { scope, circle }: GatewayRequest): boolean {
+  return serversOf(scope).some((name) => {
+    const peer = upstreams.get(name)?.catalogue(circle).peekQuietly()?.peer;
+    return peer?.era === 'legacy' && takesTasks(peer.capabilities);
+  });
+}
+
+function notAsTask({ exposed, server }: ViewTool): JsonRpcError {
+  const message = `${exposed} cannot be called as a task: ${server} has none. Call it without params.task`;
+  return { code: ErrorCode.methodNotFound, message };
 }
 
 function outcomeOf(outcome: NeutralOutcome): 'ok' | 'tool_error' | 'error' {

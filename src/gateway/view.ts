@@ -4,6 +4,7 @@ import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../proto
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
 import type { PrefixMode, ServerSpec, Surface } from '../resources/spec.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
+import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
 
 /** One server's part in a view: its configuration, and what it offers if that is known. */
 export type ViewPart = {
@@ -21,6 +22,7 @@ export type ViewTool = {
   tool: UpstreamTool;
   definition: JsonObject;
   readOnly: boolean;
+  taskSupport: TaskSupport;
 };
 
 export type ViewPrompt = { server: string; name: string };
@@ -35,6 +37,8 @@ export type View = {
   templates: readonly ViewTemplate[];
   lists: {
     readonly tools: JsonObject;
+    /** The same for clients that may call tools as tasks; the same object when there is none to be called so. */
+    readonly toolsWithTasks: JsonObject;
     readonly prompts: JsonObject;
     readonly resources: JsonObject;
     readonly templates: JsonObject;
@@ -84,7 +88,9 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
         overrideOf(tool.name, spec)?.description,
       );
       const readOnly = anyGlobMatches(spec.tools.readOnly, tool.name);
-      tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly });
+      const { era, capabilities } = listing.peer;
+      const taskSupport = taskSupportOf(tool.definition, era, capabilities);
+      tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly, taskSupport });
     }
     for (const prompt of listing.prompts) {
       const name = String(prompt.name);
@@ -108,8 +114,11 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     }
   }
 
-  const toolList = [...tools.values()].map((tool) => tool.definition);
+  const offered = [...tools.values()];
+  const toolList = offered.map((tool) => tool.definition);
+  const forTasks = offered.some(({ taskSupport }) => isForTasks(taskSupport));
   const notes = notesOf(degraded, parts, toolList.length, surface);
+  const listed = { tools: toolList, ...notes };
   return {
     tools,
     prompts,
@@ -118,7 +127,8 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     degraded,
     unread: parts.filter(({ spec, listing }) => spec && !listing).map(({ server }) => server),
     lists: {
-      tools: { tools: toolList, ...notes },
+      tools: listed,
+      toolsWithTasks: forTasks ? { tools: offered.map(definitionWithTasks), ...notes } : listed,
       prompts: { prompts: promptList, ...notes },
       resources: { resources: resourceList, ...notes },
       templates: { resourceTemplates: templateList, ...notes },
@@ -199,11 +209,21 @@ function exposedDefinition(
 ): JsonObject {
   const exposed: JsonObject = { ...definition, name };
   if (description !== undefined) exposed.description = description;
-  // Task-augmented calls are not relayed, so nobody may be told that a tool takes them.
+  // Only clients that call tools as tasks may be told that this one can be.
   if (isObject(exposed.execution) && 'taskSupport' in exposed.execution) {
     const { taskSupport: _, ...execution } = exposed.execution;
     if (Object.keys(execution).length > 0) exposed.execution = execution;
     else delete exposed.execution;
   }
   return exposed;
+}
+
+function isForTasks(support: TaskSupport): boolean {
+  return support === 'required' || support === 'optional';
+}
+
+function definitionWithTasks({ definition, taskSupport }: ViewTool): JsonObject {
+  if (!isForTasks(taskSupport)) return definition;
+  const { execution } = definition;
+  return { ...definition, execution: { ...(isObject(execution) ? execution : {}), taskSupport } };
 }

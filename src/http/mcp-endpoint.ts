@@ -6,10 +6,12 @@ import type { Gateway } from '../gateway/gateway.ts';
 import { LIST_KINDS } from '../gateway/list-kinds.ts';
 import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
+import type { TaskOnlooker } from '../gateway/tasks/task-watches.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
+import { declares, extensionFault, TASKS } from '../protocol/extensions.ts';
 import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
 import type { Envelope, Implementation } from '../protocol/model.ts';
@@ -17,6 +19,7 @@ import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
+import { TASK_NOTICE } from '../upstream/task-subscription.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
@@ -27,6 +30,7 @@ import { errorText, isPrimed, Reply } from './reply.ts';
 import { ResourceFeed, subscribable } from './resource-feed.ts';
 import { resumeAfter } from './resumable-streams.ts';
 import { SessionRequests } from './session-requests.ts';
+import { TaskFeed } from './task-feed.ts';
 
 export type McpEndpointDeps = {
   self: Implementation;
@@ -336,10 +340,44 @@ export class McpEndpoint {
     const stream = new NoticeStream(res, whose(caller), wanted, message.id);
     const { envelope } = codecs.modern.decodeRequest(message.method, message.params, undefined);
     const circle = circleOf(caller, `principal:${caller.principal}`, envelope);
+    if (asked.taskIds !== undefined && !declares(circle.relayed.modern, TASKS)) {
+      const error = extensionFault(TASKS);
+      answerError(res, codecs.modern.errorStatus(error.code), message.id, error);
+      return;
+    }
     const feed = this.openNotices(stream, scope, res, circle);
     if (!feed) return;
-    if (!Array.isArray(asked.resourceSubscriptions)) stream.acknowledge(undefined);
-    else void feed.set(subscribable(asked.resourceSubscriptions)).then((uris) => stream.acknowledge(uris));
+    const told = (params: JsonObject) => stream.notify(TASK_NOTICE, params);
+    const tasks = Array.isArray(asked.taskIds)
+      ? this.openTasks(asked.taskIds, told, { caller, scope: () => this.scopeNow(scope), circle })
+      : undefined;
+    if (tasks) stream.onOver(() => tasks.end());
+    const resources = Array.isArray(asked.resourceSubscriptions)
+      ? feed.set(subscribable(asked.resourceSubscriptions))
+      : undefined;
+    // What nobody has to be asked for is acknowledged at once.
+    if (!resources && !tasks) {
+      stream.acknowledge(undefined);
+      return;
+    }
+    void Promise.all([resources, tasks?.honoured]).then(([uris, taskIds]) => {
+      stream.acknowledge(uris, taskIds);
+      tasks?.start();
+    });
+  }
+
+  private openTasks(
+    wanted: readonly unknown[],
+    told: (params: JsonObject) => void,
+    onlooker: TaskOnlooker,
+  ): TaskFeed {
+    const { watches } = this.deps.gateway.tasks;
+    return new TaskFeed((early) => watches.watch(onlooker, wanted, early), told);
+  }
+
+  /** The surface as it is now: a stream outlives the project as it was when it began. */
+  private scopeNow({ project, surface }: Scope): Scope {
+    return { project: this.deps.snapshot().projects.get(project.name) ?? project, surface };
   }
 
   private async listen(admitted: Admitted): Promise<void> {
@@ -376,11 +414,7 @@ export class McpEndpoint {
     circle: Circle,
   ): ResourceFeed | undefined {
     const { gateway } = this.deps;
-    const scopeNow = () => {
-      // The stream outlives the project as it was when it began.
-      const project = this.deps.snapshot().projects.get(scope.project.name) ?? scope.project;
-      return { project, surface: scope.surface };
-    };
+    const scopeNow = () => this.scopeNow(scope);
     const onlooker = { scope: scopeNow, circle };
     const feed = new ResourceFeed(
       (uri, updated) => gateway.watches.watch(onlooker, uri, updated),

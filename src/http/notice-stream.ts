@@ -96,9 +96,10 @@ export class NoticeStream implements OpenStream {
   }
 
   /** The first message on a subscription: what it will tell of. Notices that came before it follow. */
-  acknowledge(resources: readonly string[] | undefined): void {
+  acknowledge(resources: readonly string[] | undefined, tasks: readonly string[] = []): void {
     const notifications: JsonObject = Object.fromEntries(this.wanted.map((kind) => [kind, true]));
     if (resources && resources.length > 0) notifications.resourceSubscriptions = resources;
+    if (tasks.length > 0) notifications.taskIds = tasks;
     this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
     const { early } = this;
     this.early = undefined;

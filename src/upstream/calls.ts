@@ -18,12 +18,14 @@ import {
 } from '../protocol/jsonrpc.ts';
 import type { McpLogLevel } from '../protocol/log-levels.ts';
 import type { Implementation, Written } from '../protocol/model.ts';
+import { relatedTaskOf } from '../protocol/related-task.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import { type Leg, type LegEnd, LiveCall } from './live-call.ts';
 import type { Channel } from './peer.ts';
 import { SessionLogLevel } from './session-log-level.ts';
 import { Subscription, subscriptionOf } from './subscription.ts';
+import { TaskQuestions } from './task-questions.ts';
 import { type Answer, type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
 
 /** What a call's caller wants to hear of the server's log while it runs. */
@@ -72,6 +74,8 @@ export type SuspendedCall = {
 
 const SET_LEVEL_MS = 5_000;
 const SET_LEVEL_BYTES = 64 * 1024;
+/** Tasks of one connection whose progress is passed on after the call that began them was answered. */
+const MAX_TASKS_REPORTING = 256;
 
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
@@ -86,6 +90,11 @@ export class Calls {
   private readonly progressListeners = new Map<number, (params: JsonObject) => void>();
   private readonly logListeners = new Map<number, (params: JsonObject) => void>();
   private readonly subscriptions = new Map<number, Subscription>();
+  /** The `tasks/result` under way for a task, by the task's id: what the server asks for the task is asked there. */
+  private readonly results = new Map<string, number>();
+  private readonly taskQuestions = new TaskQuestions();
+  /** Answered calls that began a task, oldest first: their progress token stays valid. */
+  private readonly reporting: number[] = [];
   private readonly logLevel = new SessionLogLevel((channel, params) =>
     this.run(channel, {
       method: 'logging/setLevel',
@@ -115,13 +124,15 @@ export class Calls {
     const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
     if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
     if (call.logs) this.logListeners.set(id, call.logs.onLog);
+    const task = peer.era === 'legacy' && call.method === 'tasks/result' ? String(call.params.taskId) : '';
+    if (task !== '') this.results.set(task, id);
     if (peer.era === 'legacy' && call.relayed && call.relayed.signature !== '') {
       const live = new LiveCall(transport, exchange, id, () => {
         this.live.delete(id);
-        this.progressListeners.delete(id);
-        this.logListeners.delete(id);
+        this.stopHearing(id, call, task);
       });
       this.live.set(id, live);
+      if (task !== '') for (const asked of this.taskQuestions.take(task, transport)) live.ask(asked);
       return replyOf(call.method, await live.run(call));
     }
     if (call.relayed) this.mute.set(id, undefined);
@@ -142,8 +153,18 @@ export class Calls {
       clearTimeout(timer);
       offCancel?.();
       this.mute.delete(id);
-      if (call.onProgress) this.progressListeners.delete(id);
-      if (call.logs) this.logListeners.delete(id);
+      this.stopHearing(id, call, task);
+    }
+  }
+
+  /** A call is over. The progress of one that may have become a task goes on. */
+  private stopHearing(id: number, call: UpstreamCall, task: string): void {
+    if (call.logs) this.logListeners.delete(id);
+    if (task !== '' && this.results.get(task) === id) this.results.delete(task);
+    if (!call.onProgress) return;
+    if (call.params.task === undefined) this.progressListeners.delete(id);
+    else if (this.reporting.push(id) > MAX_TASKS_REPORTING) {
+      this.progressListeners.delete(this.reporting.shift()!);
     }
   }
 
@@ -169,12 +190,18 @@ export class Calls {
   }
 
   /**
-   * Hands a server's question to the call that caused it: the one whose stream it came on, else the only one that is
-   * under way. False: that cannot be told, and nobody else may be asked.
+   * Hands a server's question to the call that caused it: the one that fetches the result of the task that it names,
+   * the one whose stream it came on, else the only one that is under way. False: that cannot be told, and nobody else
+   * may be asked.
    */
-  attribute(request: JsonRpcRequest, exchangeId: number | undefined): boolean {
-    const id = exchangeId ?? this.onlyCall();
-    if (id === undefined) return false;
+  attribute(request: JsonRpcRequest, exchangeId: number | undefined, channel: Channel | undefined): boolean {
+    const task = relatedTaskOf(request.params);
+    const id = task === undefined ? (exchangeId ?? this.onlyCall()) : this.results.get(task);
+    if (id === undefined) {
+      return task !== undefined && channel !== undefined
+        ? this.taskQuestions.keep(task, request, channel.transport)
+        : false;
+    }
     const live = this.live.get(id);
     live?.ask(request);
     if (this.mute.has(id)) this.mute.set(id, request);
@@ -183,8 +210,12 @@ export class Calls {
 
   /** The call that is under way, if it is one. */
   private onlyCall(): number | undefined {
-    if (this.live.size + this.mute.size !== 1) return undefined;
-    return this.live.keys().next().value ?? this.mute.keys().next().value;
+    // What belongs to a task says so: whoever waits for one is not meant.
+    if (this.live.size + this.mute.size - this.results.size !== 1) return undefined;
+    const waiting = new Set(this.results.values());
+    for (const id of this.live.keys()) if (!waiting.has(id)) return id;
+    for (const id of this.mute.keys()) if (!waiting.has(id)) return id;
+    return undefined;
   }
 
   /** Delivers a progress notification to the call whose token it carries. False: it is something else. */
@@ -200,7 +231,8 @@ export class Calls {
    * belong to any of several callers, so none of them may read it.
    */
   log(params: JsonObject, exchangeId: number | undefined): boolean {
-    const id = exchangeId ?? this.onlyCall();
+    const task = relatedTaskOf(params);
+    const id = exchangeId ?? (task === undefined ? this.onlyCall() : this.results.get(task));
     if (id === undefined) return false;
     this.logListeners.get(id)?.(params);
     return true;

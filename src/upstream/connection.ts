@@ -338,7 +338,7 @@ export class Connection implements SlotHolder {
   private receive(message: JsonRpcMessage, exchangeId?: number): void {
     if (!('method' in message)) return;
     if ('id' in message) {
-      if (isInputMethod(message.method) && this.calls.attribute(message, exchangeId)) return;
+      if (isInputMethod(message.method) && this.calls.attribute(message, exchangeId, this.channel)) return;
       const reply = this.calls.answerTo(message);
       void this.channel?.transport.send(reply).catch((error: unknown) => {
         this.lastError = messageOf(error);

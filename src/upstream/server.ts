@@ -3,6 +3,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Relayed } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
+import type { Era } from '../protocol/revisions.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
@@ -11,6 +12,8 @@ import { type Dialler, dial } from './dial.ts';
 import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
+import { TaskFollowers } from './task-followers.ts';
+import { type TaskListener, TaskSubscription } from './task-subscription.ts';
 import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
 import { ConnectionWatch, type Watcher, type WatchLease } from './watch.ts';
 
@@ -27,6 +30,8 @@ export type ServerCall = {
   logs?: WantedLogs;
   onProgress?: (params: JsonObject) => void;
   cancellation?: Cancellation;
+  /** How long to wait for the answer when not as long as for a call, ms. */
+  patienceMs?: number;
 };
 
 export type UpstreamServerOptions = {
@@ -85,6 +90,7 @@ export class UpstreamServer {
   private readonly connections = new Map<string, Connection>();
   private readonly catalogues = new Map<string, Catalogue>();
   private readonly watches = new Map<Connection, ConnectionWatch>();
+  private readonly taskFollowers = new TaskFollowers();
   private verdict: Verdict | undefined;
   /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
   private lastDialled: Transport | undefined;
@@ -109,13 +115,18 @@ export class UpstreamServer {
     return this.verdict?.era === 'modern' ? 'shared' : 'session';
   }
 
+  /** The era that it was last seen to speak. */
+  get era(): Era | undefined {
+    return this.verdict?.era;
+  }
+
   /** Sends one request on the connection that belongs to this circle. Throws or rejects with an UpstreamFault. */
   call(circle: Circle, call: ServerCall): Promise<UpstreamReply> {
     const { callTimeoutMs, maxResultBytes } = this.spec.lifecycle;
     return this.connectionFor(circle).request({
       ...call,
       relayed: circle.relayed,
-      deadline: Date.now() + callTimeoutMs,
+      deadline: Date.now() + (call.patienceMs ?? callTimeoutMs),
       maxBytes: maxResultBytes,
     });
   }
@@ -124,6 +135,21 @@ export class UpstreamServer {
   watch(circle: Circle, uri: string, watcher: Watcher): WatchLease | undefined {
     if (this.closing) return undefined;
     return this.watches.get(this.connectionFor(circle))?.add(uri, watcher);
+  }
+
+  /** Keeps this circle's connection open for a task of a legacy server, and tells of its status, for so long. */
+  followTask(circle: Circle, task: string, told: (params: JsonObject) => void, forMs: number): void {
+    if (!this.closing) this.taskFollowers.follow(this.connectionFor(circle), task, told, forMs);
+  }
+
+  unfollowTask(circle: Circle, task: string): void {
+    if (!this.closing) this.taskFollowers.forget(this.connectionFor(circle), task);
+  }
+
+  /** Has a modern server tell of tasks until that is ended. Undefined: it is none. */
+  watchTasks(circle: Circle, tasks: readonly string[], listener: TaskListener): TaskSubscription | undefined {
+    if (this.closing || this.era === 'legacy') return undefined;
+    return new TaskSubscription(this.connectionFor(circle), tasks, listener);
   }
 
   /** Until when one stretch of a call may take. */
@@ -165,6 +191,7 @@ export class UpstreamServer {
 
   /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
   sweep(now: number): void {
+    this.taskFollowers.sweep(now);
     for (const [key, connection] of this.connections) {
       const idle = connection.unused && now - connection.lastUsed > this.spec.lifecycle.idleTimeoutMs;
       if (!idle) continue;
@@ -342,12 +369,14 @@ export class UpstreamServer {
     if (method === 'notifications/message' && this.isolation === 'session' && session !== EVERYBODY) {
       this.options.onSessionLog(session, params);
     }
+    this.taskFollowers.notice(from, method, params);
     this.watches.get(from)?.notice(method, params);
   }
 
   private unwatch(connection: Connection): void {
     this.watches.get(connection)?.close();
     this.watches.delete(connection);
+    this.taskFollowers.drop(connection);
   }
 
   private listsChanged(): void {

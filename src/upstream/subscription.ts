@@ -1,3 +1,4 @@
+import { TASKS } from '../protocol/extensions.ts';
 import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { Meta } from '../protocol/revisions.ts';
@@ -37,7 +38,8 @@ export class Subscription {
       {
         revision: peer.revision,
         clientInfo: self,
-        clientCapabilities: {},
+        // Of tasks only a client hears that declares their extension.
+        clientCapabilities: notifications.taskIds ? { extensions: { [TASKS]: {} } } : {},
         progressToken: undefined,
         logLevel: undefined,
       },

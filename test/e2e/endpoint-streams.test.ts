@@ -19,7 +19,6 @@ after(async () => {
 describe('streams', () => {
   const notifications = {
     toolsListChanged: true,
-    taskIds: ['x'],
     resourceSubscriptions: ['file:///etc/passwd'],
   };
   const subscriptionOf = (message: Loose) =>

@@ -5,7 +5,7 @@ export type Message = {
   method?: string;
   params?: Record<string, unknown>;
   result?: Record<string, unknown>;
-  error?: { code: number; message: string };
+  error?: { code: number; message: string; data?: unknown };
 };
 export type ClientEra = 'legacy' | 'modern';
 
@@ -74,10 +74,10 @@ export class Wire {
     this.token = token;
   }
 
-  async open(): Promise<Message> {
+  async open({ protocolVersion = '2025-11-25', capabilities = {} } = {}): Promise<Message> {
     if (this.era === 'modern') return this.ask('server/discover', {});
     const clientInfo = { name: 'test', version: '1' };
-    const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo };
+    const params = { protocolVersion, capabilities, clientInfo };
     const response = await this.post('initialize', params);
     this.session = response.headers.get('mcp-session-id')!;
     return messagesOf(await response.text()).at(-1)!;
@@ -92,15 +92,33 @@ export class Wire {
     return (await this.exchange(method, params, meta)).at(-1)!;
   }
 
+  /** Sends a request whose answer nobody reads; what it gives back leaves it. */
+  start(method: string, params: object, meta: object = {}): () => void {
+    const controller = new AbortController();
+    this.post(method, params, meta, controller).then(
+      (response) => response.text().catch(() => {}),
+      () => {},
+    );
+    return () => controller.abort();
+  }
+
+  /** Cancels the last request as a legacy client does. */
+  async cancelLast(): Promise<void> {
+    const headers = { ...this.headers(), 'content-type': 'application/json', accept: 'application/json' };
+    const params = { requestId: this.nextId - 1 };
+    const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
+    assert.equal((await fetch(this.url, { method: 'POST', headers, body })).status, 202);
+  }
+
   callTool(name: string, args: object = {}, meta: object = {}): Promise<Message[]> {
     return this.exchange('tools/call', { name, arguments: args }, meta);
   }
 
-  async listen(notifications: object): Promise<Heard> {
+  async listen(notifications: object, meta: object = {}): Promise<Heard> {
     const controller = new AbortController();
     const response =
       this.era === 'modern'
-        ? await this.post('subscriptions/listen', { notifications }, {}, controller)
+        ? await this.post('subscriptions/listen', { notifications }, meta, controller)
         : await fetch(this.url, {
             headers: { ...this.headers(), accept: 'text/event-stream' },
             signal: controller.signal,
@@ -131,7 +149,8 @@ export class Wire {
     if (this.era === 'modern') {
       headers['mcp-protocol-version'] = '2026-07-28';
       headers['mcp-method'] = method;
-      if ('name' in params) headers['mcp-name'] = String(params.name);
+      const name = 'name' in params ? params.name : 'taskId' in params ? params.taskId : undefined;
+      if (name !== undefined) headers['mcp-name'] = String(name);
       const own = { [`${META}protocolVersion`]: '2026-07-28', [`${META}clientCapabilities`]: {} };
       sent = { ...params, _meta: { ...own, ...meta } };
     }

@@ -3,6 +3,7 @@ import type { Envelope } from '../../model.ts';
 import { ASSUMED_LEGACY_REVISION, Meta } from '../../revisions.ts';
 import { type Codec, withMeta, withoutKeys } from '../codec.ts';
 import { wrapOutputSchema, wrapStructuredContent } from './structured-content.ts';
+import { taskForLegacy, taskFromLegacy } from './tasks.ts';
 
 const RESERVED = 'io.modelcontextprotocol/';
 const isRequestEnvelopeKey = (key: string) => key === 'progressToken' || isHopKey(key);
@@ -44,6 +45,9 @@ export const legacyCodec: Codec = {
     'logging/setLevel',
     'resources/subscribe',
     'resources/unsubscribe',
+    'tasks/get',
+    'tasks/result',
+    'tasks/cancel',
   ]),
 
   // Legacy answers carry their errors in band.
@@ -65,7 +69,7 @@ export const legacyCodec: Codec = {
   },
 
   encodeResult(method, result) {
-    let out = result;
+    let out = result.resultType === 'task' || isTaskState(method) ? taskForLegacy(method, result) : result;
     if ('resultType' in out || 'ttlMs' in out || 'cacheScope' in out) {
       const { resultType: _type, ttlMs: _ttl, cacheScope: _scope, ...rest } = out;
       out = rest;
@@ -92,7 +96,10 @@ export const legacyCodec: Codec = {
     return { ...params, _meta: { ...meta, progressToken: envelope.progressToken } };
   },
 
-  decodeResult: (_method, result) => ({ ok: true, result }),
+  decodeResult(method, result) {
+    const ofTask = method === 'tools/call' ? 'task' in result : isTaskState(method);
+    return { ok: true, result: ofTask ? taskFromLegacy(method, result) : result };
+  },
 
   decodeError(method, error): JsonRpcError {
     if (method !== 'resources/read' || error.code !== ErrorCode.legacyResourceNotFound) return error;
@@ -101,6 +108,11 @@ export const legacyCodec: Codec = {
     return { ...error, code: ErrorCode.invalidParams, data: { uri: '', ...data } };
   },
 };
+
+/** Whether the result of a method is the state of a task. */
+function isTaskState(method: string): boolean {
+  return method === 'tasks/get' || method === 'tasks/cancel';
+}
 
 function wrapOutputSchemas(result: JsonObject): JsonObject {
   if (!Array.isArray(result.tools)) return result;

@@ -1,0 +1,101 @@
+import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import type { JsonObject } from '../../protocol/jsonrpc.ts';
+import type { Circle, UpstreamServer } from '../../upstream/server.ts';
+import type { TaskSubscription } from '../../upstream/task-subscription.ts';
+import type { Upstreams } from '../../upstream/upstreams.ts';
+import { type Scope, serversOf } from '../scope.ts';
+import { withTasks } from './declared.ts';
+import type { TaskIds } from './task-ids.ts';
+
+export type TaskOnlooker = { caller: AuthenticatedCaller; scope(): Scope; circle: Circle };
+
+/** The tasks of one open stream. */
+export type TaskWatch = {
+  /** Those that it tells of. */
+  honoured: readonly string[];
+  end(): void;
+};
+
+export const MAX_WATCHED_TASKS = 100;
+const ASK_MS = 20_000;
+
+/** Clients that want to hear of their tasks on modern servers (SEP-2663, task status notifications). */
+export class TaskWatches {
+  private readonly ids: TaskIds;
+  private readonly upstreams: Upstreams;
+
+  constructor(ids: TaskIds, upstreams: Upstreams) {
+    this.ids = ids;
+    this.upstreams = upstreams;
+  }
+
+  /** `told` gets the state of a task as `tasks/get` would give it. A task that is not the caller's is passed over. */
+  async watch(
+    onlooker: TaskOnlooker,
+    wanted: readonly unknown[],
+    told: (params: JsonObject) => void,
+  ): Promise<TaskWatch> {
+    const open: { names: Map<string, string>; subscription: TaskSubscription }[] = [];
+    for (const [server, names] of this.byServer(onlooker, wanted)) {
+      const mayShow = () => serversOf(onlooker.scope()).includes(server.name);
+      const tell = (id: unknown, { _meta: _, resultType: __, ...state }: JsonObject) => {
+        const taskId = names.get(String(id));
+        if (taskId !== undefined && mayShow()) told({ ...state, taskId });
+      };
+      const subscription = this.subscribe(server, onlooker.circle, [...names.keys()], tell);
+      if (subscription) open.push({ names, subscription });
+    }
+    const honoured = await Promise.all(
+      open.map(async ({ names, subscription }) => {
+        const tasks = await subscription.honoured;
+        return tasks.flatMap((task) => names.get(task) ?? []);
+      }),
+    );
+    return {
+      honoured: honoured.flat(),
+      end: () => {
+        for (const { subscription } of open) subscription.end();
+      },
+    };
+  }
+
+  private subscribe(
+    server: UpstreamServer,
+    circle: Circle,
+    tasks: readonly string[],
+    tell: (id: unknown, state: JsonObject) => void,
+  ): TaskSubscription | undefined {
+    const renewed = async (id: string) => {
+      const call = { method: 'tasks/get', params: { taskId: id }, patienceMs: ASK_MS };
+      const reply = await server.call(withTasks(circle), call);
+      if (reply.ok === true) tell(id, reply.result);
+    };
+    try {
+      return server.watchTasks(circle, tasks, {
+        told: (params) => tell(params.taskId, params),
+        renewed: (again) => {
+          for (const id of again) renewed(id).catch(() => {});
+        },
+      });
+    } catch {
+      // Its connections are all busy; that is the same as not being able to tell.
+      return undefined;
+    }
+  }
+
+  /** The caller's tasks on modern servers: our id of each by the server's own. */
+  private byServer(
+    onlooker: TaskOnlooker,
+    wanted: readonly unknown[],
+  ): Map<UpstreamServer, Map<string, string>> {
+    const all = new Map<UpstreamServer, Map<string, string>>();
+    const from = { caller: onlooker.caller, scope: onlooker.scope() };
+    for (const taskId of new Set(wanted.slice(0, MAX_WATCHED_TASKS))) {
+      const task = this.ids.open(from, taskId);
+      const server = task && !task.home ? this.upstreams.get(task.server) : undefined;
+      if (!task || !server) continue;
+      all.set(server, (all.get(server) ?? new Map<string, string>()).set(task.id, String(taskId)));
+    }
+    return all;
+  }
+}
