@@ -18,6 +18,7 @@ import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
 import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
+import { ManagedObjects } from './identity/managed-objects.ts';
 import { Tokens } from './identity/tokens.ts';
 import { ServerClient } from './net/server-client.ts';
 import { Resources } from './resources/registry.ts';
@@ -87,18 +88,20 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => retention.close());
     const resources = await openResources(options, data, store, logger);
     stack.defer(() => resources.close());
-    const tokens = new Tokens({ store, logger });
+    const authorizer = new Authorizer(() => resources.snapshot().access);
+    const tokens = new Tokens({ store, resources, authorizer, logger });
     stack.defer(() => tokens.close());
     const localAdmin = await openLocalAdmin(data, logger);
     stack.defer(() => localAdmin.setUrl(undefined));
     await swept;
-    const upstream = openUpstreams(stack, options, data, resources, children, logger);
+    const upstream = openUpstreams(stack, { options, data, resources, authorizer, logger }, children);
     const door = openDoor(stack, {
       options,
       logger,
       data,
       store,
       resources,
+      authorizer,
       tokens,
       localAdmin,
       ...upstream,
@@ -136,12 +139,10 @@ function openResources(options: CastellanOptions, data: DataDirectory, store: St
 
 function openUpstreams(
   stack: AsyncDisposableStack,
-  options: CastellanOptions,
-  data: DataDirectory,
-  resources: Resources,
+  deps: Pick<DoorDeps, 'options' | 'data' | 'resources' | 'authorizer' | 'logger'>,
   children: ChildProcesses,
-  logger: Logger,
 ): { gateway: Gateway; upstreams: Upstreams } {
+  const { options, data, resources, authorizer, logger } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const upstreams: Upstreams = stack.use(
@@ -155,10 +156,11 @@ function openUpstreams(
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );
-  const gateway = new Gateway(self, upstreams, data.sealer, new Authorizer());
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
-  resources.onChange((now) => {
+  resources.onChange((now, before) => {
+    if (now.servers === before.servers && now.projects === before.projects) return;
     upstreams.reconcile(now);
     gateway.stats.retain((server) => now.servers.has(server));
     gateway.changed();
@@ -189,6 +191,7 @@ type DoorDeps = {
   data: DataDirectory;
   store: Store;
   resources: Resources;
+  authorizer: Authorizer;
   tokens: Tokens;
   localAdmin: LocalAdmin;
   gateway: Gateway;
@@ -196,11 +199,15 @@ type DoorDeps = {
 };
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
-  const { options, logger, data, store, resources, tokens, localAdmin, gateway, upstreams } = deps;
+  const { options, logger, data, store, resources, authorizer, tokens, localAdmin } = deps;
+  const { gateway, upstreams } = deps;
   const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
-  const authenticator = new Authenticator(tokens, localAdmin);
+  resources.onChange((now, before) => {
+    if (now.access.users !== before.access.users) tokens.usersChanged();
+  });
+  const authenticator = new Authenticator(tokens, localAdmin, authorizer);
   const sessions = new LegacySessions(data.sealer, store);
   const pruning = setInterval(() => {
     sessions
@@ -225,7 +232,9 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     api: lazily(async () => {
       const { createApi } = await import('./http/api/api.ts');
       const live = new GatewayLiveView(gateway, upstreams, () => resources.snapshot());
-      return createApi({ authenticator, resources, tokens, live, logger, version: options.version });
+      const objects = new ManagedObjects(resources, tokens);
+      const { version } = options;
+      return createApi({ authenticator, authorizer, resources, objects, tokens, live, logger, version });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

@@ -1,6 +1,9 @@
+import { Refusal } from '../base/errors.ts';
 import { credentialKind } from '../base/ids.ts';
 import { ok, type Result, refused } from '../base/result.ts';
-import type { AuthenticatedCaller } from './caller.ts';
+import type { Authorizer } from './authorizer.ts';
+import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
+import { lacks } from './guards.ts';
 import type { LocalAdmin } from './local-admin.ts';
 import type { AuthenticationError, Tokens } from './tokens.ts';
 
@@ -8,10 +11,12 @@ import type { AuthenticationError, Tokens } from './tokens.ts';
 export class Authenticator {
   readonly #tokens: Tokens;
   readonly #localAdmin: LocalAdmin;
+  readonly #authorizer: Authorizer;
 
-  constructor(tokens: Tokens, localAdmin: LocalAdmin) {
+  constructor(tokens: Tokens, localAdmin: LocalAdmin, authorizer: Authorizer) {
     this.#tokens = tokens;
     this.#localAdmin = localAdmin;
+    this.#authorizer = authorizer;
   }
 
   /** The answer when it is known without waiting; undefined means: ask `authenticate`. */
@@ -27,7 +32,41 @@ export class Authenticator {
     return caller ? ok(caller) : refused('unknown');
   }
 
+  /**
+   * The caller acting as `subject`, `User:…` or `McpToken:…`, with no right that either of them lacks.
+   * @throws Refusal `forbidden` without the action `impersonate`, `invalid` when there is no such subject
+   */
+  async impersonate(caller: AuthenticatedCaller, subject: string): Promise<AuthenticatedCaller> {
+    const decision = this.#authorizer.decide(caller, { action: 'impersonate' });
+    if (!decision.allowed) throw lacks(decision.missing, ', which acting as somebody else needs');
+    const behind = [caller.principal, ...caller.ceilings];
+    if (subject.startsWith('McpToken:')) {
+      const token = await this.#tokens.callerOf(subject.slice('McpToken:'.length));
+      if (!token) throw new Refusal('invalid', 'as: there is no active token of that id');
+      return authenticatedCaller({
+        ...token,
+        ceilings: [...token.ceilings, ...behind],
+        actor: caller.principal,
+      });
+    }
+    const user = subject.startsWith('User:') ? subject.slice('User:'.length) : '';
+    if (!this.#authorizer.rights().isActive(user)) {
+      const shown = JSON.stringify(subject.slice(0, 80));
+      throw new Refusal('invalid', `as: ${shown} is no active user: write User:EMAIL or McpToken:ID`);
+    }
+    return authenticatedCaller({
+      principal: `User:${user}`,
+      owner: user,
+      ceilings: behind,
+      actor: caller.principal,
+      project: '*',
+      surfaces: caller.surfaces,
+    });
+  }
+
+  /** A user that was deleted or disabled has no credential any more, this one included. */
   #administrator(raw: string): AuthenticatedCaller | undefined {
-    return credentialKind(raw) === 'adm' ? this.#localAdmin.verify(raw) : undefined;
+    const caller = credentialKind(raw) === 'adm' ? this.#localAdmin.verify(raw) : undefined;
+    return caller && this.#authorizer.rights().isActive(caller.owner) ? caller : undefined;
   }
 }

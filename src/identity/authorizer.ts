@@ -1,19 +1,51 @@
-import { ADMINISTRATOR, type Binding } from '../resources/bindings.ts';
+import type { Access } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { type Ask, type Decision, decide, type Layer } from './decide.ts';
-
-const RUN_TOOLS: readonly Binding[] = [{ role: 'run', resource: 'tools' }];
+import { RightsIndex } from './rights.ts';
+import { ToolRights } from './tool-rights.ts';
 
 /** Answers from memory what a caller may do now. */
 export class Authorizer {
-  decide(caller: AuthenticatedCaller, ask: Ask): Decision {
-    return decide(layersOf(caller), ask);
-  }
-}
+  readonly #access: () => Access;
+  #index: RightsIndex;
+  readonly #toolRights = new WeakMap<readonly Layer[], Map<string, ToolRights>>();
 
-function layersOf({ principal, project }: AuthenticatedCaller): Layer[] {
-  const confined = project !== '*';
-  const bindings = confined ? RUN_TOOLS : ADMINISTRATOR;
-  const rights = bindings.map((binding) => ({ rbac: 'built-in', subject: principal, binding }));
-  return [{ principal, rights, project: confined ? project : undefined }];
+  constructor(access: () => Access) {
+    this.#access = access;
+    this.#index = new RightsIndex(access());
+  }
+
+  decide(caller: AuthenticatedCaller, ask: Ask): Decision {
+    return decide(this.rights().layersOf(caller), ask);
+  }
+
+  /** Which tools the caller may run in a project now. */
+  toolRights(caller: AuthenticatedCaller, project: string): ToolRights {
+    const layers = this.rights().layersOf(caller);
+    let ofCaller = this.#toolRights.get(layers);
+    if (!ofCaller) {
+      ofCaller = new Map();
+      this.#toolRights.set(layers, ofCaller);
+    }
+    let rights = ofCaller.get(project);
+    if (!rights) {
+      rights = new ToolRights(layers, project);
+      ofCaller.set(project, rights);
+    }
+    return rights;
+  }
+
+  /** Whether the caller may still do anything at all: with nothing left, what is open for it is closed. */
+  hasAny(caller: AuthenticatedCaller): boolean {
+    return this.rights()
+      .layersOf(caller)
+      .every(({ rights }) => rights.length > 0);
+  }
+
+  /** Everybody's rights now. */
+  rights(): RightsIndex {
+    const access = this.#access();
+    if (this.#index.access !== access) this.#index = new RightsIndex(access);
+    return this.#index;
+  }
 }

@@ -3,7 +3,13 @@ import { describe, it } from 'node:test';
 import { authenticatedCaller } from './caller.ts';
 import { CallerCache } from './caller-cache.ts';
 
-const caller = authenticatedCaller({ principal: 'User:a', owner: 'a', project: 'demo', surfaces: new Set() });
+const caller = authenticatedCaller({
+  principal: 'User:a',
+  owner: 'a',
+  ceilings: [],
+  project: 'demo',
+  surfaces: new Set(),
+});
 const NEVER = Number.POSITIVE_INFINITY;
 
 describe('cache of callers', () => {

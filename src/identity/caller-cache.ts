@@ -34,6 +34,11 @@ export class CallerCache {
     if (epoch === this.#epoch) this.#entries.set(raw, entry);
   }
 
+  dropWhere(unwanted: (caller: AuthenticatedCaller) => boolean): void {
+    this.#epoch += 1;
+    for (const [raw, { caller }] of this.#entries) if (unwanted(caller)) this.#entries.delete(raw);
+  }
+
   drop(hash: string): void {
     this.#epoch += 1;
     for (const [raw, entry] of this.#entries) if (entry.hash === hash) this.#entries.delete(raw);

@@ -9,6 +9,13 @@ type CallerFields = {
   readonly principal: Principal;
   /** E-mail of the user that the principal belongs to. */
   readonly owner: string;
+  /**
+   * Whose rights bound those of the principal: the owner of a token and the tokens that it was made with, or whoever
+   * acts as another.
+   */
+  readonly ceilings: readonly Principal[];
+  /** Who acts as the principal; undefined when it acts for itself. Nobody decides for people as somebody else. */
+  readonly actor?: Principal;
   readonly tokenId?: string;
   readonly tokenName?: string;
   /** Name of the one project that the credential opens; `*` is every project. */

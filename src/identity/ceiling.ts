@@ -1,5 +1,5 @@
 import { ACTIONS, type Binding, bindingText, type Role } from '../resources/bindings.ts';
-import { covers, isAdministration } from './decide.ts';
+import { covers, isAdministrator } from './decide.ts';
 
 /** What nobody passes on by `--rbac clone`. */
 const NEVER_CLONED: ReadonlySet<string> = new Set(['approve', 'impersonate', 'escalate', 'bind', 'spawn']);
@@ -17,8 +17,7 @@ export function clonedBindings(held: readonly Binding[]): Binding[] {
     if ('action' in right) return [right];
     if (right.role !== 'admin') return [right];
     const roles = CLONED_ADMIN_ROLES.map((role): Binding => ({ ...right, role }));
-    const everywhere = isAdministration(right) && right.project === undefined;
-    return everywhere ? [...roles, ...ACTIONS.map((action): Binding => ({ action }))] : roles;
+    return isAdministrator(right) ? [...roles, ...ACTIONS.map((action): Binding => ({ action }))] : roles;
   });
   return distinct(cloned.filter((right) => !NEVER_CLONED.has('action' in right ? right.action : right.role)));
 }

@@ -3,7 +3,7 @@
  * denied, and every layer of a credential has to grant it (a token and its owner, an impersonated user and whoever
  * stands behind it).
  */
-import { globCovers, globCoversPrefix, globMatches, globMeetsPrefix } from '../base/glob.ts';
+import { globCovers, globCoversPrefix, globMatches } from '../base/glob.ts';
 import {
   type Action,
   type Binding,
@@ -83,7 +83,7 @@ export function grants(binding: Binding, ask: Ask): boolean {
 export function covers(held: Binding, wanted: Binding): boolean {
   if ('action' in wanted) {
     if ('action' in held) return held.action === wanted.action;
-    return isAdministration(held) && reaches(held.project, undefined);
+    return isAdministrator(held);
   }
   if ('action' in held) return false;
   return (
@@ -94,24 +94,36 @@ export function covers(held: Binding, wanted: Binding): boolean {
   );
 }
 
-/** Whether some thing whose name begins with `prefix` may be granted by the binding. */
-export function grantsSomeUnder(binding: Binding, ask: RoleAsk & { prefix: string }): boolean {
-  if ('action' in binding) return false;
-  const { prefix, ...whole } = ask;
-  const { name } = binding;
-  if (name === undefined) return grants(binding, whole);
-  const { name: _, ...unnamed } = binding;
-  return grants(unnamed, whole) && globMeetsPrefix(name, prefix);
+/** Whether every layer grants the role on something of the resource, whatever its name, in that project if one is given. */
+export function mayAny(layers: readonly Layer[], { role, resource, project }: RoleAsk): boolean {
+  return (
+    layers.length > 0 &&
+    layers.every((layer) => {
+      if (layer.project !== undefined && layer.project !== project) return false;
+      return layer.rights.some(({ binding }) => {
+        if ('action' in binding) return false;
+        const { name: _, project: bound, ...anywhere } = binding;
+        // Where no project is asked for, one that is bound to a project sees its part.
+        const reached = project === undefined || reaches(bound, project);
+        return reached && grants(anywhere, { role, resource });
+      });
+    })
+  );
 }
 
 /** `admin` on everything: an administrator, of one project where the binding names one. */
-export function isAdministration(binding: Binding): boolean {
+function isAdministration(binding: Binding): boolean {
   return (
     'role' in binding &&
     binding.role === 'admin' &&
     binding.resource === '*' &&
     (binding.name === undefined || binding.name === '*')
   );
+}
+
+/** `admin` on everything, everywhere. */
+export function isAdministrator(binding: Binding): boolean {
+  return isAdministration(binding) && 'role' in binding && reaches(binding.project, undefined);
 }
 
 /** The ask as the binding that would grant it. */

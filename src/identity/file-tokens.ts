@@ -1,9 +1,8 @@
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { ADMINISTRATOR } from '../resources/bindings.ts';
 import type { FileToken } from '../resources/layers.ts';
 import type { Snapshot } from '../resources/spec.ts';
-import { LOCAL_ADMIN } from './local-admin.ts';
+import { localAdminCaller } from './local-admin.ts';
 import type { Tokens } from './tokens.ts';
 import { expiryOf } from './ttl.ts';
 
@@ -25,10 +24,10 @@ export async function makeFileTokens(
       const { raw } = await tokens.create({
         name,
         project: { name: project.name, uid: project.uid },
-        owner: LOCAL_ADMIN,
+        creator: localAdminCaller(),
         surfaces: spec.surfaces ?? ['consumer'],
         rbac: spec.rbac ?? 'empty',
-        ceiling: ADMINISTRATOR,
+        binds: spec.binds ?? [],
         expiresAt: expiryOf(spec.ttl ?? 'never', Date.now()),
         description: spec.description,
       });

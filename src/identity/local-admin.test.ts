@@ -3,12 +3,11 @@ import { chmod, lstat, readFile, rm, symlink, writeFile } from 'node:fs/promises
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { quietLogger, sqliteDatabase, temporaryFolder } from '../../test/support/databases.ts';
+import { openIdentity } from '../../test/support/identity.ts';
 import { mintCredential } from '../base/ids.ts';
-import { ADMINISTRATOR } from '../resources/bindings.ts';
 import { type DataDirectory, openDataDirectory } from '../store/data-directory.ts';
 import { Authenticator } from './authenticator.ts';
-import { openLocalAdmin, readLocalAdmin } from './local-admin.ts';
-import { Tokens } from './tokens.ts';
+import { localAdminCaller, openLocalAdmin, readLocalAdmin } from './local-admin.ts';
 
 async function inDirectory(use: (dataDir: DataDirectory, file: string) => Promise<void>): Promise<void> {
   const dataDir = await openDataDirectory(await temporaryFolder(), { env: {} });
@@ -38,6 +37,7 @@ describe('local administrator', () => {
       assert.deepEqual(caller, {
         principal: 'User:admin',
         owner: 'admin',
+        ceilings: [],
         project: '*',
         surfaces: new Set(['consumer', 'operator']),
       });
@@ -118,18 +118,18 @@ describe('authenticator', () => {
   it('asks whoever made the credential', async () => {
     const database = await sqliteDatabase();
     const { dataDir, store } = await database.open();
-    const tokens = new Tokens({ store, logger: database.logger });
+    const identity = await openIdentity({ store, dataDir }, database.logger);
+    const { tokens, authorizer } = identity;
     const admin = await openLocalAdmin(dataDir, database.logger);
     await admin.setUrl('http://x');
-    const authenticator = new Authenticator(tokens, admin);
+    const authenticator = new Authenticator(tokens, admin, authorizer);
     const { credential } = await readLocalAdmin(dataDir.path);
     const { raw } = await tokens.create({
       name: 'a',
       project: { name: 'demo', uid: 'u' },
-      owner: 'admin',
+      creator: localAdminCaller(),
       surfaces: ['consumer'],
       rbac: 'clone',
-      ceiling: ADMINISTRATOR,
       expiresAt: null,
     });
 
@@ -152,7 +152,7 @@ describe('authenticator', () => {
     assert.deepEqual(await authenticator.authenticate(''), { ok: false, error: 'malformed' });
     assert.equal(authenticator.peek('cst_adm_x'), undefined);
 
-    await tokens.close();
+    await identity.close();
     await database.dispose();
   });
 });

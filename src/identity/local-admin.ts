@@ -3,6 +3,7 @@ import path from 'node:path';
 import { Refusal } from '../base/errors.ts';
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { FIRST_USER } from '../resources/access-fields.ts';
 import type { DataDirectory } from '../store/data-directory.ts';
 import { isDataDirectoryHeld } from '../store/data-lock.ts';
 import { readPrivateFile, writePrivateFile } from '../store/private-file.ts';
@@ -11,7 +12,7 @@ import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 const ADMIN_FILE = 'admin.json';
 
 /** The user that whoever holds the data directory is. */
-export const LOCAL_ADMIN = 'admin';
+const LOCAL_ADMIN = FIRST_USER;
 
 /** `admin.json`: how the command line finds the server that runs on this data directory, and proves who it is. */
 type AdminFile = {
@@ -43,16 +44,22 @@ export async function openLocalAdmin(dataDir: DataDirectory, logger: Logger): Pr
     );
   await write({});
   const digest = Buffer.from(sha256Hex(credential), 'hex');
-  const caller = authenticatedCaller({
-    principal: `User:${LOCAL_ADMIN}`,
-    owner: LOCAL_ADMIN,
-    project: '*',
-    surfaces: new Set(['consumer', 'operator'] as const),
-  });
+  const caller = localAdminCaller();
   return {
     setUrl: (url) => write(url === undefined ? {} : { url, pid: process.pid }),
     verify: (raw) => (timingSafeEqual(Buffer.from(sha256Hex(raw), 'hex'), digest) ? caller : undefined),
   };
+}
+
+/** Whoever holds the data directory, and what its configuration files ask for. */
+export function localAdminCaller(): AuthenticatedCaller {
+  return authenticatedCaller({
+    principal: `User:${LOCAL_ADMIN}`,
+    owner: LOCAL_ADMIN,
+    ceilings: [],
+    project: '*',
+    surfaces: new Set(['consumer', 'operator'] as const),
+  });
 }
 
 /**

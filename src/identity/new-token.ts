@@ -1,20 +1,21 @@
 import { Refusal } from '../base/errors.ts';
 import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { Surface } from '../resources/spec.ts';
-import { clonedBindings, distinct, mayGive } from './ceiling.ts';
+import type { AuthenticatedCaller } from './caller.ts';
+import { clonedBindings, distinct } from './ceiling.ts';
+import { decide, type Layer } from './decide.ts';
+import { firstBeyond, lacks } from './guards.ts';
 
-/** What a token is to be; whoever asks for it is proven already. */
+/** What a token is to be. */
 export type NewToken = {
   name: string;
   project: { name: string; uid: string };
-  /** E-mail of the user that it will belong to. */
-  owner: string;
+  /** Whoever makes it: the owner, and the ceiling of what it can be given. */
+  creator: AuthenticatedCaller;
   surfaces: readonly Surface[];
   /** `clone` takes over the creator's bindings of this moment. */
   rbac: 'empty' | 'clone';
   binds?: readonly Binding[];
-  /** The creator's own bindings: nobody gives what they lack. */
-  ceiling: readonly Binding[];
   /** Milliseconds since 1970; null is no expiry. */
   expiresAt: number | null;
   description?: string;
@@ -48,20 +49,46 @@ export function checkNewToken(wanted: NewToken, now: number): void {
     throw new Refusal('invalid', `bind: at most ${MAX_BINDINGS} bindings`);
 }
 
-/** @throws Refusal `forbidden` naming the right that is above the ceiling */
-export function grantedBindings(wanted: NewToken): Binding[] {
+/**
+ * The bindings that the token gets.
+ * @param layers the creator's rights now
+ * @throws Refusal `forbidden` naming the right that the creator lacks: the one to give, or the one to make tokens
+ */
+export function grantedBindings(wanted: NewToken, layers: readonly Layer[]): Binding[] {
+  const { project, creator, name } = wanted;
   const binds = wanted.binds ?? [];
-  const above = binds.find((bind) => !mayGive(wanted.ceiling, bind));
-  if (above)
-    throw new Refusal(
-      'forbidden',
-      `bind: you do not have ${bindingText(above)} yourself, so you cannot give it`,
-    );
-  const bindings = [...(wanted.rbac === 'clone' ? clonedBindings(wanted.ceiling) : []), ...binds];
-  return distinct(bindings);
+  const within = binds.map((bind) => inProject(bind, project.name));
+  const above = firstBeyond(layers, within);
+  if (above) {
+    const bind = binds[within.indexOf(above)] ?? above;
+    throw lacks(bindingText(bind), ' yourself, so you cannot give it (bind)');
+  }
+  const made = decide(layers, { role: 'create', resource: 'mcptokens', name, project: project.name });
+  if (!made.allowed) throw lacks(made.missing, ', which creating a token needs');
+  const { binding } = made.by;
+  // A wildcard is meant for what the project offers, not for making more credentials.
+  if (creator.tokenId !== undefined && 'resource' in binding && binding.resource !== 'mcptokens')
+    throw lacks('role:create,resource:mcptokens', ' by name, which a token needs to create tokens');
+  refuseSurfaces(wanted);
+  const own = (layers[0]?.rights ?? []).map((right) => right.binding);
+  const cloned = wanted.rbac === 'clone' ? clonedBindings(own) : [];
+  const shared = cloned.filter((bind) => firstBeyond(layers, [inProject(bind, project.name)]) === undefined);
+  return distinct([...shared, ...binds]);
 }
 
-export function nameTaken({ name, project }: NewToken): Refusal {
+/** A token acts in its project alone: whoever has a right there may give it, however it is written. */
+function inProject(binding: Binding, project: string): Binding {
+  if ('action' in binding) return binding;
+  return binding.project === undefined || binding.project === '*' ? { ...binding, project } : binding;
+}
+
+function refuseSurfaces({ creator, surfaces }: NewToken): void {
+  const above = surfaces.find((surface) => !creator.surfaces.has(surface));
+  if (above !== undefined)
+    throw new Refusal('forbidden', `surfaces: you do not have the ${above} surface yourself`);
+}
+
+export function nameTaken({ name, project }: Pick<NewToken, 'name' | 'project'>): Refusal {
   return new Refusal(
     'conflict',
     `an active token ${name} already exists in project ${project.name}; use --force to replace it, or another name`,

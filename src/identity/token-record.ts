@@ -1,6 +1,6 @@
-import type { Kysely } from 'kysely';
+import type { Kysely, Selectable } from 'kysely';
 import type { Binding } from '../resources/bindings.ts';
-import type { Surface } from '../resources/spec.ts';
+import type { Access, Surface, UserEntry } from '../resources/spec.ts';
 import type { McpTokensTable, Schema } from '../store/schema.ts';
 
 export type TokenStatus = 'active' | 'expired' | 'revoked';
@@ -10,12 +10,17 @@ export type TokenRecord = {
   id: string;
   name: string;
   project: { name: string; uid: string };
+  /** SHA-256 of the raw token: what names it as a subject. */
+  hash: string;
   /** What may be shown of the token: `cst_pat_` and the 8 characters after it. */
   prefix: string;
-  /** E-mail of the user it belongs to. */
-  owner: string;
+  /** E-mail of the user it belongs to; undefined when that user is gone. */
+  owner: string | undefined;
+  /** The token that it was made with. */
+  parentId: string | null;
   surfaces: Surface[];
   rbac: 'empty' | 'clone';
+  /** What Rbac objects grant it now. */
   bindings: Binding[];
   description: string;
   createdAt: number;
@@ -25,31 +30,10 @@ export type TokenRecord = {
   status: TokenStatus;
 };
 
-export type TokenRow = Omit<McpTokensTable, 'owner_id'> & { owner: string };
+export type TokenRow = Selectable<McpTokensTable>;
 
-/** Tokens with the e-mail of their owner, as `TokenRow`. */
 export function tokenRows(db: Kysely<Schema>) {
-  return db
-    .selectFrom('mcp_tokens')
-    .innerJoin('users', 'users.id', 'mcp_tokens.owner_id')
-    .select('users.email as owner')
-    .select([
-      'mcp_tokens.id',
-      'mcp_tokens.hash',
-      'mcp_tokens.prefix',
-      'mcp_tokens.name',
-      'mcp_tokens.project_name',
-      'mcp_tokens.project_uid',
-      'mcp_tokens.surfaces',
-      'mcp_tokens.rbac',
-      'mcp_tokens.bindings',
-      'mcp_tokens.description',
-      'mcp_tokens.created_at',
-      'mcp_tokens.expires_at',
-      'mcp_tokens.revoked_at',
-      'mcp_tokens.released_at',
-      'mcp_tokens.last_used_at',
-    ]);
+  return db.selectFrom('mcp_tokens').selectAll();
 }
 
 export function statusOf(row: Pick<TokenRow, 'expires_at' | 'revoked_at'>, now: number): TokenStatus {
@@ -61,17 +45,36 @@ export function surfacesOf(row: Pick<TokenRow, 'surfaces'>): Surface[] {
   return JSON.parse(row.surfaces) as Surface[];
 }
 
+/** The user behind a uid; a later user of the same name is another one. */
+export function userOfUid(access: Access, uid: string): UserEntry | undefined {
+  for (const user of access.users.values()) if (user.uid === uid) return user;
+  return undefined;
+}
+
+/** Name of the Rbac object that a token is made with. */
+export function rbacNameOf(hash: string): string {
+  return `mcptoken-${hash.slice(0, 24)}`;
+}
+
 /** @param usedAt a use that is not written yet */
-export function recordOf(row: TokenRow, now: number, usedAt = 0): TokenRecord {
+export function recordOf(
+  row: TokenRow,
+  now: number,
+  usedAt: number,
+  owner: string | undefined,
+  bindings: Binding[],
+): TokenRecord {
   return {
     id: row.id,
     name: row.name,
     project: { name: row.project_name, uid: row.project_uid },
+    hash: row.hash,
     prefix: row.prefix,
-    owner: row.owner,
+    owner,
+    parentId: row.parent_id,
     surfaces: surfacesOf(row),
     rbac: row.rbac === 'clone' ? 'clone' : 'empty',
-    bindings: JSON.parse(row.bindings) as Binding[],
+    bindings,
     description: row.description,
     createdAt: row.created_at,
     expiresAt: row.expires_at,

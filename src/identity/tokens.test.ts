@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { onEachDatabase, type TestDatabase } from '../../test/support/databases.ts';
+import { type Identity, openIdentity, userCaller, userWith } from '../../test/support/identity.ts';
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
-import { ADMINISTRATOR, type Binding } from '../resources/bindings.ts';
+import type { Binding } from '../resources/bindings.ts';
 import type { Store } from '../store/database.ts';
 import type { NewToken } from './new-token.ts';
-import { Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 const DEMO = { name: 'demo', uid: 'prj_1' };
 const OTHER = { name: 'other', uid: 'prj_2' };
@@ -13,6 +14,7 @@ const START = Date.parse('2026-06-15T12:00:00Z');
 
 type Scene = {
   tokens: Tokens;
+  identity: Identity;
   store: Store;
   /** Moves the clock that `tokens` reads. */
   pass(ms: number): void;
@@ -25,10 +27,9 @@ type Scene = {
 const wanted = (more: Partial<NewToken> = {}): NewToken => ({
   name: 'agent',
   project: DEMO,
-  owner: 'admin',
+  creator: userCaller('admin'),
   surfaces: ['consumer'],
   rbac: 'empty',
-  ceiling: ADMINISTRATOR,
   expiresAt: null,
   ...more,
 });
@@ -38,29 +39,32 @@ async function scene(
   play: (scene: Scene) => Promise<void>,
 ): Promise<void> {
   const database = await make();
-  const opened: Tokens[] = [];
+  const opened: Identity[] = [];
   try {
-    const { store } = await database.open();
+    const first = await database.open();
+    const { store } = first;
     let now = START;
-    const on = (over: Store) => {
-      const tokens = new Tokens({ store: over, logger: database.logger, now: () => now });
-      opened.push(tokens);
-      return tokens;
+    const on = async (over: typeof first) => {
+      const identity = await openIdentity(over, database.logger, { now: () => now });
+      opened.push(identity);
+      return identity;
     };
-    const tokens = on(store);
+    const identity = await on(first);
+    const { tokens } = identity;
     const ended: string[] = [];
     tokens.onEnded((id) => ended.push(id));
     await play({
       tokens,
+      identity,
       store,
       ended,
       pass: (ms) => {
         now += ms;
       },
-      replica: async () => on(database.name === 'SQLite' ? store : (await database.open()).store),
+      replica: async () => (await on(database.name === 'SQLite' ? first : await database.open())).tokens,
     });
   } finally {
-    for (const tokens of opened) await tokens.close();
+    for (const each of opened) await each.close();
     await database.dispose();
   }
 }
@@ -76,6 +80,8 @@ onEachDatabase('tokens', (make) => {
         id: record.id,
         name: 'agent',
         project: DEMO,
+        hash: sha256Hex(raw),
+        parentId: null,
         prefix: raw.slice(0, 16),
         owner: 'admin',
         surfaces: ['consumer', 'operator'],
@@ -98,6 +104,7 @@ onEachDatabase('tokens', (make) => {
       assert.deepEqual(answer.value, {
         principal: `McpToken:${sha256Hex(raw)}`,
         owner: 'admin',
+        ceilings: ['User:admin'],
         tokenId: record.id,
         tokenName: 'agent',
         project: 'demo',
@@ -197,22 +204,24 @@ onEachDatabase('tokens', (make) => {
     }));
 
   it('never outgrow their creator, by bind or by clone', () =>
-    scene(make, async ({ tokens }) => {
+    scene(make, async ({ tokens, identity }) => {
       const ceiling: Binding[] = [
+        { role: 'create', resource: 'mcptokens' },
         { role: 'run', resource: 'tools', name: 'github__*' },
         { role: 'edit', resource: 'servers' },
         { action: 'spawn' },
       ];
+      const creator = await userWith(identity, 'dev@example.com', ceiling);
       await assert.rejects(
-        tokens.create(wanted({ ceiling, binds: [{ role: 'run', resource: 'tools' }] })),
+        tokens.create(wanted({ creator, binds: [{ role: 'run', resource: 'tools' }] })),
         (error: Error & { kind?: string }) =>
           error.kind === 'forbidden' && error.message.includes('role:run,resource:tools'),
       );
       const viewer: Binding = { role: 'view', resource: 'servers' };
-      const bound = await tokens.create(wanted({ name: 'bound', ceiling, binds: [viewer, viewer] }));
+      const bound = await tokens.create(wanted({ name: 'bound', creator, binds: [viewer, viewer] }));
       assert.deepEqual(bound.record.bindings, [viewer]);
-      const clone = await tokens.create(wanted({ name: 'clone', ceiling, rbac: 'clone', binds: [viewer] }));
-      assert.deepEqual(clone.record.bindings, [...ceiling.slice(0, 2), viewer]);
+      const clone = await tokens.create(wanted({ name: 'clone', creator, rbac: 'clone', binds: [viewer] }));
+      assert.deepEqual(clone.record.bindings, [...ceiling.slice(0, 3), viewer]);
       assert.equal(clone.record.rbac, 'clone');
     }));
 
@@ -228,7 +237,10 @@ onEachDatabase('tokens', (make) => {
         [{ expiresAt: START }, /^ttl: /],
         [{ expiresAt: Number.NaN }, /^ttl: /],
         [{ description: 'x'.repeat(501) }, /^description: /],
-        [{ owner: 'nobody@example.com' }, /^owner: there is no user nobody@example\.com/],
+        [
+          { creator: userCaller('nobody@example.com') },
+          /^owner: there is no active user nobody@example\.com/,
+        ],
       ];
       for (const [more, message] of cases) {
         await assert.rejects(
@@ -263,11 +275,11 @@ onEachDatabase('tokens', (make) => {
     }));
 
   it('go with their project, its namesake untouched', () =>
-    scene(make, async ({ tokens, ended }) => {
+    scene(make, async ({ tokens, identity, ended }) => {
       const gone = await tokens.create(wanted());
       const stays = await tokens.create(wanted({ project: { name: 'demo', uid: 'prj_later' } }));
       assert.ok((await tokens.authenticate(gone.raw)).ok);
-      await tokens.removeProject('prj_1');
+      tokens.end(await identity.resources.edit((edit) => tokens.removeProject(edit, 'prj_1')));
       assert.deepEqual(ended, [gone.record.id]);
       assert.deepEqual(await tokens.authenticate(gone.raw), { ok: false, error: 'unknown' });
       assert.ok((await tokens.authenticate(stays.raw)).ok);

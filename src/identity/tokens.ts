@@ -1,20 +1,33 @@
 import { messageOf, Refusal } from '../base/errors.ts';
-import { credentialKind, displayedPart, mintCredential, newId, sha256Hex } from '../base/ids.ts';
+import { credentialKind, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { ok, type Result, refused } from '../base/result.ts';
+import type { LayerEdit } from '../resources/layer-edit.ts';
+import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
 import { isUniqueViolation } from '../store/fault.ts';
-import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
+import type { Authorizer } from './authorizer.ts';
+import { type AuthenticatedCaller, authenticatedCaller, type Principal } from './caller.ts';
 import { CallerCache } from './caller-cache.ts';
 import { LastUsed } from './last-used.ts';
 import { checkNewToken, grantedBindings, type NewToken, nameTaken } from './new-token.ts';
 import {
+  deleteTokens,
+  insertToken,
+  MAX_GENERATIONS,
+  type Made,
+  revokeTokens,
+  rotateToken,
+} from './token-changes.ts';
+import {
+  rbacNameOf,
   recordOf,
   statusOf,
   surfacesOf,
   type TokenRecord,
   type TokenRow,
   tokenRows,
+  userOfUid,
 } from './token-record.ts';
 import { TokenWatch } from './token-watch.ts';
 
@@ -24,6 +37,8 @@ export type AuthenticationError = 'malformed' | 'unknown' | 'expired' | 'revoked
 /** The project tokens: made, listed, ended, and recognised on every call. */
 export class Tokens {
   readonly #store: Store;
+  readonly #resources: Resources;
+  readonly #authorizer: Authorizer;
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #cache = new CallerCache();
@@ -32,8 +47,16 @@ export class Tokens {
   readonly #lookUps = new Map<string, Promise<Result<AuthenticatedCaller, AuthenticationError>>>();
   readonly #listeners = new Set<(tokenId: string) => void>();
 
-  constructor(options: { store: Store; logger: Logger; now?: () => number }) {
+  constructor(options: {
+    store: Store;
+    resources: Resources;
+    authorizer: Authorizer;
+    logger: Logger;
+    now?: () => number;
+  }) {
     this.#store = options.store;
+    this.#resources = options.resources;
+    this.#authorizer = options.authorizer;
     this.#logger = options.logger;
     this.#now = options.now ?? Date.now;
     this.#lastUsed = new LastUsed(options.store, options.logger);
@@ -48,61 +71,34 @@ export class Tokens {
   async create(wanted: NewToken): Promise<{ record: TokenRecord; raw: string }> {
     const now = this.#now();
     checkNewToken(wanted, now);
-    const bindings = grantedBindings(wanted);
-    const raw = mintCredential('pat');
-    const id = newId('mct');
-    const hash = sha256Hex(raw);
-    let replaced: TokenRow[] = [];
     try {
-      await this.#store.db.transaction().execute(async (transaction) => {
-        const owner = await transaction
-          .selectFrom('users')
-          .select('id')
-          .where('email', '=', wanted.owner)
-          .executeTakeFirst();
-        if (!owner) throw new Refusal('invalid', `owner: there is no user ${wanted.owner}`);
-        replaced = await tokenRows(transaction)
-          .where('project_uid', '=', wanted.project.uid)
-          .where('mcp_tokens.name', '=', wanted.name)
-          .where('released_at', 'is', null)
-          .execute();
-        for (const row of replaced) {
-          const active = statusOf(row, now) === 'active';
-          if (active && !wanted.force) throw nameTaken(wanted);
-          await transaction
-            .updateTable('mcp_tokens')
-            .set({ released_at: now, ...(active ? { revoked_at: now } : {}) })
-            .where('id', '=', row.id)
-            .execute();
-        }
-        await transaction
-          .insertInto('mcp_tokens')
-          .values({
-            id,
-            hash,
-            prefix: displayedPart(raw),
-            name: wanted.name,
-            project_name: wanted.project.name,
-            project_uid: wanted.project.uid,
-            owner_id: owner.id,
-            surfaces: JSON.stringify([...new Set(wanted.surfaces)].sort()),
-            rbac: wanted.rbac,
-            bindings: JSON.stringify(bindings),
-            description: wanted.description ?? '',
-            created_at: now,
-            expires_at: wanted.expiresAt,
-            revoked_at: null,
-            released_at: null,
-            last_used_at: null,
-          })
-          .execute();
-      });
+      return this.#made(await this.#resources.edit((edit) => insertToken(edit, wanted, now)));
     } catch (error) {
-      // Two at once: the index on held names lets one through.
       throw isUniqueViolation(error) ? nameTaken(wanted) : error;
     }
-    this.#end(replaced);
-    return { record: await this.get(wanted.project.name, id), raw };
+  }
+
+  /** Refuses what `create` would refuse of the wish itself and the rights of its creator; makes nothing. */
+  async check(wanted: NewToken): Promise<void> {
+    checkNewToken(wanted, this.#now());
+    grantedBindings(wanted, this.#authorizer.rights().layersOf(wanted.creator));
+  }
+
+  /**
+   * Gives the token a new secret; the old one goes on for `overlapMs`.
+   * @throws Refusal `conflict` when it is not active, `forbidden` when it may do what `by` may not
+   */
+  async rotate(
+    record: TokenRecord,
+    by: AuthenticatedCaller,
+    overlapMs: number,
+  ): Promise<{ record: TokenRecord; raw: string }> {
+    const made = await this.#resources.edit(async (edit) => {
+      const [row] = await this.#find(undefined, record.id, edit);
+      if (!row) throw noSuchToken(undefined, record.name);
+      return rotateToken(edit, row, by, overlapMs, this.#now());
+    });
+    return this.#made(made);
   }
 
   /** By project, name, then age, newest first; revoked and expired ones too. */
@@ -123,23 +119,29 @@ export class Tokens {
    * @throws Refusal `not_found`
    */
   async get(project: string | undefined, nameOrId: string): Promise<TokenRecord> {
-    const [row] = await this.#find(project, nameOrId);
-    if (!row) throw noSuchToken(project, nameOrId);
-    return this.#record(row);
+    const record = await this.find(project, nameOrId);
+    if (!record) throw noSuchToken(project, nameOrId);
+    return record;
   }
 
-  /** Ends the token now and keeps its row; a token that is revoked already stays as it is. */
+  /** The same, undefined when there is none. */
+  async find(project: string | undefined, nameOrId: string): Promise<TokenRecord | undefined> {
+    const [row] = await this.#find(project, nameOrId);
+    return row && this.#record(row);
+  }
+
+  /** The token that is presented, whatever became of it; undefined for a text that is none of ours. */
+  async ofRaw(raw: string): Promise<TokenRecord | undefined> {
+    if (credentialKind(raw) !== 'pat') return undefined;
+    const row = await tokenRows(this.#store.db).where('hash', '=', sha256Hex(raw)).executeTakeFirst();
+    return row && this.#record(row);
+  }
+
+  /** Ends the token and those made with it, and keeps the rows; one that is revoked already stays as it is. */
   async revoke(project: string | undefined, nameOrId: string): Promise<TokenRecord> {
     const [row] = await this.#find(project, nameOrId);
     if (!row) throw noSuchToken(project, nameOrId);
-    const now = this.#now();
-    await this.#store.db
-      .updateTable('mcp_tokens')
-      .set((set) => ({ revoked_at: now, released_at: set.fn.coalesce('released_at', set.val(now)) }))
-      .where('id', '=', row.id)
-      .where('revoked_at', 'is', null)
-      .execute();
-    this.#end([row]);
+    this.end(await this.#resources.edit((edit) => revokeTokens(edit, [row], this.#now())));
     return this.get(undefined, row.id);
   }
 
@@ -147,12 +149,38 @@ export class Tokens {
   async remove(project: string | undefined, nameOrId: string): Promise<void> {
     const rows = await this.#find(project, nameOrId);
     if (rows.length === 0) throw noSuchToken(project, nameOrId);
-    await this.#delete(rows);
+    this.end(await this.#resources.edit((edit) => deleteTokens(edit, rows, this.#now())));
   }
 
-  /** Ends and forgets all tokens of a project that is being deleted. */
-  async removeProject(projectUid: string): Promise<void> {
-    await this.#delete(await tokenRows(this.#store.db).where('project_uid', '=', projectUid).execute());
+  /** Forgets all tokens of a project that is being deleted; `end` them when the change is made. */
+  async removeProject(edit: LayerEdit, projectUid: string): Promise<TokenRow[]> {
+    const rows = await tokenRows(edit.transaction ?? this.#store.db)
+      .where('project_uid', '=', projectUid)
+      .execute();
+    return deleteTokens(edit, rows, this.#now());
+  }
+
+  /** Revokes all tokens of a user who is being deleted; `end` them when the change is made. */
+  async revokeOwned(edit: LayerEdit, userUid: string): Promise<TokenRow[]> {
+    const rows = await tokenRows(edit.transaction ?? this.#store.db)
+      .where('owner_id', '=', userUid)
+      .execute();
+    return revokeTokens(edit, rows, this.#now());
+  }
+
+  /** Users changed: whoever is known by a token of a user that is not active any more is looked up anew. */
+  usersChanged(): void {
+    const rights = this.#authorizer.rights();
+    this.#cache.dropWhere((caller) => !rights.isActive(caller.owner));
+  }
+
+  /** Lets nothing of these tokens be remembered, and tells whoever lives on them. */
+  end(rows: readonly TokenRow[]): void {
+    for (const row of rows) {
+      this.#cache.drop(row.hash);
+      this.#lookUps.delete(row.hash);
+      this.#tell(row.id);
+    }
   }
 
   /** The answer without a look-up, from the last five seconds; undefined means: ask `authenticate`. */
@@ -205,25 +233,65 @@ export class Tokens {
     const readAt = this.#now();
     const row = await tokenRows(this.#store.db).where('hash', '=', hash).executeTakeFirst();
     if (!row) return refused('unknown');
+    const caller = await this.#callerOf(row);
+    if (!caller.ok) return caller;
+    const expiresAt = row.expires_at ?? Number.POSITIVE_INFINITY;
+    this.#cache.keep(raw, { caller: caller.value, hash, readAt, expiresAt }, epoch);
+    this.#lastUsed.note(row.id, readAt);
+    return caller;
+  }
+
+  /** The caller that a token of this SHA-256 makes, for somebody who may act as it; undefined when it is not active. */
+  async callerOf(hash: string): Promise<AuthenticatedCaller | undefined> {
+    const row = await tokenRows(this.#store.db).where('hash', '=', hash).executeTakeFirst();
+    const caller = row && (await this.#callerOf(row));
+    return caller?.ok ? caller.value : undefined;
+  }
+
+  async #callerOf(row: TokenRow): Promise<Result<AuthenticatedCaller, AuthenticationError>> {
     const status = statusOf(row, this.#now());
     if (status !== 'active') return refused(status);
+    const parents = await this.#parents(row);
+    const owner = await this.#ownerOf(row);
+    if (!parents || owner === undefined) return refused('revoked');
     const caller = authenticatedCaller({
-      principal: `McpToken:${hash}`,
-      owner: row.owner,
+      principal: `McpToken:${row.hash}`,
+      owner,
+      ceilings: [...parents, `User:${owner}`],
       tokenId: row.id,
       tokenName: row.name,
       project: row.project_name,
       projectUid: row.project_uid,
       surfaces: new Set(surfacesOf(row)),
     });
-    const expiresAt = row.expires_at ?? Number.POSITIVE_INFINITY;
-    this.#cache.keep(raw, { caller, hash, readAt, expiresAt }, epoch);
-    this.#lastUsed.note(row.id, readAt);
     return ok(caller);
   }
 
-  async #find(project: string | undefined, nameOrId: string): Promise<TokenRow[]> {
-    let query = tokenRows(this.#store.db);
+  /** The tokens that this one was made with, nearest first; undefined when one of them has ended. */
+  async #parents(row: TokenRow): Promise<Principal[] | undefined> {
+    const parents: Principal[] = [];
+    for (let id = row.parent_id; id !== null; ) {
+      const parent = await tokenRows(this.#store.db).where('id', '=', id).executeTakeFirst();
+      const broken =
+        !parent || statusOf(parent, this.#now()) !== 'active' || parents.length >= MAX_GENERATIONS;
+      if (broken) return undefined;
+      parents.push(`McpToken:${parent.hash}`);
+      id = parent.parent_id;
+    }
+    return parents;
+  }
+
+  /** The active user behind a token. What another process has just made is read before anybody is turned away. */
+  async #ownerOf(row: TokenRow): Promise<string | undefined> {
+    const known = ({ access } = this.#resources.snapshot()) =>
+      userOfUid(access, row.owner_id) !== undefined && access.rbacs.has(rbacNameOf(row.hash));
+    if (!known()) await this.#resources.refresh();
+    const owner = userOfUid(this.#resources.snapshot().access, row.owner_id);
+    return owner && !owner.disabled ? owner.name : undefined;
+  }
+
+  async #find(project: string | undefined, nameOrId: string, edit?: LayerEdit): Promise<TokenRow[]> {
+    let query = tokenRows(edit?.transaction ?? this.#store.db);
     if (project === undefined) query = query.where('mcp_tokens.id', '=', nameOrId);
     else {
       query = query
@@ -236,19 +304,9 @@ export class Tokens {
     return rows.sort((a, b) => Number(a.released_at !== null) - Number(b.released_at !== null));
   }
 
-  async #delete(rows: readonly TokenRow[]): Promise<void> {
-    if (rows.length === 0) return;
-    const ids = rows.map((row) => row.id);
-    await this.#store.db.deleteFrom('mcp_tokens').where('id', 'in', ids).execute();
-    this.#end(rows);
-  }
-
-  #end(rows: readonly TokenRow[]): void {
-    for (const row of rows) {
-      this.#cache.drop(row.hash);
-      this.#lookUps.delete(row.hash);
-      this.#tell(row.id);
-    }
+  async #made({ row, raw, ended }: Made): Promise<{ record: TokenRecord; raw: string }> {
+    this.end(ended);
+    return { record: this.#record(row), raw };
   }
 
   #tell(tokenId: string): void {
@@ -262,7 +320,13 @@ export class Tokens {
   }
 
   #record(row: TokenRow): TokenRecord {
-    return recordOf(row, this.#now(), this.#lastUsed.waiting(row.id));
+    const { access } = this.#resources.snapshot();
+    const usedAt = this.#lastUsed.waiting(row.id);
+    const bindings = this.#authorizer
+      .rights()
+      .granted(`McpToken:${row.hash}`)
+      .map((right) => right.binding);
+    return recordOf(row, this.#now(), usedAt, userOfUid(access, row.owner_id)?.name, bindings);
   }
 }
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Refusal } from '../base/errors.ts';
 import { type Binding, checkBinding } from './bindings.ts';
 import { nameFault, printable } from './names.ts';
-import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
+import { type FieldPath, keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import type { Subject } from './spec.ts';
 
 const MAX_EMAIL = 254;
@@ -69,11 +69,15 @@ export function rbacProblems(spec: unknown): Problem[] {
     const message = subjectFault(subject);
     if (message !== undefined) problems.push({ path: ['spec', 'subjects', index, 'name'], message });
   }
-  for (const [index, binding] of roleBindings.entries()) {
+  return [...problems, ...bindingProblems(roleBindings, ['spec', 'roleBindings'])];
+}
+
+/** What is wrong with a list of bindings, each by its place. */
+export function bindingProblems(bindings: readonly unknown[], path: FieldPath): Problem[] {
+  return bindings.flatMap((binding, index) => {
     const message = bindingFault(binding);
-    if (message !== undefined) problems.push({ path: ['spec', 'roleBindings', index], message });
-  }
-  return problems;
+    return message === undefined ? [] : [{ path: [...path, index], message }];
+  });
 }
 
 /** Why nobody can be named so; undefined when somebody can. */

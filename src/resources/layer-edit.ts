@@ -39,13 +39,11 @@ export class LayerEdit {
   layer: StoredLayer;
   readonly #files: FileLayer;
   readonly #write: RowWriter | undefined;
-  readonly #check: ChangeCheck | undefined;
 
-  constructor(layer: StoredLayer, files: FileLayer, write: RowWriter | undefined, check?: ChangeCheck) {
+  constructor(layer: StoredLayer, files: FileLayer, write: RowWriter | undefined) {
     this.layer = layer;
     this.#files = files;
     this.#write = write;
-    this.#check = check;
   }
 
   /** Of the change as a whole; undefined in a trial. */
@@ -58,8 +56,16 @@ export class LayerEdit {
     return accessOf(this.layer, this.#files);
   }
 
+  /** Whether the stored layer has the object. */
+  has(kind: ResourceKind, name: string): boolean {
+    return this.layer.objects.has(objectKey(kind, name));
+  }
+
   /** @throws Refusal `invalid` when it names what does not exist, `conflict` when it belongs to a file */
-  async put({ kind, name, spec }: PutObject): Promise<{ action: PutAction; stored: StoredObject }> {
+  async put(
+    { kind, name, spec }: PutObject,
+    check?: ChangeCheck,
+  ): Promise<{ action: PutAction; stored: StoredObject }> {
     refuseFileObject(this.#files, kind, name);
     this.#refuseDangling(kind, spec);
     const existing = this.layer.objects.get(objectKey(kind, name));
@@ -68,7 +74,7 @@ export class LayerEdit {
       ...(existing ?? { kind, name, uid: '', version: 0, createdAt: now, updatedAt: now }),
       spec,
     };
-    this.#ask({ kind, name, existing, wanted: spec }, this.#with(planned));
+    this.#ask(check, { kind, name, existing, wanted: spec }, this.#with(planned));
     if (existing?.spec && canonicalJson(existing.spec) === canonicalJson(spec)) {
       return { action: 'unchanged', stored: existing };
     }
@@ -83,7 +89,7 @@ export class LayerEdit {
   }
 
   /** Removes an object that nothing needs any more; whoever may have had rights is taken out of what grants them. */
-  async remove(kind: ResourceKind, name: string): Promise<StoredObject> {
+  async remove(kind: ResourceKind, name: string, check?: ChangeCheck): Promise<StoredObject> {
     refuseFileObject(this.#files, kind, name);
     const removed = this.layer.objects.get(objectKey(kind, name));
     if (!removed) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
@@ -91,7 +97,7 @@ export class LayerEdit {
     if (kind === 'Project') this.#refuseProjectOfToken(name);
     const objects = new Map(this.layer.objects);
     objects.delete(objectKey(kind, name));
-    this.#ask({ kind, name, existing: removed, wanted: undefined }, { ...this.layer, objects });
+    this.#ask(check, { kind, name, existing: removed, wanted: undefined }, { ...this.layer, objects });
     if (this.#write) await this.#write.remove(removed);
     this.layer = { ...this.layer, objects };
     if (kind === 'User' || kind === 'Group') await this.forget({ kind, name });
@@ -109,9 +115,13 @@ export class LayerEdit {
     }
   }
 
-  #ask(change: Omit<PlannedChange, 'before' | 'after'>, after: StoredLayer): void {
+  #ask(
+    check: ChangeCheck | undefined,
+    change: Omit<PlannedChange, 'before' | 'after'>,
+    after: StoredLayer,
+  ): void {
     const before = this.layer;
-    this.#check?.({
+    check?.({
       ...change,
       before: () => accessOf(before, this.#files),
       after: () => accessOf(after, this.#files),

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { bindingProblems } from './access-fields.ts';
+import type { Binding } from './bindings.ts';
 import { nameFault } from './names.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration } from './quantities.ts';
@@ -74,6 +76,7 @@ export function unknownServers(spec: unknown, exists: (name: string) => boolean)
 
 export type TokenFields = {
   rbac?: 'empty' | 'clone';
+  binds?: Binding[];
   surfaces?: Surface[];
   /** `30d`, `12h`, `never` or an ISO 8601 date, as written. */
   ttl?: string;
@@ -82,6 +85,7 @@ export type TokenFields = {
 
 const TOKEN = keysOnly({
   rbac: z.enum(['empty', 'clone']).optional(),
+  binds: z.array(z.unknown()).max(100).optional(),
   surfaces: z
     .array(z.enum(['consumer', 'operator']))
     .min(1)
@@ -93,7 +97,9 @@ const TOKEN = keysOnly({
 
 /** What is wrong with the spec of a McpToken. */
 export function tokenProblems(spec: unknown): Problem[] {
-  return problemsOf(TOKEN, spec, ['spec']);
+  const problems = problemsOf(TOKEN, spec, ['spec']);
+  if (problems.length > 0) return problems;
+  return bindingProblems((spec as TokenFields).binds ?? [], ['spec', 'binds']);
 }
 
 function ttlFault(value: string): string | undefined {

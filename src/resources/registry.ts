@@ -124,7 +124,7 @@ export class Resources {
     options: ChangeOptions = {},
   ): Promise<{ action: PutAction; object: ResourceObject }> {
     const wanted = checkedPut(body, this.#surroundings.builtin);
-    const { action, stored } = await this.edit((edit) => edit.put(wanted), options);
+    const { action, stored } = await this.edit((edit) => edit.put(wanted, options.check), options);
     return { action, object: storedObject(stored).object };
   }
 
@@ -134,17 +134,19 @@ export class Resources {
    */
   async remove(kind: ResourceKind, nameOrUid: string, options: ChangeOptions = {}): Promise<ResourceObject> {
     const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
-    const removed = await this.edit((edit) => edit.remove(kind, name), options);
+    const removed = await this.edit((edit) => edit.remove(kind, name, options.check), options);
     return storedObject(removed).object;
   }
 
   /** Makes changes that belong together, all or none, alone among the writers of every process. */
-  async edit<T>(work: (edit: LayerEdit) => Promise<T>, options: ChangeOptions = {}): Promise<T> {
-    const { dryRun = false, check, alongside } = options;
+  async edit<T>(
+    work: (edit: LayerEdit) => Promise<T>,
+    { dryRun = false, alongside }: Omit<ChangeOptions, 'check'> = {},
+  ): Promise<T> {
     return this.#inTurn(async () => {
-      if (dryRun) return work(new LayerEdit(await this.#rows.read(), this.#files, undefined, check));
+      if (dryRun) return work(new LayerEdit(await this.#rows.read(), this.#files, undefined));
       const { outcome, layer } = await this.#rows.change(async (before, write) => {
-        const edit = new LayerEdit(before, this.#files, write, check);
+        const edit = new LayerEdit(before, this.#files, write);
         const result = await work(edit);
         await alongside?.(edit);
         return { outcome: result, layer: edit.layer };

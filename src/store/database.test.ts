@@ -34,9 +34,13 @@ onEachDatabase('store', (make) => {
       const { store } = await database.open();
       assert.equal(store.dialect, database.name === 'SQLite' ? 'sqlite' : 'postgres');
       assert.deepEqual(await store.ready(), { ok: true, value: undefined });
-      assert.deepEqual(await store.db.selectFrom('users').select(['id', 'email']).execute(), [
-        { id: 'usr_admin', email: 'admin' },
-      ]);
+      assert.deepEqual(
+        await store.db.selectFrom('resources').select(['kind', 'name']).orderBy('kind').execute(),
+        [
+          { kind: 'Rbac', name: 'administrators' },
+          { kind: 'User', name: 'admin' },
+        ],
+      );
       await store.close();
       assert.deepEqual(await store.ready(), { ok: false, error: 'the database is closed' });
       await store.close();
@@ -58,11 +62,16 @@ onEachDatabase('store', (make) => {
           updated_at: now,
         })
         .execute();
-      const row = await store.db.selectFrom('resources').selectAll().executeTakeFirstOrThrow();
+      const row = await store.db
+        .selectFrom('resources')
+        .selectAll()
+        .where('uid', '=', 'u')
+        .executeTakeFirstOrThrow();
       assert.deepEqual([row.created_at, row.resource_version], [now, 1]);
       const { n } = await store.db
         .selectFrom('resources')
         .select((select) => select.fn.countAll<number>().as('n'))
+        .where('kind', '=', 'Server')
         .executeTakeFirstOrThrow();
       assert.equal(n, 1);
     }));
@@ -137,7 +146,7 @@ describe('PostgreSQL as a store', async () => {
       await sql`drop table castellan_migration`.execute(store.db);
       await assert.rejects(
         database.open(),
-        /holds tables of another program \(.*users.*\); give Castellan a database/,
+        /holds tables of another program \(.*mcp_tokens.*\); give Castellan a database/,
       );
       const { rows } = await sql`select to_regclass('castellan_migration') as found`.execute(store.db);
       assert.deepEqual(rows, [{ found: null }]);
@@ -157,7 +166,7 @@ describe('PostgreSQL as a store', async () => {
       await sql`create table elsewhere (x text)`.execute(store.db);
       await sql`create index mcp_tokens_owner on elsewhere (x)`.execute(store.db);
       await assert.rejects(database.open(), /could not be brought up to date: .*mcp_tokens_owner/);
-      const { rows } = await sql`select to_regclass('users') as found`.execute(store.db);
+      const { rows } = await sql`select to_regclass('meta') as found`.execute(store.db);
       assert.deepEqual(rows, [{ found: null }]);
       await sql`drop table elsewhere`.execute(store.db);
       const next = await database.open();

@@ -3,12 +3,14 @@ import { type Migration, Migrator } from 'kysely/migration';
 import { messageOf, Refusal } from '../base/errors.ts';
 import * as firstLight from './migrations/0001-first-light.ts';
 import * as audit from './migrations/0002-audit.ts';
+import * as rights from './migrations/0003-rights.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-first-light': firstLight,
   '0002-audit': audit,
+  '0003-rights': rights,
 };
 
 const APPLIED = 'castellan_migration';

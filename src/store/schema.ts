@@ -4,7 +4,6 @@
  */
 export interface Schema {
   meta: MetaTable;
-  users: UsersTable;
   mcp_tokens: McpTokensTable;
   resources: ResourcesTable;
   sessions: SessionsTable;
@@ -21,15 +20,6 @@ export interface MetaTable {
 }
 
 /** Owner: identity. */
-export interface UsersTable {
-  id: string;
-  /** What a principal `User:<email>` names; `admin` for the local administrator. */
-  email: string;
-  name: string;
-  created_at: number;
-}
-
-/** Owner: identity. */
 export interface McpTokensTable {
   id: string;
   /** SHA-256 of the raw token, hex. */
@@ -39,13 +29,14 @@ export interface McpTokensTable {
   name: string;
   project_name: string;
   project_uid: string;
+  /** Uid of a User object. */
   owner_id: string;
+  /** The token that it was made with. */
+  parent_id: string | null;
   /** JSON array of surfaces. */
   surfaces: string;
   /** `empty` or `clone`. */
   rbac: string;
-  /** JSON array of bindings. */
-  bindings: string;
   description: string;
   created_at: number;
   expires_at: number | null;

@@ -83,7 +83,11 @@ describe('castellan.db', () => {
     const folder = await temporaryFolder();
     await withStore(folder, async (store) => {
       const outside = new DatabaseSync(path.join(folder, 'castellan.db'), { readOnly: true });
-      assert.equal(outside.prepare('select count(*) as n from users').get()?.n, 1, 'readable from outside');
+      assert.equal(
+        outside.prepare("select count(*) as n from resources where kind = 'User'").get()?.n,
+        1,
+        'readable from outside',
+      );
       outside.close();
       assert.equal((await store.ready()).ok, true);
     });
@@ -281,7 +285,13 @@ describe('castellan.db', () => {
       for (const [name, content] of Object.entries(files)) await writeFile(path.join(folder, name), content);
       await withStore(folder, async (store) => {
         assert.equal(
-          (await store.db.selectFrom('users').select('email').executeTakeFirstOrThrow()).email,
+          (
+            await store.db
+              .selectFrom('resources')
+              .select('name')
+              .where('kind', '=', 'User')
+              .executeTakeFirstOrThrow()
+          ).name,
           'admin',
         );
       });

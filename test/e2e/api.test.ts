@@ -11,7 +11,15 @@ let token = '';
 before(async () => {
   castellan = await startCastellan();
   admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
-  const made = await castellan.cli('create', 'mcptoken', 'api', '-p', 'demo', '--rbac', 'clone');
+  const made = await castellan.cli(
+    'create',
+    'mcptoken',
+    'api',
+    '-p',
+    'demo',
+    '--bind',
+    'role:run,resource:tools',
+  );
   token = made.stdout.trim();
 });
 after(() => castellan[Symbol.asyncDispose]());
@@ -56,10 +64,10 @@ const ROUTES: readonly [method: string, route: string, token: number][] = [
   ['GET', 'mcptokens', 403],
   ['POST', 'mcptokens', 403],
   ['GET', 'mcptokens/introspect', 200],
-  ['GET', 'mcptokens/api', 403],
+  ['GET', 'mcptokens/api', 404],
   ['PUT', 'mcptokens/api', 403],
-  ['DELETE', 'mcptokens/api', 403],
-  ['POST', 'mcptokens/api/revoke', 403],
+  ['DELETE', 'mcptokens/api', 404],
+  ['POST', 'mcptokens/api/revoke', 404],
 ];
 
 for (const [method, route, expected] of ROUTES) {

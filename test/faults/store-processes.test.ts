@@ -81,7 +81,7 @@ describe('one data directory and several processes', () => {
     );
     await first.until(first.said.length + 5);
     const outside = new DatabaseSync(path.join(folder, 'castellan.db'), { readOnly: true });
-    assert.equal(outside.prepare('select count(*) as n from users').get()?.n, 1);
+    assert.equal(outside.prepare("select count(*) as n from resources where kind = 'User'").get()?.n, 1);
     outside.close();
     await first.kill();
     assert.equal(isDataDirectoryHeld(folder), false);
@@ -146,5 +146,5 @@ describe('one data directory and several processes', () => {
 });
 
 async function countUsers(db: Awaited<ReturnType<typeof openStore>>['db']): Promise<number> {
-  return (await db.selectFrom('users').select('id').execute()).length;
+  return (await db.selectFrom('resources').select('uid').where('kind', '=', 'User').execute()).length;
 }

@@ -1,11 +1,11 @@
 import { createMiddleware } from 'hono/factory';
-import { Refusal } from '../../base/errors.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
-import type { AuthenticatedCaller } from '../../identity/caller.ts';
 import type { AuthenticationError } from '../../identity/tokens.ts';
-import { type ApiContext, type ApiEnv, refuse } from './responses.ts';
+import { type ApiEnv, refuse } from './responses.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
+/** Whom the caller wants to act as: `User:…` or `McpToken:…`. */
+export const AS_HEADER = 'castellan-as';
 
 const REASONS: Readonly<Record<AuthenticationError, string>> = {
   malformed: 'this is no credential of Castellan, or it has a typo',
@@ -23,26 +23,8 @@ export function authenticated(authenticator: Authenticator) {
     }
     const found = await authenticator.authenticate(raw);
     if (!found.ok) return refuse(c, 401, 'UNAUTHENTICATED', REASONS[found.error]);
-    c.set('caller', found.value);
+    const as = c.req.header(AS_HEADER);
+    c.set('caller', as === undefined ? found.value : await authenticator.impersonate(found.value, as));
     await next();
   });
-}
-
-/** Only users manage resources: a token opens its project's tools and the page about itself. */
-export function requireUser(c: ApiContext): AuthenticatedCaller {
-  const caller = c.get('caller');
-  if (!caller.principal.startsWith('User:')) {
-    throw new Refusal('forbidden', 'a token cannot use this path; use the credential of a user');
-  }
-  return caller;
-}
-
-/** A user, or a token of this very project. */
-export function requireProject(c: ApiContext, project: { name: string; uid: string }): AuthenticatedCaller {
-  const caller = c.get('caller');
-  const own = caller.project === project.name && caller.projectUid === project.uid;
-  if (caller.project !== '*' && !own) {
-    throw new Refusal('forbidden', `this token belongs to project ${caller.project}, not to ${project.name}`);
-  }
-  return caller;
 }

@@ -1,49 +1,103 @@
-import { Hono } from 'hono';
 import { Refusal } from '../../base/errors.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Resources } from '../../resources/registry.ts';
-import type { Surface } from '../../resources/spec.ts';
-import { requireProject, requireUser } from './bearer.ts';
+import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 import type { LiveView } from './live.ts';
-import { type ApiContext, type ApiEnv, flag } from './responses.ts';
+import { type ApiContext, flag } from './responses.ts';
+import { notThere, type Route } from './route.ts';
 
-export type LiveDeps = { resources: Resources; live: LiveView };
+type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView };
 
 /** What runs now: tools as agents see them, upstream states, and the two acts on them. */
-export function liveRoutes({ resources, live }: LiveDeps): Hono<ApiEnv> {
-  return new Hono<ApiEnv>()
-    .get('/projects/:name/tools', async (c) => {
-      const name = c.req.param('name');
-      const { projects } = resources.snapshot();
-      const project = projects.get(name) ?? [...projects.values()].find((one) => one.uid === name);
-      // To a token, a project that is not its own looks the same whether it exists or not.
-      const caller = project ? requireProject(c, project) : requireUser(c);
-      if (!project) throw new Refusal('not_found', `there is no project ${name}`);
-      const surface = surfaceOf(c);
-      const list = await live.tools(caller, project.name, surface);
-      return c.json({ ...list, items: list.items.filter((tool) => caller.surfaces.has(tool.surface)) });
-    })
-    .get('/mcp/servers', (c) => {
-      requireUser(c);
-      return c.json({ items: serverList(resources, flag(c, 'resolve')) });
-    })
-    .get('/mcp/status', (c) => {
-      requireUser(c);
-      return c.json({ items: live.status() });
-    })
-    .get('/servers/:name/status', (c) => {
-      requireUser(c);
-      const status = live.serverStatus(serverName(resources, c));
-      return c.json(status ?? {});
-    })
-    .post('/servers/:name/connect', async (c) => {
-      const caller = requireUser(c);
-      return c.json(await live.connect(caller, serverName(resources, c)));
-    })
-    .post('/reload', async (c) => {
-      requireUser(c);
-      const { ok, message } = await resources.reload();
-      return c.json({ ok, message });
-    });
+export function liveRoutes({ authorizer, resources, live }: LiveDeps): Route[] {
+  const nameOf = (c: ApiContext) => serverName(resources, c) ?? c.req.param('name') ?? '';
+  const sees = (c: ApiContext, name: string) =>
+    authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
+  const known = (c: ApiContext) => {
+    const name = serverName(resources, c);
+    if (name === undefined) throw notThere({ resource: 'servers', name: c.req.param('name') ?? '' });
+    return name;
+  };
+  const serverList = { list: () => ({ resource: 'servers' as const }) };
+  return [
+    {
+      method: 'GET',
+      path: '/projects/:name/tools',
+      need: { list: (c) => ({ resource: 'tools', project: projectName(resources, c) }) },
+      handle: (c) => toolList({ authorizer, resources, live }, c),
+    },
+    {
+      method: 'GET',
+      path: '/mcp/servers',
+      need: serverList,
+      handle: (c) => {
+        const resolve = flag(c, 'resolve');
+        const caller = c.get('caller');
+        if (resolve && !authorizer.decide(caller, { role: 'admin', resource: 'servers' }).allowed)
+          throw new Refusal(
+            'forbidden',
+            'resolve: values of variables are shown to role:admin,resource:servers',
+          );
+        return c.json({ items: listedServers(resources, resolve).filter(({ name }) => sees(c, name)) });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/mcp/status',
+      need: serverList,
+      handle: (c) => c.json({ items: live.status().filter(({ name }) => sees(c, name)) }),
+    },
+    {
+      method: 'GET',
+      path: '/servers/:name/status',
+      need: { ask: (c) => ({ role: 'view', resource: 'servers', name: nameOf(c) }) },
+      handle: (c) => {
+        const status = live.serverStatus(known(c));
+        // What a process writes there may be anything.
+        const logs = authorizer.decide(c.get('caller'), { action: 'logs' }).allowed;
+        return c.json(status && !logs ? { ...status, stderr: [] } : (status ?? {}));
+      },
+    },
+    {
+      method: 'POST',
+      path: '/servers/:name/connect',
+      need: { ask: (c) => ({ role: 'edit', resource: 'servers', name: nameOf(c) }) },
+      handle: async (c) => c.json(await live.connect(c.get('caller'), known(c))),
+    },
+    {
+      method: 'POST',
+      path: '/reload',
+      need: { ask: () => ({ role: 'admin', resource: '*' }) },
+      handle: async (c) => {
+        const { ok, message } = await resources.reload();
+        return c.json({ ok, message });
+      },
+    },
+  ];
+}
+
+async function toolList({ authorizer, resources, live }: LiveDeps, c: ApiContext): Promise<Response> {
+  const caller = c.get('caller');
+  const project = projectOf(resources, c.req.param('name') ?? '');
+  const foreign = caller.projectUid !== undefined && caller.projectUid !== project?.uid;
+  if (!project || foreign) throw notThere({ resource: 'projects', name: c.req.param('name') ?? '' });
+  const list = await live.tools(caller, project.name, surfaceOf(c));
+  const mayKnow = (name: string) =>
+    (['run', 'view'] as const).some(
+      (role) => authorizer.decide(caller, { role, resource: 'tools', name, project: project.name }).allowed,
+    );
+  const items = list.items.filter((tool) => caller.surfaces.has(tool.surface) && mayKnow(tool.canonical));
+  return c.json({ ...list, items });
+}
+
+function projectOf(resources: Resources, nameOrUid: string): ProjectEntry | undefined {
+  const { projects } = resources.snapshot();
+  return projects.get(nameOrUid) ?? [...projects.values()].find((one) => one.uid === nameOrUid);
+}
+
+function projectName(resources: Resources, c: ApiContext): string {
+  const name = c.req.param('name') ?? '';
+  return projectOf(resources, name)?.name ?? name;
 }
 
 function surfaceOf(c: ApiContext): Surface | undefined {
@@ -52,20 +106,18 @@ function surfaceOf(c: ApiContext): Surface | undefined {
   throw new Refusal('invalid', 'surface: must be consumer or operator');
 }
 
-/** The name in the path, or the name behind the id in it. @throws Refusal `not_found` */
-function serverName(resources: Resources, c: ApiContext): string {
+/** The name in the path, or the name behind the id in it; undefined when there is no such server. */
+function serverName(resources: Resources, c: ApiContext): string | undefined {
   const name = c.req.param('name') ?? '';
   const { servers } = resources.snapshot();
   if (servers.has(name)) return name;
-  const byId = [...servers.values()].find((server) => server.uid !== '' && server.uid === name);
-  if (byId) return byId.name;
-  throw new Refusal('not_found', `there is no server ${name}`);
+  return [...servers.values()].find((server) => server.uid !== '' && server.uid === name)?.name;
 }
 
 type ListedServer = { name: string; spec: unknown; managedBy: string | undefined; error?: string };
 
 /** Every server by name, a broken one with its reason. Placeholders stay as written unless `resolve`. */
-function serverList(resources: Resources, resolve: boolean): ListedServer[] {
+function listedServers(resources: Resources, resolve: boolean): ListedServer[] {
   const written = new Map(resources.list('Server').map((object) => [object.metadata.name, object]));
   return [...resources.snapshot().servers.values()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))

@@ -1,50 +1,83 @@
-import { Hono } from 'hono';
 import { Refusal } from '../../base/errors.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
+import type { Ask } from '../../identity/decide.ts';
+import { resourceOf } from '../../identity/guards.ts';
+import type { ManagedObjects } from '../../identity/managed-objects.ts';
+import type { Role } from '../../resources/bindings.ts';
 import { kindOf } from '../../resources/kinds.ts';
 import type { ResourceKind } from '../../resources/known-objects.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { Resources } from '../../resources/registry.ts';
-import { requireUser } from './bearer.ts';
-import { type ApiContext, type ApiEnv, flag, jsonObject } from './responses.ts';
+import { type ApiContext, flag, jsonObject } from './responses.ts';
+import { notThere, type Route } from './route.ts';
 
-/** Called with the uid of a project that is gone, to end what belongs to it. */
-export type OnProjectRemoved = (projectUid: string) => Promise<void>;
+type Deps = { authorizer: Authorizer; resources: Resources; objects: ManagedObjects };
 
-/** `/servers` and `/projects`, by plural, singular or alias. */
-export function resourceRoutes(resources: Resources, onProjectRemoved: OnProjectRemoved): Hono<ApiEnv> {
-  return new Hono<ApiEnv>()
-    .get('/:kind', (c) => {
-      requireUser(c);
-      return c.json({ items: resources.list(kindOfPath(c)) });
-    })
-    .get('/:kind/:name', (c) => {
-      requireUser(c);
-      return c.json(find(resources, c));
-    })
-    .put('/:kind/:name', async (c) => {
-      requireUser(c);
-      const kind = kindOfPath(c);
-      const body = await jsonObject(c);
-      const name = c.req.param('name');
-      const metadata = body.metadata as { name?: unknown } | undefined;
-      if (metadata?.name !== name) {
-        throw new Refusal('invalid', `metadata.name: must be ${name}, the name in the path`);
-      }
-      if (typeof body.kind !== 'string' || kindOf(body.kind).kind !== kind) {
-        throw new Refusal('invalid', `kind: must be ${kind}, the kind in the path`);
-      }
-      return c.json(await resources.put(body, { dryRun: flag(c, 'dryRun') }));
-    })
-    .delete('/:kind/:name', async (c) => {
-      requireUser(c);
-      const kind = kindOfPath(c);
-      const object = find(resources, c);
-      if (!flag(c, 'dryRun')) {
-        await resources.remove(kind, object.metadata.name);
-        if (kind === 'Project') await onProjectRemoved(object.metadata.uid);
-      }
-      return c.json({ action: 'deleted', object });
-    });
+/** The objects of every kind but tokens, by plural, singular or alias. */
+export function resourceRoutes({ authorizer, resources, objects }: Deps): Route[] {
+  const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
+  const isSeen = (c: ApiContext, object: ResourceObject) =>
+    authorizer.decide(c.get('caller'), objectAsk('view', object.kind as ResourceKind, object.metadata.name))
+      .allowed;
+  return [
+    {
+      method: 'GET',
+      path: '/:kind',
+      need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
+      handle: (c) => c.json({ items: resources.list(kindOfPath(c)).filter((object) => isSeen(c, object)) }),
+    },
+    {
+      method: 'GET',
+      path: '/:kind/:name',
+      need: { ask: asking('view') },
+      handle: (c) => c.json(find(resources, authorizer, c)),
+    },
+    {
+      method: 'PUT',
+      path: '/:kind/:name',
+      // The change asks once more, when nothing can come between.
+      need: { ask: (c) => askOf(resources, c, objectOf(resources, c) ? 'edit' : 'create') },
+      handle: async (c) => {
+        const body = await bodyFor(c);
+        return c.json(await objects.put(c.get('caller'), body, flag(c, 'dryRun')));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/:kind/:name',
+      need: { ask: asking('delete') },
+      handle: async (c) => {
+        const object = find(resources, authorizer, c);
+        await objects.remove(c.get('caller'), kindOfPath(c), object, flag(c, 'dryRun'));
+        return c.json({ action: 'deleted', object });
+      },
+    },
+  ];
+}
+
+function askOf(resources: Resources, c: ApiContext, role: Role): Ask {
+  const name = objectOf(resources, c)?.metadata.name ?? c.req.param('name') ?? '';
+  return objectAsk(role, kindOfPath(c), name);
+}
+
+/** A project is what its own token may reach. */
+function objectAsk(role: Role, kind: ResourceKind, name: string): Ask {
+  const project = kind === 'Project' ? { project: name } : {};
+  return { role, resource: resourceOf(kind), name, ...project };
+}
+
+async function bodyFor(c: ApiContext): Promise<Record<string, unknown>> {
+  const kind = kindOfPath(c);
+  const body = await jsonObject(c);
+  const name = c.req.param('name');
+  const metadata = body.metadata as { name?: unknown } | undefined;
+  if (metadata?.name !== name) {
+    throw new Refusal('invalid', `metadata.name: must be ${name}, the name in the path`);
+  }
+  if (typeof body.kind !== 'string' || kindOf(body.kind).kind !== kind) {
+    throw new Refusal('invalid', `kind: must be ${kind}, the kind in the path`);
+  }
+  return body;
 }
 
 function kindOfPath(c: ApiContext): ResourceKind {
@@ -59,14 +92,25 @@ function kindOfPath(c: ApiContext): ResourceKind {
   }
 }
 
-/** By name, else by id. @throws Refusal `not_found` */
-function find(resources: Resources, c: ApiContext): ResourceObject {
+/** By name, else by id. */
+function objectOf(resources: Resources, c: ApiContext): ResourceObject | undefined {
+  return resources.get(kindOfPath(c), c.req.param('name') ?? '');
+}
+
+/** @throws Refusal `not_found`; the names that there are go to those who may see them all */
+function find(resources: Resources, authorizer: Authorizer, c: ApiContext): ResourceObject {
+  const found = objectOf(resources, c);
+  if (found) return found;
   const kind = kindOfPath(c);
   const name = c.req.param('name') ?? '';
-  const found = resources.get(kind, name);
-  if (found) return found;
-  const known = resources.list(kind).map((one) => one.metadata.name);
-  const few = known.slice(0, 20).join(', ');
+  const resource = resourceOf(kind);
+  if (!authorizer.decide(c.get('caller'), { role: 'view', resource }).allowed)
+    throw notThere({ resource, name });
+  const few = resources
+    .list(kind)
+    .slice(0, 20)
+    .map((one) => one.metadata.name)
+    .join(', ');
   throw new Refusal(
     'not_found',
     `there is no ${kind.toLowerCase()} ${name}${few ? `; there are ${few}` : ''}`,

@@ -1,9 +1,10 @@
 import { Refusal } from '../../base/errors.ts';
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import type { Removed } from '../../identity/ceiling-report.ts';
 import type { NewToken } from '../../identity/new-token.ts';
 import type { TokenRecord } from '../../identity/token-record.ts';
 import { expiryOf } from '../../identity/ttl.ts';
-import { ADMINISTRATOR, type Binding, bindingText, checkBinding } from '../../resources/bindings.ts';
+import { type Binding, bindingText, checkBinding } from '../../resources/bindings.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 
 /** The `kind: McpToken` that GET answers. The raw token is never part of it. */
@@ -16,7 +17,11 @@ export type TokenObject = {
     status: TokenRecord['status'];
     prefix: string;
     owner: string;
+    /** What Rbac objects name it by. */
+    principal: string;
     bindings: string[];
+    /** Bindings that do not give what they say, because an owner lacks it or because it lies elsewhere. */
+    removed?: readonly Removed[];
     lastUsedAt: string | null;
     expiresAt: string | null;
     revokedAt: string | null;
@@ -25,7 +30,7 @@ export type TokenObject = {
 
 const iso = (time: number | null) => (time === null ? null : new Date(time).toISOString());
 
-export function tokenObject(record: TokenRecord): TokenObject {
+export function tokenObject(record: TokenRecord, removed?: readonly Removed[]): TokenObject {
   const { description } = record;
   return {
     apiVersion: 'castellan/v1',
@@ -45,8 +50,10 @@ export function tokenObject(record: TokenRecord): TokenObject {
     status: {
       status: record.status,
       prefix: record.prefix,
-      owner: record.owner,
+      owner: record.owner ?? '(deleted)',
+      principal: `McpToken:${record.hash}`,
       bindings: record.bindings.map(bindingText),
+      ...(removed === undefined ? {} : { removed }),
       lastUsedAt: iso(record.lastUsedAt),
       expiresAt: iso(record.expiresAt),
       revokedAt: iso(record.revokedAt),
@@ -82,11 +89,10 @@ export function newToken(
   return {
     name: wish.name,
     project: { name: project.name, uid: project.uid },
-    owner: caller.owner,
+    creator: caller,
     surfaces: surfacesOf(wish.surfaces),
     rbac: rbacOf(wish.rbac),
     binds: bindsOf(wish.binds),
-    ceiling: ADMINISTRATOR,
     expiresAt: expiryOf(ttl, now),
     description: textOr(wish.description, 'description', ''),
     force: booleanOr(wish.force, 'force'),
@@ -112,7 +118,7 @@ function isSurface(value: unknown): value is Surface {
 function bindsOf(value: unknown): Binding[] {
   if (value === undefined) return [];
   if (!Array.isArray(value))
-    throw new Refusal('invalid', 'binds: must be a list of {role, resource, name?} or {action}');
+    throw new Refusal('invalid', 'binds: must be a list of {role, resource, name?, project?} or {action}');
   return value.map((bind, index) => checkBinding(bind, `binds[${index}]`));
 }
 

@@ -1,0 +1,93 @@
+import { Hono } from 'hono';
+import { Refusal } from '../../base/errors.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
+import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import { type Ask, askText, mayAny, type RoleAsk } from '../../identity/decide.ts';
+import { lacks } from '../../identity/guards.ts';
+import type { BoundResource } from '../../resources/bindings.ts';
+import type { ApiContext, ApiEnv } from './responses.ts';
+
+/** What a caller needs for a route. */
+export type Need =
+  /** Any valid credential: what is answered concerns the caller itself, or the route asks more exactly by itself. */
+  | 'credential'
+  /** This right. Whoever may not even see the object is told that there is none. */
+  | { ask: (c: ApiContext) => Ask | Promise<Ask> }
+  /** To see something of the resource; the answer holds what the caller may see. */
+  | { list: (c: ApiContext) => { resource: BoundResource; project?: string | undefined } };
+
+/** One way into the API. Every route is a value of this type, so that none can be without its need. */
+export type Route = {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Below `/api/v1`. */
+  path: string;
+  need: Need;
+  handle(c: ApiContext): Response | Promise<Response>;
+};
+
+/** Mounts routes, each behind its need: the one place where the API lets anybody in. */
+export function mounted(routes: readonly Route[], authorizer: Authorizer): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  for (const { method, path, need, handle } of routes) {
+    app.on(method, path, async (c) => {
+      await admit(c, need, authorizer);
+      return handle(c);
+    });
+  }
+  return app;
+}
+
+async function admit(c: ApiContext, need: Need, authorizer: Authorizer): Promise<void> {
+  const caller = c.get('caller');
+  if (need === 'credential') return;
+  if ('list' in need) return admitToList(caller, need.list(c), authorizer);
+  const ask = await need.ask(c);
+  refuseOutside(caller, ask.project);
+  const decision = authorizer.decide(caller, ask);
+  if (decision.allowed) return;
+  if (isHidden(caller, ask, authorizer)) throw notThere(ask);
+  throw lacks(decision.missing);
+}
+
+function admitToList(
+  caller: AuthenticatedCaller,
+  { resource, project }: { resource: BoundResource; project?: string | undefined },
+  authorizer: Authorizer,
+): void {
+  refuseOutside(caller, project);
+  const layers = authorizer.rights().layersOf(caller);
+  const wanted: RoleAsk = { role: 'view', resource, ...(project === undefined ? {} : { project }) };
+  const roles = resource === 'tools' ? (['view', 'run'] as const) : (['view'] as const);
+  if (roles.some((role) => mayAny(layers, { ...wanted, role }))) return;
+  throw lacks(askText(wanted));
+}
+
+/** A token reaches the paths of its own project and no others, whatever it was given. */
+export function refuseOutside(caller: AuthenticatedCaller, project: string | undefined): void {
+  if (caller.project === '*' || caller.project === project) return;
+  throw new Refusal('forbidden', `a token reaches only the paths of its own project, ${caller.project}`);
+}
+
+/** An object that the caller may not see looks like one that does not exist; who may create it is not told either. */
+function isHidden(
+  caller: AuthenticatedCaller,
+  ask: Ask,
+  authorizer: Authorizer,
+): ask is RoleAsk & { name: string } {
+  if ('action' in ask || ask.name === undefined || ask.role === 'create') return false;
+  return ask.role === 'view' || !authorizer.decide(caller, { ...ask, role: 'view' }).allowed;
+}
+
+/** The answer about an object that is not there for this caller. */
+export function notThere({ resource, name }: { resource: BoundResource; name: string }): Refusal {
+  const kind = SINGULAR[resource] ?? resource;
+  return new Refusal('not_found', `there is no ${kind} ${name} that you may see`);
+}
+
+const SINGULAR: Partial<Record<BoundResource, string>> = {
+  servers: 'server',
+  projects: 'project',
+  mcptokens: 'token',
+  users: 'user',
+  groups: 'group',
+};

@@ -1,0 +1,132 @@
+/**
+ * What a change of an object needs beside the right to change objects of its kind, as rights are when it happens:
+ * nobody gives what they lack, nobody but those who may starts processes, and an administrator remains.
+ */
+import { canonicalJson } from '../base/canonical-json.ts';
+import { Refusal } from '../base/errors.ts';
+import type { RbacFields, UserFields } from '../resources/access-fields.ts';
+import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
+import type { ChangeCheck, PlannedChange } from '../resources/layer-edit.ts';
+import type { Access, Subject } from '../resources/spec.ts';
+import type { AuthenticatedCaller } from './caller.ts';
+import { mayGive } from './ceiling.ts';
+import { type Ask, decide, isAdministrator, type Layer } from './decide.ts';
+import { RightsIndex } from './rights.ts';
+
+const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
+  Server: 'servers',
+  Project: 'projects',
+  Group: 'groups',
+  User: 'users',
+  Rbac: 'rbac',
+};
+
+/** The resource that bindings name for objects of a kind. */
+export function resourceOf(kind: PlannedChange['kind']): BoundResource {
+  return RESOURCE_OF[kind];
+}
+
+/** Every condition on a change that this caller makes. The check throws a Refusal. */
+export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
+  return (change) => {
+    const index = new RightsIndex(change.before());
+    const layers = index.layersOf(caller);
+    demand(layers, changeAsk(change));
+    if (change.kind === 'Server') guardProcesses(layers, change);
+    if (change.kind === 'Rbac') guardGrants(layers, change);
+    if (change.kind === 'User') guardMembership(layers, index, change);
+    guardLastAdministrator(change);
+  };
+}
+
+/** @throws Refusal `forbidden` naming the right that is missing */
+export function demand(layers: readonly Layer[], ask: Ask, why = ''): void {
+  const decision = decide(layers, ask);
+  if (!decision.allowed) throw lacks(decision.missing, why);
+}
+
+export function lacks(missing: string, why = ''): Refusal {
+  return new Refusal('forbidden', `you do not have ${missing}${why}`);
+}
+
+function changeAsk({ kind, name, existing, wanted }: PlannedChange): Ask {
+  const role = wanted === undefined ? 'delete' : existing ? 'edit' : 'create';
+  const project = kind === 'Project' ? { project: name } : {};
+  return { role, resource: RESOURCE_OF[kind], name, ...project };
+}
+
+const PROCESS_FIELDS = ['command', 'args', 'env', 'cwd'];
+
+function guardProcesses(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
+  if (wanted === undefined) return;
+  const process = (spec: Record<string, unknown> | undefined) =>
+    canonicalJson(PROCESS_FIELDS.map((field) => spec?.[field] ?? null));
+  if (process(wanted) === process(existing?.spec)) return;
+  demand(layers, { action: 'spawn' }, ', which starting or changing a process needs');
+}
+
+/** New bindings need `escalate` where the caller lacks them, new subjects of such bindings `bind`. */
+function guardGrants(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
+  if (wanted === undefined) return;
+  const before = (existing?.spec ?? {}) as RbacFields;
+  const after = wanted as RbacFields;
+  const known = new Set((before.roleBindings ?? []).map(bindingText));
+  const added = (after.roleBindings ?? []).filter((binding) => !known.has(bindingText(binding)));
+  refuseBeyond(layers, added, 'escalate', 'spec.roleBindings');
+  if (!existing) return;
+  const subjects = new Set((before.subjects ?? []).map(subjectText));
+  if ((after.subjects ?? []).every((subject) => subjects.has(subjectText(subject)))) return;
+  refuseBeyond(layers, after.roleBindings ?? [], 'bind', 'spec.subjects');
+}
+
+/** A new member gets what the group has; a new user also what Rbac objects have ready for that name. */
+function guardMembership(layers: readonly Layer[], index: RightsIndex, change: PlannedChange): void {
+  const { existing, wanted, name } = change;
+  if (wanted === undefined) return;
+  const before = new Set(((existing?.spec ?? {}) as UserFields).groups ?? []);
+  const joined = ((wanted as UserFields).groups ?? []).filter((group) => !before.has(group));
+  const gained = joined.flatMap((group) => index.granted(`Group:${group}`));
+  if (!existing) gained.push(...index.granted(`User:${name}`));
+  const bindings = gained.map(({ binding }) => binding);
+  refuseBeyond(layers, bindings, 'bind', joined.length > 0 ? 'spec.groups' : 'metadata.name');
+}
+
+function refuseBeyond(
+  layers: readonly Layer[],
+  bindings: readonly Binding[],
+  action: 'escalate' | 'bind',
+  field: string,
+): void {
+  const beyond = firstBeyond(layers, bindings);
+  if (!beyond || decide(layers, { action }).allowed) return;
+  throw new Refusal(
+    'forbidden',
+    `${field}: you do not have ${bindingText(beyond)} yourself; giving it needs action:${action}`,
+  );
+}
+
+/** The first binding that some layer does not cover. */
+export function firstBeyond(layers: readonly Layer[], bindings: readonly Binding[]): Binding | undefined {
+  const held = layers.map(({ rights }) => rights.map(({ binding }) => binding));
+  return bindings.find((binding) => held.length === 0 || !held.every((one) => mayGive(one, binding)));
+}
+
+function guardLastAdministrator(change: PlannedChange): void {
+  if (change.kind !== 'User' && change.kind !== 'Group' && change.kind !== 'Rbac') return;
+  const [last] = administrators(change.before());
+  if (last === undefined || administrators(change.after()).length > 0) return;
+  throw new Refusal(
+    'conflict',
+    `${last} is the last administrator: first give another user role:admin,resource:*`,
+  );
+}
+
+/** Names of the users who may do everything. */
+export function administrators(access: Access): string[] {
+  const index = new RightsIndex(access);
+  return [...access.users.keys()].filter((name) =>
+    index.of(`User:${name}`).some(({ binding }) => isAdministrator(binding)),
+  );
+}
+
+const subjectText = ({ kind, name }: Subject) => `${kind}:${name}`;

@@ -1,0 +1,45 @@
+import type { ResourceKind } from '../resources/known-objects.ts';
+import type { LayerEdit, PutAction } from '../resources/layer-edit.ts';
+import type { ResourceObject } from '../resources/objects.ts';
+import type { Resources } from '../resources/registry.ts';
+import type { AuthenticatedCaller } from './caller.ts';
+import { guardsFor } from './guards.ts';
+import type { TokenRow } from './token-record.ts';
+import type { Tokens } from './tokens.ts';
+
+/** Changes of objects as somebody makes them: with every guard, and with the tokens that end with an object. */
+export class ManagedObjects {
+  readonly #resources: Resources;
+  readonly #tokens: Tokens;
+
+  constructor(resources: Resources, tokens: Tokens) {
+    this.#resources = resources;
+    this.#tokens = tokens;
+  }
+
+  /** @throws Refusal `forbidden` naming the right that is missing, and whatever `Resources.put` refuses */
+  put(
+    caller: AuthenticatedCaller,
+    body: unknown,
+    dryRun: boolean,
+  ): Promise<{ action: PutAction; object: ResourceObject }> {
+    return this.#resources.put(body, { dryRun, check: guardsFor(caller) });
+  }
+
+  /** Tokens of a project go with it; those of a user are revoked and stay for the audit. */
+  async remove(
+    caller: AuthenticatedCaller,
+    kind: ResourceKind,
+    object: ResourceObject,
+    dryRun: boolean,
+  ): Promise<void> {
+    const { name, uid } = object.metadata;
+    const ended: TokenRow[] = [];
+    const alongside = async (edit: LayerEdit) => {
+      if (kind === 'Project') ended.push(...(await this.#tokens.removeProject(edit, uid)));
+      if (kind === 'User') ended.push(...(await this.#tokens.revokeOwned(edit, uid)));
+    };
+    await this.#resources.remove(kind, name, { dryRun, check: guardsFor(caller), alongside });
+    this.#tokens.end(ended);
+  }
+}

@@ -1,0 +1,56 @@
+import type { Access } from '../resources/spec.ts';
+import type { AuthenticatedCaller, Principal } from './caller.ts';
+import type { Layer, Right } from './decide.ts';
+
+const NONE: readonly Right[] = [];
+
+/** Everybody's rights as one state of the configuration grants them. */
+export class RightsIndex {
+  readonly access: Access;
+  readonly #bySubject = new Map<string, Right[]>();
+  readonly #layers = new WeakMap<AuthenticatedCaller, readonly Layer[]>();
+
+  constructor(access: Access) {
+    this.access = access;
+    for (const { name, subjects, bindings } of access.rbacs.values()) {
+      for (const subject of new Set(subjects.map((one) => `${one.kind}:${one.name}`))) {
+        const rights = this.#bySubject.get(subject) ?? [];
+        rights.push(...bindings.map((binding) => ({ rbac: name, subject, binding })));
+        this.#bySubject.set(subject, rights);
+      }
+    }
+  }
+
+  /** A user that is there and not disabled. */
+  isActive(user: string): boolean {
+    return this.access.users.get(user)?.disabled === false;
+  }
+
+  /** What the subject itself is granted, as Rbac objects name it: `User:…`, `Group:…`, `McpToken:…`. */
+  granted(subject: string): readonly Right[] {
+    return this.#bySubject.get(subject) ?? NONE;
+  }
+
+  /** All rights of a principal, those of its groups included. */
+  of(principal: Principal): readonly Right[] {
+    if (!principal.startsWith('User:')) return this.granted(principal);
+    const user = this.access.users.get(principal.slice('User:'.length));
+    if (!user || user.disabled) return NONE;
+    const groups = user.groups.flatMap((group) => this.granted(`Group:${group}`));
+    return [...this.granted(principal), ...groups];
+  }
+
+  /** What the credential stands on, its own rights first. */
+  layersOf(caller: AuthenticatedCaller): readonly Layer[] {
+    let layers = this.#layers.get(caller);
+    if (!layers) {
+      layers = [caller.principal, ...caller.ceilings].map((principal) => ({
+        principal,
+        rights: this.of(principal),
+        project: principal.startsWith('McpToken:') ? caller.project : undefined,
+      }));
+      this.#layers.set(caller, layers);
+    }
+    return layers;
+  }
+}
