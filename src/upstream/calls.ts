@@ -92,6 +92,8 @@ export class Calls {
   private readonly subscriptions = new Map<number, Subscription>();
   /** The `tasks/result` under way for a task, by the task's id: what the server asks for the task is asked there. */
   private readonly results = new Map<string, number>();
+  /** All `tasks/result` under way. */
+  private readonly fetching = new Set<number>();
   private readonly taskQuestions = new TaskQuestions();
   /** Answered calls that began a task, oldest first: their progress token stays valid. */
   private readonly reporting: number[] = [];
@@ -125,7 +127,10 @@ export class Calls {
     if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
     if (call.logs) this.logListeners.set(id, call.logs.onLog);
     const task = peer.era === 'legacy' && call.method === 'tasks/result' ? String(call.params.taskId) : '';
-    if (task !== '') this.results.set(task, id);
+    if (task !== '') {
+      this.results.set(task, id);
+      this.fetching.add(id);
+    }
     if (peer.era === 'legacy' && call.relayed && call.relayed.signature !== '') {
       const live = new LiveCall(transport, exchange, id, () => {
         this.live.delete(id);
@@ -160,6 +165,7 @@ export class Calls {
   /** A call is over. The progress of one that may have become a task goes on. */
   private stopHearing(id: number, call: UpstreamCall, task: string): void {
     if (call.logs) this.logListeners.delete(id);
+    this.fetching.delete(id);
     if (task !== '' && this.results.get(task) === id) this.results.delete(task);
     if (!call.onProgress) return;
     if (call.params.task === undefined) this.progressListeners.delete(id);
@@ -211,10 +217,9 @@ export class Calls {
   /** The call that is under way, if it is one. */
   private onlyCall(): number | undefined {
     // What belongs to a task says so: whoever waits for one is not meant.
-    if (this.live.size + this.mute.size - this.results.size !== 1) return undefined;
-    const waiting = new Set(this.results.values());
-    for (const id of this.live.keys()) if (!waiting.has(id)) return id;
-    for (const id of this.mute.keys()) if (!waiting.has(id)) return id;
+    if (this.live.size + this.mute.size - this.fetching.size !== 1) return undefined;
+    for (const id of this.live.keys()) if (!this.fetching.has(id)) return id;
+    for (const id of this.mute.keys()) if (!this.fetching.has(id)) return id;
     return undefined;
   }
 

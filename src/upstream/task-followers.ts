@@ -4,7 +4,9 @@ import type { Connection } from './connection.ts';
 type Follower = { told(params: JsonObject): void; until: number; release(): void };
 
 export const TASK_STATUS = 'notifications/tasks/status';
+/** Tasks followed on one connection, and connections kept open for tasks: the rest of them is for calls. */
 const MAX_FOLLOWED = 1_000;
+const MAX_CONNECTIONS = 500;
 const ENDED = new Set<unknown>(['completed', 'failed', 'cancelled']);
 
 /**
@@ -17,9 +19,10 @@ export class TaskFollowers {
   /** From now on for so long; a task that is followed already is followed on. */
   follow(connection: Connection, task: string, told: Follower['told'], forMs: number): void {
     const tasks = this.followers.get(connection) ?? new Map<string, Follower>();
-    this.followers.set(connection, tasks);
     const known = tasks.get(task);
     if (!known && tasks.size >= MAX_FOLLOWED) return;
+    if (tasks.size === 0 && this.followers.size >= MAX_CONNECTIONS) return;
+    this.followers.set(connection, tasks);
     const until = Date.now() + forMs;
     tasks.set(task, { told, until, release: known?.release ?? connection.hold() });
   }

@@ -5,7 +5,9 @@ import { UpstreamFault } from './transport.ts';
 import type { WatchedConnection } from './watch.ts';
 
 export const TASK_NOTICE = 'notifications/tasks';
-const READY_MS = 20_000;
+const READY_MS = 10_000;
+/** A subscription that lasted this long was no failure, ms. */
+const STEADY_MS = 5_000;
 const RETRY_MS = { first: 1_000, most: 60_000 };
 const MAX_FAILURES = 10;
 
@@ -27,6 +29,7 @@ export class TaskSubscription {
   private live: Subscription | undefined;
   private retry: NodeJS.Timeout | undefined;
   private failures = 0;
+  private since = 0;
   private ended = false;
 
   constructor(connection: WatchedConnection, tasks: readonly string[], listener: TaskListener) {
@@ -62,6 +65,7 @@ export class TaskSubscription {
     } finally {
       clearTimeout(timer);
     }
+    this.since = Date.now();
     const given = Array.isArray(honoured.taskIds) ? honoured.taskIds : [];
     this.tasks = this.tasks.filter((task) => given.includes(task));
     if (this.tasks.length === 0) this.end();
@@ -78,6 +82,8 @@ export class TaskSubscription {
 
   private broken(live: Subscription): void {
     if (this.ended || this.live !== live) return;
+    if (this.since > 0 && Date.now() - this.since > STEADY_MS) this.failures = 0;
+    this.since = 0;
     if (this.failures >= MAX_FAILURES) {
       this.end();
       return;
@@ -90,7 +96,6 @@ export class TaskSubscription {
   private async again(live: Subscription): Promise<void> {
     try {
       const tasks = await this.subscribe();
-      this.failures = 0;
       if (!this.ended) this.listener.renewed(tasks);
     } catch {
       this.live = live;

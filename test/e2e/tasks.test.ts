@@ -151,18 +151,42 @@ describe('a client of 2025-11-25 with a server of 2025-11-25', () => {
       asked.push(params._meta?.[RELATED]);
       return { action: 'accept', content: { name: 'Ann' } };
     });
-    let taskId = '';
-    let result: unknown;
-    for await (const message of client.experimental.tasks.callToolStream(
-      { name: 'asks', arguments: {} },
-      CallToolResultSchema,
-      { task: {} },
-    )) {
-      if (message.type === 'taskCreated') taskId = message.task.taskId;
-      if (message.type === 'result') result = message.result;
+    for (const name of ['asks', 'asks_aside']) {
+      let taskId = '';
+      let result: unknown;
+      for await (const message of client.experimental.tasks.callToolStream(
+        { name, arguments: {} },
+        CallToolResultSchema,
+        { task: {} },
+      )) {
+        if (message.type === 'taskCreated') taskId = message.task.taskId;
+        if (message.type === 'result') result = message.result;
+      }
+      assert.match(textOf(result), /Hello, Ann!/);
+      assert.deepEqual(asked.splice(0), [{ taskId }]);
     }
-    assert.match(textOf(result), /Hello, Ann!/);
-    assert.deepEqual(asked, [{ taskId }]);
+    await client.close();
+  });
+
+  test('what is asked at the same time for several tasks of one session reaches each its own', async () => {
+    const client = await oldClient('old', FORM);
+    client.setRequestHandler(ElicitRequestSchema, async ({ params }) => ({
+      action: 'accept',
+      content: { name: params._meta![RELATED]!.taskId },
+    }));
+    const run = async (name: string) => {
+      let taskId = '';
+      let result: unknown;
+      const stream = client.experimental.tasks.callToolStream({ name, arguments: {} }, CallToolResultSchema, {
+        task: {},
+      });
+      for await (const message of stream) {
+        if (message.type === 'taskCreated') taskId = message.task.taskId;
+        if (message.type === 'result') result = message.result;
+      }
+      assert.match(textOf(result), new RegExp(`Hello, ${taskId}!`));
+    };
+    await Promise.all(['asks', 'asks_aside', 'asks', 'asks_aside'].map(run));
     await client.close();
   });
 
@@ -318,22 +342,23 @@ describe('a modern client with a server of 2025-11-25', () => {
     assert.equal((failed.result as Fields).isError, true);
   });
 
-  test('its questions are inputRequests, answered by tasks/update', async () => {
-    const client = await wire('modern', 'old');
-    const { taskId } = (await client.callTool('asks', {}, WITH_TASKS)).at(-1)!.result!;
-    const asking = await state(client, taskId, 'input_required', WITH_TASKS);
-    const [key, request] = Object.entries(asking.inputRequests as Record<string, Fields>)[0]!;
-    assert.equal(request.method, 'elicitation/create');
-    const same = await state(client, taskId, 'input_required', WITH_TASKS);
-    assert.deepEqual(same.inputRequests, asking.inputRequests);
-    const unsupported = await client.ask('tasks/get', { taskId }, caps(TASKS));
-    assert.equal(unsupported.error?.code, -32021);
-    const inputResponses = { [key]: { action: 'accept', content: { name: 'Joe' } }, other: {} };
-    const ack = await client.ask('tasks/update', { taskId, inputResponses }, WITH_TASKS);
-    assert.equal(ack.result?.resultType, 'complete');
-    const done = await state(client, taskId, 'completed', WITH_TASKS);
-    assert.match(textOf(done.result), /Hello, Joe!/);
-  });
+  for (const name of ['asks', 'asks_aside'])
+    test(`its questions are inputRequests, answered by tasks/update: ${name}`, async () => {
+      const client = await wire('modern', 'old');
+      const { taskId } = (await client.callTool(name, {}, WITH_TASKS)).at(-1)!.result!;
+      const asking = await state(client, taskId, 'input_required', WITH_TASKS);
+      const [key, request] = Object.entries(asking.inputRequests as Record<string, Fields>)[0]!;
+      assert.equal(request.method, 'elicitation/create');
+      const same = await state(client, taskId, 'input_required', WITH_TASKS);
+      assert.deepEqual(same.inputRequests, asking.inputRequests);
+      const unsupported = await client.ask('tasks/get', { taskId }, caps(TASKS));
+      assert.equal(unsupported.error?.code, -32021);
+      const inputResponses = { [key]: { action: 'accept', content: { name: 'Joe' } }, other: {} };
+      const ack = await client.ask('tasks/update', { taskId, inputResponses }, WITH_TASKS);
+      assert.equal(ack.result?.resultType, 'complete');
+      const done = await state(client, taskId, 'completed', WITH_TASKS);
+      assert.match(textOf(done.result), /Hello, Joe!/);
+    });
 
   test('cancelling is acknowledged, twice too', async () => {
     const client = await wire('modern', 'old');

@@ -9,11 +9,20 @@ import {
 } from '@modelcontextprotocol/sdk/experimental/tasks/stores/in-memory.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import { type CallToolResult, ElicitResultSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  type CallToolResult,
+  type ElicitResult,
+  ElicitResultSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 
 type Work = (extra: CreateTaskRequestHandlerExtra, taskId: string) => Promise<CallToolResult>;
 
 const POLL_MS = 100;
+const WHO = {
+  mode: 'form',
+  message: 'Who are you?',
+  requestedSchema: { type: 'object', properties: { name: { type: 'string' } } },
+};
 
 /** A server of 2025-11-25 with tasks, made of the SDK's own parts; its tasks live and die with their session. */
 export class LegacyTaskServer implements AsyncDisposable {
@@ -100,6 +109,14 @@ export class LegacyTaskServer implements AsyncDisposable {
     this.task(mcp, 'slow', 'optional', () => new Promise(() => {}));
     this.task(mcp, 'endless', 'required', () => new Promise(() => {}));
     this.task(mcp, 'asks', 'required', (extra, taskId) => this.ask(extra, taskId));
+    // On the standalone stream, whether or not somebody fetches the result.
+    this.task(mcp, 'asks_aside', 'required', async (extra, taskId) => {
+      const _meta = { 'io.modelcontextprotocol/related-task': { taskId } };
+      const request = { method: 'elicitation/create', params: { ...WHO, _meta } };
+      const answering = mcp.server.request(request as never, ElicitResultSchema);
+      await extra.taskStore.updateTaskStatus(taskId, 'input_required');
+      return this.greet(extra, taskId, await answering);
+    });
     this.task(mcp, 'reports', 'required', async (extra, taskId) => {
       const progressToken = extra._meta?.progressToken;
       await delay(50);
@@ -116,13 +133,20 @@ export class LegacyTaskServer implements AsyncDisposable {
   }
 
   private async ask(extra: CreateTaskRequestHandlerExtra, taskId: string): Promise<CallToolResult> {
-    const requestedSchema = { type: 'object', properties: { name: { type: 'string' } } };
-    const params = { mode: 'form', message: 'Who are you?', requestedSchema };
-    const answer = await extra.sendRequest(
-      { method: 'elicitation/create', params } as never,
-      ElicitResultSchema,
-      { relatedTask: { taskId } } as never,
+    const request = { method: 'elicitation/create', params: WHO };
+    const options = { relatedTask: { taskId } };
+    return this.greet(
+      extra,
+      taskId,
+      await extra.sendRequest(request as never, ElicitResultSchema, options as never),
     );
+  }
+
+  private async greet(
+    extra: CreateTaskRequestHandlerExtra,
+    taskId: string,
+    answer: ElicitResult,
+  ): Promise<CallToolResult> {
     this.answers.push(answer);
     await extra.taskStore.updateTaskStatus(taskId, 'working');
     return said(`Hello, ${String(answer.content?.name ?? answer.action)}!`);

@@ -36,7 +36,7 @@ export function courseOf(
     // It was told that the tool is only for tasks: the server itself answers a call that is none.
     if (support !== undefined) return 'plain';
   } else if (support === 'required') return 'hold';
-  return server === 'modern' ? 'declare' : 'plain';
+  return server === 'legacy' ? 'plain' : 'declare';
 }
 
 /** How a tool may be called, from its definition and what its server said of itself. */

@@ -37,7 +37,8 @@ export class TaskLine implements Sink {
   }
 
   status(params: JsonObject): void {
-    this.notices.tell(this.session, TASK_STATUS, { ...params, taskId: this.taskId });
+    const moved = moveRelated(params, this.taskId);
+    this.notices.tell(this.session, TASK_STATUS, { ...moved, taskId: this.taskId });
   }
 
   fetch(sink: Sink): () => void {

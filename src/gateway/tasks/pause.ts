@@ -7,7 +7,7 @@ export function pause(ms: number, cancellation: Cancellation | undefined): Promi
     const timer = setTimeout(() => {
       offCancel?.();
       resolve();
-    }, ms);
+    }, ms).unref();
     const offCancel = cancellation?.onCancel((reason) => {
       clearTimeout(timer);
       reject(new UpstreamFault('abandoned', reason, { sent: true }));

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../protocol/jsonrpc.ts';
 import type { Circle, UpstreamServer } from '../../upstream/server.ts';
 import type { TaskSubscription } from '../../upstream/task-subscription.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
-import { type Scope, serversOf } from '../scope.ts';
+import type { Scope } from '../scope.ts';
 import { withTasks } from './declared.ts';
 import type { TaskIds } from './task-ids.ts';
 
@@ -16,13 +16,18 @@ export type TaskWatch = {
   end(): void;
 };
 
-export const MAX_WATCHED_TASKS = 100;
+const MAX_WATCHED_TASKS = 100;
+/** Subscriptions at servers, each for the tasks of one stream there: in all, and for one principal. */
+const MAX_OPEN = 1_000;
+const MAX_OPEN_PER_PRINCIPAL = 50;
 const ASK_MS = 20_000;
 
 /** Clients that want to hear of their tasks on modern servers (SEP-2663, task status notifications). */
 export class TaskWatches {
   private readonly ids: TaskIds;
   private readonly upstreams: Upstreams;
+  /** Principals of the open subscriptions. */
+  private readonly open: string[] = [];
 
   constructor(ids: TaskIds, upstreams: Upstreams) {
     this.ids = ids;
@@ -35,15 +40,21 @@ export class TaskWatches {
     wanted: readonly unknown[],
     told: (params: JsonObject) => void,
   ): Promise<TaskWatch> {
+    const { principal } = onlooker.caller;
     const open: { names: Map<string, string>; subscription: TaskSubscription }[] = [];
     for (const [server, names] of this.byServer(onlooker, wanted)) {
-      const mayShow = () => serversOf(onlooker.scope()).includes(server.name);
+      const isOwn = (taskId: string) =>
+        this.ids.open({ caller: onlooker.caller, scope: onlooker.scope() }, taskId) !== undefined;
       const tell = (id: unknown, { _meta: _, resultType: __, ...state }: JsonObject) => {
         const taskId = names.get(String(id));
-        if (taskId !== undefined && mayShow()) told({ ...state, taskId });
+        // Rights and surface may have changed since the stream began.
+        if (taskId !== undefined && isOwn(taskId)) told({ ...state, taskId });
       };
+      if (!this.hasRoom(principal)) break;
       const subscription = this.subscribe(server, onlooker.circle, [...names.keys()], tell);
-      if (subscription) open.push({ names, subscription });
+      if (!subscription) continue;
+      open.push({ names, subscription });
+      this.open.push(principal);
     }
     const honoured = await Promise.all(
       open.map(async ({ names, subscription }) => {
@@ -54,9 +65,17 @@ export class TaskWatches {
     return {
       honoured: honoured.flat(),
       end: () => {
-        for (const { subscription } of open) subscription.end();
+        for (const { subscription } of open.splice(0)) {
+          subscription.end();
+          this.open.splice(this.open.indexOf(principal), 1);
+        }
       },
     };
+  }
+
+  private hasRoom(principal: string): boolean {
+    const own = this.open.filter((one) => one === principal).length;
+    return this.open.length < MAX_OPEN && own < MAX_OPEN_PER_PRINCIPAL;
   }
 
   private subscribe(

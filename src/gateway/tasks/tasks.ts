@@ -30,6 +30,7 @@ export type TasksDeps = {
 /** Sends a request on, in the names of its server. */
 export type Relay = (server: Callee, from: GatewayRequest, params: JsonObject) => Promise<NeutralOutcome>;
 
+const MAX_TASK_ID = 1_024;
 /** Calls that wait for a task here, all together. */
 const MAX_HELD = 1_000;
 /** How long a legacy server's session is kept for a task of which nobody asks, ms. */
@@ -78,8 +79,12 @@ export class Tasks {
     const wanted = speaksLegacyTasks(from.request.envelope)
       ? isObject(from.request.params.task) && legacy
       : declares(from.circle.relayed.modern, TASKS);
-    if (!wanted || typeof taskId !== 'string' || taskId === '') {
-      throw new UpstreamFault('protocol', 'it answered with a task that nobody asked for', { sent: true });
+    if (!wanted || typeof taskId !== 'string' || taskId === '' || taskId.length > MAX_TASK_ID) {
+      throw new UpstreamFault(
+        'protocol',
+        'it answered with a task that nobody asked for, or one without a usable id',
+        { sent: true },
+      );
     }
     const { session, relayed } = from.circle;
     const home = legacy ? { session, capabilities: relayed.capabilities } : undefined;
