@@ -84,17 +84,18 @@ export class TaskWatches {
     tasks: readonly string[],
     tell: (id: unknown, state: JsonObject) => void,
   ): TaskSubscription | undefined {
-    const renewed = async (id: string) => {
-      const call = { method: 'tasks/get', params: { taskId: id }, patienceMs: ASK_MS };
-      const reply = await server.call(withTasks(circle), call);
-      if (reply.ok === true) tell(id, reply.result);
+    // One after the other: a server that comes back is busy enough.
+    const catchUp = async (missed: readonly string[]) => {
+      for (const id of missed) {
+        const call = { method: 'tasks/get', params: { taskId: id }, patienceMs: ASK_MS };
+        const reply = await server.call(withTasks(circle), call);
+        if (reply.ok === true) tell(id, reply.result);
+      }
     };
     try {
       return server.watchTasks(circle, tasks, {
         told: (params) => tell(params.taskId, params),
-        renewed: (again) => {
-          for (const id of again) renewed(id).catch(() => {});
-        },
+        renewed: (missed) => void catchUp(missed).catch(() => {}),
       });
     } catch {
       // Its connections are all busy; that is the same as not being able to tell.
