@@ -60,6 +60,18 @@ export const printings: Readonly<
     nameOf: ({ metadata }) => `project/${metadata.name}`,
     none: 'no projects',
   },
+  Policy: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'PROJECTS', value: ({ spec }) => list(spec.projects) },
+      { title: 'RULES', value: ({ spec }) => (Array.isArray(spec.rules) ? spec.rules.length : undefined) },
+      { title: 'STATUS', value: ({ status }) => status?.state },
+      { title: 'ERROR', value: ({ status }) => status?.error, wide: true },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `policy/${metadata.name}`,
+    none: 'no policies',
+  },
   Group: {
     columns: [
       { title: 'NAME', value: ({ metadata }) => metadata.name },

@@ -104,13 +104,13 @@ describe('configuration files', () => {
     ],
     [
       'a reserved kind',
-      'kind: Policy\nmetadata: { name: p }\n',
-      'f.yaml:1: kind: kind Policy is not available yet: this version knows Server, Project, Group, User, Rbac, McpToken',
+      'kind: Secret\nmetadata: { name: p }\n',
+      'f.yaml:1: kind: kind Secret is not available yet: this version knows Policy, Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'no kind',
       'metadata: { name: p }\n',
-      'f.yaml:1: kind: is missing: add one of Server, Project, Group, User, Rbac, McpToken',
+      'f.yaml:1: kind: is missing: add one of Policy, Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'another apiVersion',
@@ -129,8 +129,8 @@ describe('configuration files', () => {
     ],
     [
       'an unenforced default',
-      'kind: Project\nmetadata: { name: p }\nspec: { defaultAction: deny }\n',
-      'f.yaml:3: spec.defaultAction: deny is not available yet: use allow',
+      'kind: Project\nmetadata: { name: p }\nspec: { defaultAction: approve }\n',
+      'f.yaml:3: spec.defaultAction: approve is not available yet: use allow or deny',
     ],
     [
       'a bad lifetime',

@@ -2,6 +2,7 @@ import { Refusal } from '../base/errors.ts';
 import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
 import { type KindName, kindOf, knownKinds } from './kinds.ts';
 import { nameFault, printable } from './names.ts';
+import { policyProblems } from './policy-fields.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
 import { projectProblems, tokenProblems } from './project-fields.ts';
 import { serverProblems } from './server-fields.ts';
@@ -37,6 +38,8 @@ export type ResourceObject = {
     managedBy: string;
   };
   spec: Record<string, unknown>;
+  /** What the server knows of it now; in answers alone, and ignored in what is sent. */
+  status?: { state: string; error?: string; [more: string]: unknown };
 };
 
 const OBJECT_KEYS = ['apiVersion', 'kind', 'metadata', 'spec'];
@@ -66,6 +69,7 @@ export function checkObject(value: unknown): { object?: WrittenObject; problems:
 }
 
 const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
+  Policy: policyProblems,
   Server: serverProblems,
   Project: projectProblems,
   Group: groupProblems,

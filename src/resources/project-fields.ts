@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { bindingProblems } from './access-fields.ts';
 import type { Binding } from './bindings.ts';
+import { callLimits, LIMITS } from './limit-fields.ts';
 import { nameFault } from './names.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration } from './quantities.ts';
@@ -11,19 +12,24 @@ const serverNames = z.array(textThat(nameFault)).max(1000);
 const PROJECT = keysOnly({
   servers: serverNames.optional(),
   operatorServers: serverNames.optional(),
-  exposure: soon(['full', 'meta', 'gated']),
-  defaultAction: soon(['allow', 'deny', 'approve']),
-  newTools: soon(['list', 'hold']),
+  exposure: soon(['full'], ['meta', 'gated']),
+  defaultAction: soon(['allow', 'deny'], ['approve']),
+  newTools: soon(['list'], ['hold']),
+  limits: LIMITS.optional(),
 });
 
-/** A choice of which only the first value is enforced today; accepting another would promise what nobody keeps. */
-function soon<const Choice extends [string, ...string[]]>(choices: Choice) {
+/** Values that are enforced today, and others; accepting one of those would promise what nobody keeps. */
+function soon<const Now extends string, const Later extends string>(
+  now: readonly Now[],
+  later: readonly Later[],
+) {
   return z
-    .enum(choices)
+    .enum([...now, ...later])
     .superRefine((value, context) => {
-      if (value === choices[0]) return;
-      context.addIssue({ code: 'custom', message: `${value} is not available yet: use ${choices[0]}` });
+      if (now.some((one) => one === value)) return;
+      context.addIssue({ code: 'custom', message: `${value} is not available yet: use ${now.join(' or ')}` });
     })
+    .transform((value) => value as Now)
     .optional();
 }
 
@@ -60,6 +66,7 @@ export function projectSpec(written: unknown): ProjectSpec {
     exposure: spec.exposure ?? 'full',
     defaultAction: spec.defaultAction ?? 'allow',
     newTools: spec.newTools ?? 'list',
+    limits: callLimits(spec.limits),
   };
 }
 

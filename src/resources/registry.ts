@@ -12,7 +12,7 @@ import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLaye
 import type { ResourceObject } from './objects.ts';
 import { describeProblem, describeProblems } from './problems.ts';
 import { objectKey, ResourceRows, type StoredLayer } from './resource-rows.ts';
-import { buildSnapshot, resolveSpec, type Surroundings } from './snapshot.ts';
+import { buildSnapshot, NO_POLICIES, resolveSpec, type Surroundings } from './snapshot.ts';
 import type { Snapshot } from './spec.ts';
 
 const POLL_MS = 2000;
@@ -29,7 +29,7 @@ export type ResourcesOptions = {
   nodePath: string;
 };
 
-/** Parts that a change leaves alone (`servers`, `projects`, `access`) are the same in both. */
+/** Parts that a change leaves alone (`servers`, `projects`, `access`, `policies`) are the same in both. */
 export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
 
 /** How a change is made. */
@@ -57,7 +57,13 @@ export class Resources {
   #files: FileLayer = NO_FILES;
   #stored: StoredLayer = { revision: -1, objects: new Map() };
   #objects: ReadonlyMap<string, KnownObject> = new Map();
-  #snapshot: Snapshot = { generation: 0, servers: new Map(), projects: new Map(), access: NO_ACCESS };
+  #snapshot: Snapshot = {
+    generation: 0,
+    servers: new Map(),
+    projects: new Map(),
+    access: NO_ACCESS,
+    policies: NO_POLICIES,
+  };
   #turn: Promise<unknown> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
   #pollFault: string | undefined;
@@ -224,15 +230,24 @@ export class Resources {
     const built = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
     this.#objects = new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1)));
     const now = sharingWith(before, built);
-    if (now.servers === before.servers && now.projects === before.projects && now.access === before.access)
-      return;
+    if (PARTS.every((part) => now[part] === before[part])) return;
     this.#snapshot = now;
+    this.#tellUnreadable(now, before);
     for (const listener of this.#listeners) {
       try {
         listener(now, before);
       } catch (error) {
         this.#options.logger.error({ error }, 'a listener of configuration changes failed');
       }
+    }
+  }
+
+  #tellUnreadable(now: Snapshot, before: Snapshot): void {
+    for (const { name, error, fingerprint } of now.policies.entries.values()) {
+      if (error === undefined || before.policies.entries.get(name)?.fingerprint === fingerprint) continue;
+      this.#options.logger.error(
+        `policy ${name} cannot be read and denies everything it would cover: ${error}`,
+      );
     }
   }
 
@@ -267,10 +282,13 @@ export class Resources {
   }
 }
 
+const PARTS = ['servers', 'projects', 'access', 'policies'] as const;
+
 /** The new picture, with the parts of the one before that say the same. */
 function sharingWith(before: Snapshot, now: Snapshot): Snapshot {
   const servers = ({ servers }: Snapshot) =>
     [...servers.values()].map(({ name, uid, fingerprint }) => [name, uid, fingerprint]);
+  const policies = ({ policies: { entries } }: Snapshot) => [...entries.values()];
   const access = ({ access: { users, groups, rbacs } }: Snapshot) => [
     [...users.values()],
     [...groups],
@@ -282,5 +300,6 @@ function sharingWith(before: Snapshot, now: Snapshot): Snapshot {
     servers: same(servers) ? before.servers : now.servers,
     projects: same(({ projects }) => [...projects.values()]) ? before.projects : now.projects,
     access: same(access) ? before.access : now.access,
+    policies: same(policies) ? before.policies : now.policies,
   };
 }

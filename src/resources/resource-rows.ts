@@ -29,6 +29,7 @@ export type StoredLayer = {
 const REVISION_ROW = { kind: 'Revision', name: '' } as const;
 
 export const UID_PREFIX = {
+  Policy: 'pol',
   Server: 'srv',
   Project: 'prj',
   Group: 'grp',

@@ -1,13 +1,16 @@
 import { canonicalJson } from '../base/canonical-json.ts';
 import { sha256Hex } from '../base/ids.ts';
+import type { Policy } from '../policy/policy.ts';
+import { PolicyBook } from '../policy/policy-book.ts';
 import { buildAccess } from './access-model.ts';
 import { type Environment, type ExpansionSources, expandAll, expandText } from './expansion.ts';
 import type { KindName } from './kinds.ts';
+import { policyOf } from './policy-fields.ts';
 import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
 import { describeProblem, fieldName } from './problems.ts';
 import { projectProblems, projectSpec } from './project-fields.ts';
 import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
-import type { Access, ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
+import type { Access, Policies, PolicyEntry, ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
 
 /** An object of either layer, ready to be looked at; `file` says which layer. */
 export type LayeredObject = {
@@ -60,7 +63,28 @@ export function buildSnapshot(
     }
   }
   const access: Access = buildAccess(objects);
-  return { generation, servers, projects, access };
+  return { generation, servers, projects, access, policies: policiesOf(objects) };
+}
+
+/** No policy at all. */
+export const NO_POLICIES: Policies = { entries: new Map(), book: new PolicyBook([]) };
+
+function policiesOf(objects: readonly LayeredObject[]): Policies {
+  const policies: Policy[] = [];
+  const entries = new Map<string, PolicyEntry>();
+  for (const { kind, name, uid, spec, locate } of objects) {
+    if (kind !== 'Policy') continue;
+    const policy = policyOf(name, spec, locate);
+    const error = 'fault' in policy ? policy.fault : undefined;
+    policies.push(policy);
+    entries.set(name, {
+      name,
+      uid,
+      fingerprint: sha256Hex(canonicalJson([spec ?? null, error ?? null])),
+      error,
+    });
+  }
+  return { entries, book: new PolicyBook(policies) };
 }
 
 function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerEntry {

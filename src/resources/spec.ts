@@ -1,3 +1,4 @@
+import type { PolicyBook } from '../policy/policy-book.ts';
 import type { Binding } from './bindings.ts';
 
 /** Shapes of the resources as the rest of the house sees them: defaults filled in, `${…}` expanded. */
@@ -59,9 +60,20 @@ export type ProjectSpec = {
   servers: string[];
   operatorServers: string[];
   exposure: 'full' | 'meta' | 'gated';
-  defaultAction: 'allow' | 'deny' | 'approve';
+  defaultAction: 'allow' | 'deny';
   newTools: 'list' | 'hold';
+  /** Undefined: none. */
+  limits: CallLimits | undefined;
 };
+
+export type CallLimit = {
+  rate: { calls: number; perMs: number } | undefined;
+  /** Calls at the same time. */
+  concurrent: number | undefined;
+};
+
+/** For each token, for each user with all credentials together, and for everybody together. */
+export type CallLimits = { token?: CallLimit; user?: CallLimit; project?: CallLimit };
 
 export type ProjectEntry = { name: string; uid: string; spec: ProjectSpec };
 
@@ -90,10 +102,22 @@ export type Access = {
   rbacs: ReadonlyMap<string, RbacEntry>;
 };
 
+export type PolicyEntry = {
+  name: string;
+  uid: string;
+  fingerprint: string;
+  /** Why it cannot be read; it then denies everything that it would cover. */
+  error: string | undefined;
+};
+
+/** The policies, and the book in which their decisions are looked up. */
+export type Policies = { entries: ReadonlyMap<string, PolicyEntry>; book: PolicyBook };
+
 /** One consistent, immutable picture of the configuration; a change makes a new one with a higher generation. */
 export type Snapshot = {
   generation: number;
   servers: ReadonlyMap<string, ServerEntry>;
   projects: ReadonlyMap<string, ProjectEntry>;
   access: Access;
+  policies: Policies;
 };

@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { compileRules, type Policy, type Rule } from '../policy/policy.ts';
+import {
+  describeProblem,
+  keysOnly,
+  type LocatedProblem,
+  type Problem,
+  problemsOf,
+  textThat,
+} from './problems.ts';
+import { duration, quantityFault } from './quantities.ts';
+
+const MAX_RULES = 200;
+
+const globs = z.array(textThat(globFault)).min(1).max(100);
+
+const RULE = keysOnly({
+  tools: globs,
+  when: z.string().optional(),
+  action: z.enum(['allow', 'deny', 'approve']),
+  reason: z.string().min(1).max(500).optional(),
+  approvers: z.array(textThat(approverFault)).min(1).max(100).optional(),
+  expires: textThat((value) => quantityFault(duration, value, '1m', '30d')).optional(),
+  selfApproval: z.enum(['page', 'cli', 'never']).optional(),
+});
+
+const POLICY = keysOnly({
+  description: z.string().max(1000).optional(),
+  projects: globs,
+  rules: z.array(RULE).min(1).max(MAX_RULES),
+});
+
+type PolicyFields = z.infer<typeof POLICY>;
+
+/** What is wrong with the spec of a Policy, its expressions included. */
+export function policyProblems(spec: unknown): Problem[] {
+  const read = readPolicy(spec);
+  return 'problems' in read ? read.problems : [];
+}
+
+/**
+ * The policy as the decision sees it. One that this version cannot read denies what it would cover, and where even
+ * that cannot be read, everything.
+ */
+export function policyOf(name: string, spec: unknown, locate: (problem: Problem) => LocatedProblem): Policy {
+  const read = readPolicy(spec);
+  if (!('problems' in read)) return { name, ...read };
+  const described = read.problems.slice(0, 5).map((problem) => describeProblem(locate(problem)));
+  return { name, projects: readableProjects(spec), fault: described.join('; ') };
+}
+
+function readPolicy(spec: unknown): { problems: Problem[] } | { projects: string[]; rules: Rule[] } {
+  const shape = problemsOf(POLICY, spec, ['spec']);
+  if (shape.length > 0) return { problems: shape };
+  const { projects, rules: written } = spec as PolicyFields;
+  const { rules, problems } = compileRules(written);
+  const whens = problems.map(({ rule, message }) => ({ path: ['spec', 'rules', rule, 'when'], message }));
+  const all = [...written.flatMap(approvalProblems), ...whens];
+  return all.length > 0 ? { problems: all } : { projects, rules };
+}
+
+function approvalProblems(rule: PolicyFields['rules'][number], index: number): Problem[] {
+  const at = (field: string, message: string) => ({ path: ['spec', 'rules', index, field], message });
+  if (rule.action === 'approve') return [at('action', 'approve is not available yet: use allow or deny')];
+  return (['approvers', 'expires', 'selfApproval'] as const)
+    .filter((field) => rule[field] !== undefined)
+    .map((field) => at(field, `has no meaning beside action: ${rule.action}: remove it`));
+}
+
+function readableProjects(spec: unknown): readonly string[] {
+  const projects = globs.safeParse((spec as { projects?: unknown } | undefined)?.projects);
+  return projects.success ? projects.data : ['*'];
+}
+
+function globFault(value: string): string | undefined {
+  if (value === '') return 'is empty: write a name or a pattern such as github__*';
+  return value.length > 256 ? 'is longer than 256 characters: shorten it' : undefined;
+}
+
+function approverFault(value: string): string | undefined {
+  return /^(?:User|Group):\S{1,254}$/.test(value)
+    ? undefined
+    : 'names nobody: write User:alice@example.com or Group:oncall';
+}
