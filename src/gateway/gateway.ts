@@ -7,11 +7,13 @@ import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { CachingHints } from './caching-hints.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
+import { ListPages } from './list-pages.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
@@ -20,13 +22,13 @@ import { CallStats } from './stats.ts';
 import { speaksLegacyTasks } from './tasks/course.ts';
 import { Tasks } from './tasks/tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
-import type { View } from './view.ts';
+import type { ListName, View } from './view.ts';
 import { Views } from './views.ts';
 
 type Handler = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome>;
 
-/** How long a merged list may be kept: changes are announced, so this bounds what a lost notice costs, ms. */
-const LIST_TTL_MS = 60_000;
+const BAD_CURSOR =
+  'params.cursor is not of this list and this caller, or the list has changed: list again from the start, without one';
 const WARM_UP_MS = 60_000;
 const INTRODUCTION_MS = 1_000;
 
@@ -45,11 +47,14 @@ export class Gateway {
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
   private readonly bridge: Bridge;
+  private readonly pages: ListPages;
+  private readonly hints = new CachingHints();
   private readonly handlers: { readonly [method: string]: Handler };
 
   constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer, authorizer: Authorizer) {
     this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
     this.bridge = { interactions: new Interactions(sealer), tasks: this.tasks };
+    this.pages = new ListPages(sealer, this.lists);
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams);
@@ -121,7 +126,7 @@ export class Gateway {
         supportedVersions: SUPPORTED_REVISIONS.slice(),
         capabilities,
         instructions,
-        ttlMs: LIST_TTL_MS,
+        ttlMs: this.views.freshFor(from.scope, from.circle),
         cacheScope: 'private',
       },
     };
@@ -150,12 +155,13 @@ export class Gateway {
     };
   }
 
-  private async list(from: GatewayRequest, what: keyof View['lists']): Promise<GatewayOutcome> {
-    if (from.request.params.cursor !== undefined)
-      return invalidParams('params.cursor is none that was given out');
+  private async list(from: GatewayRequest, list: ListName): Promise<GatewayOutcome> {
     const view = await this.views.complete(from.scope, from.circle);
-    const shown = what === 'tools' && speaksLegacyTasks(from.request.envelope) ? 'toolsWithTasks' : what;
-    return { ok: true, result: cacheable(view.lists[shown]), reusable: true };
+    const shown = list === 'tools' && speaksLegacyTasks(from.request.envelope) ? 'toolsWithTasks' : list;
+    const page = this.pages.page(from, view, shown);
+    if (!page) return invalidParams(BAD_CURSOR);
+    const ttlMs = this.views.freshFor(from.scope, from.circle);
+    return { ok: true, result: this.hints.on(page.result, ttlMs), reusable: page.whole };
   }
 
   private async getPrompt(from: GatewayRequest): Promise<GatewayOutcome> {
@@ -175,8 +181,9 @@ export class Gateway {
     let last: GatewayOutcome | undefined;
     for (const owner of owners) {
       last = await this.relay(from, owner, from.request.params);
+      if (last.ok) return forThisRequest(from, last);
       // A server that lists nothing may still know the URI; one that says no leaves the question to the next.
-      if (last.ok || last.error.code !== ErrorCode.invalidParams) return last;
+      if (last.error.code !== ErrorCode.invalidParams) return last;
     }
     if (last && owners.length === 1) return last;
     return invalidParams(`Resource not found: ${uri.slice(0, 512)}`, { uri });
@@ -245,14 +252,13 @@ export class Gateway {
   }
 }
 
-const withHints = new WeakMap<JsonObject, JsonObject>();
-
-/** The list with its caching hints; one object a list, so that its text can be kept too. */
-function cacheable(list: JsonObject): JsonObject {
-  let hinted = withHints.get(list);
-  if (!hinted) {
-    hinted = { ...list, ttlMs: LIST_TTL_MS, cacheScope: 'private' };
-    withHints.set(list, hinted);
-  }
-  return hinted;
+/** What was read with answers of the client depends on them, and must not be kept for who asks without. */
+function forThisRequest(
+  { request: { params } }: GatewayRequest,
+  outcome: GatewayOutcome & { ok: true },
+): GatewayOutcome {
+  const answered = params.inputResponses !== undefined || params.requestState !== undefined;
+  return answered && 'ttlMs' in outcome.result
+    ? { ok: true, result: { ...outcome.result, ttlMs: 0 } }
+    : outcome;
 }

@@ -1,14 +1,15 @@
 import { sha256Hex } from '../base/ids.ts';
-import type { View } from './view.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
+import { itemsOf, type ListName, type View } from './view.ts';
 
 export const LIST_KINDS = ['tools', 'prompts', 'resources'] as const;
 export type ListKind = (typeof LIST_KINDS)[number];
 
 type Digests = Readonly<Record<ListKind, string>>;
 
-/** Tells which lists of a surface really differ; the digests of a view that many look at are made once. */
+/** Tells which lists of a surface really differ; the digest of a list that many look at is made once. */
 export class ListDigests {
-  private readonly known = new WeakMap<View, Digests>();
+  private readonly known = new WeakMap<readonly JsonObject[], string>();
 
   /** A look at the lists as they are now. Called again, it says which have changed since the last time. */
   follow(current: () => View): () => ListKind[] {
@@ -23,22 +24,21 @@ export class ListDigests {
     };
   }
 
-  /** What is kept of a view: not the view itself, which would live as long as the quietest stream. */
-  private look(view: View): { digests: Digests; unread: readonly string[] } {
-    return { digests: this.of(view), unread: view.unread };
+  /** Of what is listed alone: notes on servers that are down are no change of a list. */
+  of(items: readonly JsonObject[]): string {
+    let digest = this.known.get(items);
+    if (digest === undefined) {
+      digest = sha256Hex(JSON.stringify(items));
+      this.known.set(items, digest);
+    }
+    return digest;
   }
 
-  private of(view: View): Digests {
-    const known = this.known.get(view);
-    if (known) return known;
-    const { toolsWithTasks, prompts, resources, templates } = view.lists;
-    // Only what is listed: notes on servers that are down are no change of a list.
-    const digests = {
-      tools: sha256Hex(JSON.stringify(toolsWithTasks.tools)),
-      prompts: sha256Hex(JSON.stringify(prompts.prompts)),
-      resources: sha256Hex(JSON.stringify([resources.resources, templates.resourceTemplates])),
-    };
-    this.known.set(view, digests);
-    return digests;
+  /** What is kept of a view: not the view itself, which would live as long as the quietest stream. */
+  private look(view: View): { digests: Digests; unread: readonly string[] } {
+    const of = (list: ListName) => this.of(itemsOf(view, list));
+    const resources = `${of('resources')} ${of('templates')}`;
+    const digests = { tools: of('toolsWithTasks'), prompts: of('prompts'), resources };
+    return { digests, unread: view.unread };
   }
 }

@@ -48,6 +48,21 @@ export type View = {
   unread: readonly string[];
 };
 
+export type ListName = keyof View['lists'];
+
+/** The member that holds the items of a list. */
+export const LIST_KEYS: { readonly [list in ListName]: string } = {
+  tools: 'tools',
+  toolsWithTasks: 'tools',
+  prompts: 'prompts',
+  resources: 'resources',
+  templates: 'resourceTemplates',
+};
+
+export function itemsOf({ lists }: View, list: ListName): readonly JsonObject[] {
+  return lists[list][LIST_KEYS[list]] as readonly JsonObject[];
+}
+
 export const DEGRADED_META = 'castellan/degraded';
 export const NOTICE_META = 'castellan/notice';
 

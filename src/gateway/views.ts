@@ -8,6 +8,8 @@ import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
 /** How long the first list of a surface waits for servers that nobody has reached yet, ms. */
 const FIRST_LIST_MS = 10_000;
 const MAX_VIEWS = 500;
+/** A list may be kept so long at most: changes are announced, so this bounds what a lost notice costs, ms. */
+const LIST_TTL_MS = 60_000;
 const STARTING = new UpstreamFault('unreachable', 'it is still starting');
 
 type Entry = { epoch: number; view: View };
@@ -53,6 +55,18 @@ export class Views {
       this.outdated();
     }
     return this.current(scope, circle);
+  }
+
+  /**
+   * For how long, ms, the lists of a surface may be taken for what its servers offer: no longer than for the part that
+   * is the first to age. In whole seconds, so that a list is not written anew for every reader.
+   */
+  freshFor(scope: Scope, circle: Circle): number {
+    const now = Date.now();
+    let least = LIST_TTL_MS;
+    for (const server of this.serversIn(scope))
+      least = Math.min(least, server.catalogue(circle).freshFor(now));
+    return least - (least % 1_000);
   }
 
   /**

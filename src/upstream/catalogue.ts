@@ -11,6 +11,7 @@
  * list once and then wait to be told of changes. A changed-notification makes a list stale at once; refreshes start at most once a second, however many arrive.
  */
 import { messageOf } from '../base/errors.ts';
+import { isObject } from '../protocol/jsonrpc.ts';
 import type { Listing } from './listing.ts';
 import { UpstreamFault } from './transport.ts';
 
@@ -35,6 +36,8 @@ export class Catalogue {
   private readonly options: CatalogueOptions;
   private listing: Listing | undefined;
   private staleAt = 0;
+  /** Until when a reader may take the list for what the server offers; the next load may come earlier or later. */
+  private freshUntil = 0;
   private retryAt = 0;
   private failure: UpstreamFault | undefined;
   private loading: Promise<void> | undefined;
@@ -67,6 +70,11 @@ export class Catalogue {
     return this.failure;
   }
 
+  /** How long, ms, there will be nothing newer to learn: as long as the server said, or until a failed load is tried again. */
+  freshFor(now: number): number {
+    return Math.max(0, (this.listing ? this.freshUntil : this.retryAt) - now);
+  }
+
   /** True when nothing is known yet and waiting for it may help. */
   get worthWaiting(): boolean {
     if (this.listing || this.closed || this.overdue) return false;
@@ -90,6 +98,7 @@ export class Catalogue {
   /** The server says that its offer changed. */
   invalidate(): void {
     this.staleAt = 0;
+    this.freshUntil = 0;
     if (this.listing) this.refreshSoon();
     else this.retryAt = 0;
   }
@@ -131,6 +140,12 @@ export class Catalogue {
     return this.loading;
   }
 
+  /** The server's word counts from when it was asked, and stays its word where it is asked again less often. */
+  private keepFor(lifetimeMs: number, ttlMs = lifetimeMs): void {
+    this.staleAt = Date.now() + lifetimeMs;
+    this.freshUntil = this.lastStart + Math.min(lifetimeMs, ttlMs);
+  }
+
   private async load(): Promise<void> {
     this.lastStart = Date.now();
     clearTimeout(this.retryTimer);
@@ -145,7 +160,7 @@ export class Catalogue {
       this.failure = undefined;
       this.retryAt = 0;
       this.failures = 0;
-      if (this.staleAt !== 0) this.staleAt = Date.now() + lifetimeOf(listing);
+      if (this.staleAt !== 0) this.keepFor(lifetimeOf(listing), listing.ttlMs);
       else this.refreshSoon();
       if (changed) this.options.onChange();
     } catch (error) {
@@ -162,11 +177,12 @@ export class Catalogue {
   }
 }
 
-function lifetimeOf(listing: Listing): number {
-  const tools = listing.peer.capabilities.tools as { listChanged?: unknown } | undefined;
-  if (tools?.listChanged === true && listing.peer.era === 'legacy') return FRESH_WITH_NOTICE_MS;
-  if (listing.ttlMs === undefined) return FRESH_MS;
-  return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, listing.ttlMs));
+/** How long a list is kept: what the server says, within bounds that spare it questions and us old news. */
+function lifetimeOf({ ttlMs, peer }: Listing): number {
+  if (ttlMs !== undefined) return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, ttlMs));
+  const { tools, prompts, resources } = peer.capabilities;
+  const announced = [tools, prompts, resources].every((one) => !isObject(one) || one.listChanged === true);
+  return announced && peer.era === 'legacy' ? FRESH_WITH_NOTICE_MS : FRESH_MS;
 }
 
 /** Whether the work ended before the deadline. */

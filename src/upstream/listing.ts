@@ -31,18 +31,23 @@ export type Ask = (method: string, params: JsonObject) => Promise<UpstreamReply>
 
 const MAX_PAGES = 200;
 const MAX_ITEMS = 10_000;
+/** Of all pages of one list together, in characters. */
+const MAX_LENGTH = 32 * 1024 * 1024;
 const MAX_NAME = 512;
+const MAX_DROPPED = 50;
+
+type Pages = { items: JsonObject[]; ttlMs: number | undefined };
 
 /** Reads every list that the server has. A failed tools list fails all; another failed list is left out and named. */
 export async function readListing(peer: Peer, overHttp: boolean, ask: Ask): Promise<Listing> {
   const dropped: Dropped[] = [];
   const has = (capability: string) => isObject(peer.capabilities[capability]);
   const optional = (method: string, key: string) =>
-    readPages(method, key, ask, dropped).catch((error: unknown) => {
+    readPages(method, key, ask, dropped).catch((error: unknown): Pages => {
       dropped.push({ what: method, reason: error instanceof Error ? error.message : String(error) });
       return { items: [], ttlMs: undefined };
     });
-  const none = Promise.resolve({ items: [] as JsonObject[], ttlMs: undefined as number | undefined });
+  const none: Pages = { items: [], ttlMs: undefined };
   const [tools, resources, templates, prompts] = await Promise.all([
     has('tools') ? readPages('tools/list', 'tools', ask, dropped) : none,
     has('resources') ? optional('resources/list', 'resources') : none,
@@ -51,15 +56,15 @@ export async function readListing(peer: Peer, overHttp: boolean, ask: Ask): Prom
   ]);
   const kept = {
     tools: validTools(tools.items, peer.era === 'modern' && overHttp, dropped),
-    resources: withString(resources.items, 'uri', dropped),
-    templates: withString(templates.items, 'uriTemplate', dropped),
-    prompts: withString(prompts.items, 'name', dropped),
+    resources: namedBy('uri', resources.items, dropped),
+    templates: namedBy('uriTemplate', templates.items, dropped),
+    prompts: namedBy('name', prompts.items, dropped),
   };
   return {
     ...kept,
-    dropped,
+    dropped: firstOf(dropped),
     peer,
-    ttlMs: tools.ttlMs,
+    ttlMs: shorter(shorter(tools.ttlMs, resources.ttlMs), shorter(templates.ttlMs, prompts.ttlMs)),
     signature: JSON.stringify([
       kept.tools.map((tool) => tool.definition),
       kept.resources,
@@ -69,14 +74,15 @@ export async function readListing(peer: Peer, overHttp: boolean, ask: Ask): Prom
   };
 }
 
-async function readPages(
-  method: string,
-  key: string,
-  ask: Ask,
-  dropped: Dropped[],
-): Promise<{ items: JsonObject[]; ttlMs: number | undefined }> {
+async function readPages(method: string, key: string, ask: Ask, dropped: Dropped[]): Promise<Pages> {
   const items: JsonObject[] = [];
   const seen = new Set<string>();
+  let ttlMs: number | undefined;
+  let length = 0;
+  const cutOff = (reason: string): Pages => {
+    dropped.push({ what: method, reason: `${reason}; the rest is left out` });
+    return { items: items.slice(0, MAX_ITEMS), ttlMs };
+  };
   let cursor: string | undefined;
   for (let page = 0; page < MAX_PAGES; page += 1) {
     const reply = await ask(method, cursor === undefined ? {} : { cursor });
@@ -85,23 +91,37 @@ async function readPages(
     const part = reply.result[key];
     if (!Array.isArray(part)) throw new Error(`${method} answered without a list of ${key}`);
     for (const item of part) if (isObject(item)) items.push(item);
-    const ttlMs = typeof reply.result.ttlMs === 'number' ? reply.result.ttlMs : undefined;
+    ttlMs = shorter(ttlMs, hintOf(reply.result.ttlMs));
     const next = reply.result.nextCursor;
-    if (items.length >= MAX_ITEMS) {
-      dropped.push({ what: method, reason: `more than ${MAX_ITEMS} entries; the rest is left out` });
-      return { items: items.slice(0, MAX_ITEMS), ttlMs };
-    }
     // An empty string is a cursor like any other (server/utilities/pagination).
-    if (typeof next !== 'string') return { items, ttlMs };
-    if (seen.has(next)) {
-      dropped.push({ what: method, reason: 'the server repeats a cursor; the rest is left out' });
-      return { items, ttlMs };
-    }
+    const more = typeof next === 'string';
+    if (items.length > MAX_ITEMS || (more && items.length === MAX_ITEMS))
+      return cutOff(`more than ${MAX_ITEMS} entries`);
+    if (!more) return { items, ttlMs };
+    if (seen.has(next)) return cutOff('the server repeats a cursor');
+    length += reply.written?.text.length ?? JSON.stringify(reply.result).length;
+    if (length > MAX_LENGTH) return cutOff(`more than ${MAX_LENGTH} characters`);
     seen.add(next);
     cursor = next;
   }
-  dropped.push({ what: method, reason: `more than ${MAX_PAGES} pages; the rest is left out` });
-  return { items, ttlMs: undefined };
+  return cutOff(`more than ${MAX_PAGES} pages`);
+}
+
+/** How long a server says that its answer stays true; what is no such time counts as none at all. */
+function hintOf(value: unknown): number | undefined {
+  if (typeof value !== 'number') return undefined;
+  return Number.isInteger(value) && value >= 0 ? value : 0;
+}
+
+function shorter(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
+}
+
+/** A server with thousands of faults is named with some of them. */
+function firstOf(dropped: readonly Dropped[]): readonly Dropped[] {
+  if (dropped.length <= MAX_DROPPED) return dropped;
+  const more = dropped.length - MAX_DROPPED;
+  return [...dropped.slice(0, MAX_DROPPED), { what: `${more} more`, reason: 'for reasons like these' }];
 }
 
 function validTools(items: JsonObject[], checkHeaders: boolean, dropped: Dropped[]): UpstreamTool[] {
@@ -136,11 +156,20 @@ function toolFault(definition: JsonObject, names: ReadonlySet<string>): string |
   return undefined;
 }
 
-function withString(items: JsonObject[], key: string, dropped: Dropped[]): JsonObject[] {
+/** Entries by the text that names them; of two with the same one the first counts. */
+function namedBy(key: string, items: JsonObject[], dropped: Dropped[]): JsonObject[] {
+  const names = new Set<unknown>();
   return items.filter((item) => {
-    const valid = typeof item[key] === 'string' && item[key] !== '';
-    if (!valid) dropped.push({ what: label(item.name), reason: `it has no ${key}` });
-    return valid;
+    const name = item[key];
+    const fault =
+      typeof name !== 'string' || name === ''
+        ? `it has no ${key}`
+        : names.has(name)
+          ? `the server lists this ${key} twice`
+          : undefined;
+    if (fault !== undefined) dropped.push({ what: label(name ?? item.name), reason: fault });
+    names.add(name);
+    return fault === undefined;
   });
 }
 

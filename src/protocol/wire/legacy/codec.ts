@@ -69,11 +69,9 @@ export const legacyCodec: Codec = {
   },
 
   encodeResult(method, result) {
-    let out = result.resultType === 'task' || isTaskState(method) ? taskForLegacy(method, result) : result;
-    if ('resultType' in out || 'ttlMs' in out || 'cacheScope' in out) {
-      const { resultType: _type, ttlMs: _ttl, cacheScope: _scope, ...rest } = out;
-      out = rest;
-    }
+    const shaped =
+      result.resultType === 'task' || isTaskState(method) ? taskForLegacy(method, result) : result;
+    let out = withoutModernKeys(shaped);
     if (isObject(out._meta)) {
       const kept = withoutKeys(out._meta, isHopKey);
       if (kept !== out._meta) out = withMeta(out, kept);
@@ -96,7 +94,9 @@ export const legacyCodec: Codec = {
     return { ...params, _meta: { ...meta, progressToken: envelope.progressToken } };
   },
 
-  decodeResult(method, result) {
+  decodeResult(method, sent) {
+    // What means something in the later era alone means nothing here, whatever a server sends.
+    const result = withoutModernKeys(sent);
     const ofTask = method === 'tools/call' ? 'task' in result : isTaskState(method);
     return { ok: true, result: ofTask ? taskFromLegacy(method, result) : result };
   },
@@ -112,6 +112,12 @@ export const legacyCodec: Codec = {
 /** Whether the result of a method is the state of a task. */
 function isTaskState(method: string): boolean {
   return method === 'tasks/get' || method === 'tasks/cancel';
+}
+
+function withoutModernKeys(result: JsonObject): JsonObject {
+  if (!('resultType' in result || 'ttlMs' in result || 'cacheScope' in result)) return result;
+  const { resultType: _type, ttlMs: _ttl, cacheScope: _scope, ...rest } = result;
+  return rest;
 }
 
 function wrapOutputSchemas(result: JsonObject): JsonObject {

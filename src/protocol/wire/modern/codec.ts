@@ -82,9 +82,10 @@ export const modernCodec: Codec = {
       _meta: { ...meta, [Meta.serverInfo]: server },
     };
     if (CACHEABLE.has(method) && out.resultType === 'complete') {
-      // Unknown means: do not keep, and for nobody else.
-      if (typeof out.ttlMs !== 'number') out.ttlMs = 0;
-      if (out.cacheScope !== 'public') out.cacheScope = 'private';
+      // Unknown means: do not keep.
+      if (!Number.isInteger(out.ttlMs) || (out.ttlMs as number) < 0) out.ttlMs = 0;
+      // Whoever gets an answer of ours has proven who they are; a shared cache would hand it to those who have not.
+      out.cacheScope = 'private';
     }
     return out;
   },
