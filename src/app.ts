@@ -2,12 +2,16 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Audit } from './audit/audit.ts';
+import { Denials } from './audit/denials.ts';
 import { AuditRetention } from './audit/retention.ts';
+import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
 import { Refusal } from './base/errors.ts';
 import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { LegacySessions } from './gateway/sessions.ts';
+import { ToolNews } from './gateway/tool-news.ts';
+import { EndpointAudit } from './http/endpoint-audit.ts';
 import { GatewayLiveView } from './http/live-view.ts';
 import { McpEndpoint } from './http/mcp-endpoint.ts';
 import { metricsText } from './http/metrics.ts';
@@ -94,12 +98,17 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const localAdmin = await openLocalAdmin(data, logger);
     stack.defer(() => localAdmin.setUrl(undefined));
     await swept;
-    const upstream = openUpstreams(stack, { options, data, resources, authorizer, logger }, children);
+    const upstream = openUpstreams(
+      stack,
+      { options, data, store, audit, resources, authorizer, logger },
+      children,
+    );
     const door = openDoor(stack, {
       options,
       logger,
       data,
       store,
+      audit,
       resources,
       authorizer,
       tokens,
@@ -110,18 +119,35 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const url = `http://${hostInUrl(options.host)}:${(door.server.address() as AddressInfo).port}`;
     await localAdmin.setUrl(url);
     logger.info({ routes: door.routes }, `listening on ${url}`);
+    tellOfLife(stack, audit, resources, options.version);
     const fileTokens = await makeFileTokens(tokens, resources.fileTokens(), resources.snapshot(), logger);
     return {
       url: options.publicUrl ?? url,
       projects: [...resources.snapshot().projects.keys()].sort(),
       fileTokens,
-      reload: async () => void (await resources.reload()),
+      reload: async () => {
+        const { ok, message } = await resources.reload();
+        audit.record({
+          event: 'config.reloaded',
+          outcome: ok ? 'ok' : 'error',
+          actor: { kind: 'castellan' },
+          detail: { message },
+        });
+      },
       stop: (graceMs) => stop(stack, door, graceMs),
     };
   } catch (error) {
     await stack.disposeAsync();
     throw error;
   }
+}
+
+function tellOfLife(stack: AsyncDisposableStack, audit: Audit, resources: Resources, version: string): void {
+  const { servers, projects } = resources.snapshot();
+  const about = { outcome: 'ok', actor: { kind: 'castellan' } } as const;
+  const detail = { version, node: process.version, projects: projects.size, servers: servers.size };
+  audit.record({ event: 'server.started', ...about, detail });
+  stack.defer(() => audit.record({ event: 'server.stopped', ...about }));
 }
 
 type Door = { server: Server; routes: string[]; streams: OpenStreams; drain(): void };
@@ -139,24 +165,28 @@ function openResources(options: CastellanOptions, data: DataDirectory, store: St
 
 function openUpstreams(
   stack: AsyncDisposableStack,
-  deps: Pick<DoorDeps, 'options' | 'data' | 'resources' | 'authorizer' | 'logger'>,
+  deps: Pick<DoorDeps, 'options' | 'data' | 'store' | 'audit' | 'resources' | 'authorizer' | 'logger'>,
   children: ChildProcesses,
 ): { gateway: Gateway; upstreams: Upstreams } {
-  const { options, data, resources, authorizer, logger } = deps;
+  const { options, data, store, audit, resources, authorizer, logger } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const upstreams: Upstreams = stack.use(
     new Upstreams({
       self,
-      transports: transportsOver(children, client),
+      transports: transportsOver(children, client, audit),
       maxHttpServers: options.maxHttpServers,
       maxStdioServers: options.maxStdioServers,
-      onCatalogueChange: (server) => gateway.changed(server),
+      onCatalogueChange: (server) => {
+        gateway.changed(server);
+        news.changed(server);
+      },
       onSessionLog: (session, params) => gateway.sessionNotices.log(session, params),
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );
-  const gateway = new Gateway(self, upstreams, data.sealer, authorizer);
+  const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {
@@ -169,7 +199,7 @@ function openUpstreams(
 }
 
 /** Which transport reaches which kind of server. */
-function transportsOver(children: ChildProcesses, client: ServerClient): TransportFactory {
+function transportsOver(children: ChildProcesses, client: ServerClient, audit: Audit): TransportFactory {
   const httpOptions = ({ name, spec }: ServerEntry) => {
     if (spec?.target.type !== 'http') throw new Error(`${name} is no HTTP server`);
     return { url: spec.target.url, headers: spec.target.headers, client, serverName: name };
@@ -177,6 +207,13 @@ function transportsOver(children: ChildProcesses, client: ServerClient): Transpo
   return {
     stdio: ({ name, spec }, events) => {
       if (spec?.target.type !== 'stdio') throw new Error(`${name} is no stdio server`);
+      audit.record({
+        event: 'process.started',
+        outcome: 'allowed',
+        actor: { kind: 'castellan' },
+        server: name,
+        detail: { command: spec.target.command, arguments: spec.target.args.length },
+      });
       const maxLineBytes = Math.max(spec.lifecycle.maxResultBytes, 32 * 1024 * 1024) + MAX_LINE_SLACK;
       return new StdioTransport({ target: spec.target, serverName: name, children, maxLineBytes }, events);
     },
@@ -190,6 +227,7 @@ type DoorDeps = {
   logger: Logger;
   data: DataDirectory;
   store: Store;
+  audit: Audit;
   resources: Resources;
   authorizer: Authorizer;
   tokens: Tokens;
@@ -199,8 +237,10 @@ type DoorDeps = {
 };
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
-  const { options, logger, data, store, resources, authorizer, tokens, localAdmin } = deps;
+  const { options, logger, data, store, audit, resources, authorizer, tokens, localAdmin } = deps;
   const { gateway, upstreams } = deps;
+  const denials = new Denials(audit);
+  stack.defer(() => denials.close());
   const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
@@ -221,6 +261,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     sessions,
     streams,
     authenticator,
+    audit: new EndpointAudit(audit, denials),
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
     logger,

@@ -166,7 +166,7 @@ onEachDatabase('audit', (make) => {
       by: (
         ids,
       ) => sql`insert into audit_events select chain, 12, at, event, outcome, actor, user_name, token_name,
-          token_sha, address, project, surface, server, tool, target, trace, duration_ms, digest, intent, detail, hash
+          token_sha, behind, address, project, surface, server, tool, target, trace, duration_ms, digest, intent, detail, hash
           from audit_events where chain = ${chainOf(ids[0]!)} and seq = 11`,
       says: /rows 12 to 12 stand behind the sealed head/,
       at: 12,

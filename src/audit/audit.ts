@@ -55,6 +55,11 @@ export class Audit {
     return this.#writer.intent(event);
   }
 
+  /** An announcement that nobody waits for. @throws AuditUnavailable when it could not be written now */
+  announce(event: AuditEvent): void {
+    this.#writer.announce(event);
+  }
+
   /**
    * Rows of a change, committed with it. To be the last thing that the transaction does: what is locked here is locked
    * for every other change too.

@@ -1,7 +1,10 @@
-/** Who did it: `castellan` is the server itself, `stranger` somebody who proved nothing. */
+/**
+ * Who did it: `castellan` is the server itself, `stranger` somebody who proved nothing. `behind` is the principal that
+ * acted as this one.
+ */
 export type AuditActor =
-  | { kind: 'user'; user: string }
-  | { kind: 'token'; user: string; token: string; sha: string }
+  | { kind: 'user'; user: string; behind?: string | undefined }
+  | { kind: 'token'; user: string; token: string; sha: string; behind?: string | undefined }
   | { kind: 'castellan' }
   | { kind: 'stranger' };
 
@@ -33,13 +36,14 @@ export const EVENTS = {
   'prompt.get': ['code', 'rpcCode', 'name'],
   'resource.read': ['code', 'rpcCode'],
   'task.get': ['code', 'rpcCode'],
+  'task.result': ['code', 'rpcCode'],
   'task.update': ['code', 'rpcCode'],
   'task.cancel': ['code', 'rpcCode'],
   'completion.complete': ['code', 'rpcCode'],
   'tool.appeared': ['fingerprint'],
   'tool.changed': ['fingerprint', 'before'],
   'tool.disappeared': ['fingerprint'],
-  'process.spawned': ['command', 'arguments', 'pid'],
+  'process.started': ['command', 'arguments'],
   'server.connected': ['state'],
   'resource.created': ['uid', 'version', 'fields', 'fingerprint'],
   'resource.changed': ['uid', 'version', 'fields', 'fingerprint'],

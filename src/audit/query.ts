@@ -11,6 +11,7 @@ export const FILTERS = {
   user: 'user_name',
   token: 'token_name',
   tokenSha: 'token_sha',
+  behind: 'behind',
   address: 'address',
   project: 'project',
   surface: 'surface',

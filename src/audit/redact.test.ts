@@ -39,7 +39,7 @@ test('arguments lose what is named, looks, or is declared like a secret', () => 
 });
 
 test('arguments are bounded in depth, number and length, and no name reaches a prototype', () => {
-  const deep = JSON.parse('{"a":'.repeat(20) + '1' + '}'.repeat(20));
+  const deep = JSON.parse(`${'{"a":'.repeat(20)}1${'}'.repeat(20)}`);
   assert.ok(JSON.stringify(recordedArguments(deep)).length < 100);
   assert.equal((recordedArguments(new Array(1_000).fill(1)) as unknown[]).length, 51);
   assert.match(String(recordedArguments('x'.repeat(1_000))), /1000 characters/);

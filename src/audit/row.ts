@@ -14,6 +14,7 @@ export const COLUMNS = [
   ['user_name', 'text'],
   ['token_name', 'text'],
   ['token_sha', 'text'],
+  ['behind', 'text'],
   ['address', 'text'],
   ['project', 'text'],
   ['surface', 'text'],
@@ -46,6 +47,7 @@ export function cellsOf(event: AuditEvent, chain: string, seq: number, now: numb
     text('user' in actor ? actor.user : undefined),
     text(token?.token),
     token?.sha ?? null,
+    text('behind' in actor ? actor.behind : undefined),
     text(event.address),
     text(event.project),
     event.surface ?? null,
@@ -87,6 +89,8 @@ export type RecordedEvent = {
   user?: string;
   token?: string;
   tokenSha?: string;
+  /** The principal that acted as this one. */
+  behind?: string;
   address?: string;
   project?: string;
   surface?: string;
@@ -110,6 +114,7 @@ export function recordedEvent(row: AuditEventsTable): RecordedEvent {
     user: row.user_name,
     token: row.token_name,
     tokenSha: row.token_sha,
+    behind: row.behind,
     address: row.address,
     project: row.project,
     surface: row.surface,

@@ -85,14 +85,27 @@ export class AuditWriter {
   /** Resolves with the id of the row once it is on the disk. @throws AuditUnavailable */
   intent(event: AuditEvent): Promise<string> {
     event.at ??= Date.now();
-    const wait = this.#retryAt - event.at;
-    if (wait > 0 || this.#queue.length >= MAX_WAITING) {
-      return Promise.reject(new AuditUnavailable(Math.max(wait, RETRY_MS)));
-    }
+    const unfit = this.#unfit(event.at);
+    if (unfit) return Promise.reject(unfit);
     return new Promise((resolve, reject) => {
       this.#queue.push({ event, intent: { resolve, reject } });
       this.#start();
     });
+  }
+
+  /** The same without waiting for the disk. @throws AuditUnavailable */
+  announce(event: AuditEvent): void {
+    event.at ??= Date.now();
+    const unfit = this.#unfit(event.at);
+    if (unfit) throw unfit;
+    this.#queue.push({ event });
+    this.#start();
+  }
+
+  #unfit(now: number): AuditUnavailable | undefined {
+    const wait = this.#retryAt - now;
+    if (wait <= 0 && this.#queue.length < MAX_WAITING) return undefined;
+    return new AuditUnavailable(Math.max(wait, RETRY_MS));
   }
 
   /** Writes what waits, as far as the database lets it. */

@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEventName } from '../audit/event.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
@@ -8,6 +10,7 @@ import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '.
 import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { CachingHints } from './caching-hints.ts';
+import { CallRecord, RECORDED } from './call-record.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { Interactions } from './interactions.ts';
@@ -46,12 +49,20 @@ export class Gateway {
   readonly tasks: Tasks;
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
+  private readonly audit: Audit;
   private readonly bridge: Bridge;
   private readonly pages: ListPages;
   private readonly hints = new CachingHints();
   private readonly handlers: { readonly [method: string]: Handler };
 
-  constructor(self: Implementation, upstreams: Upstreams, sealer: Sealer, authorizer: Authorizer) {
+  constructor(
+    self: Implementation,
+    upstreams: Upstreams,
+    sealer: Sealer,
+    authorizer: Authorizer,
+    audit: Audit,
+  ) {
+    this.audit = audit;
     this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
     this.bridge = { interactions: new Interactions(sealer), tasks: this.tasks };
     this.pages = new ListPages(sealer, this.lists);
@@ -90,9 +101,29 @@ export class Gateway {
       return invalidParams(`_meta logLevel must be one of ${LOG_LEVELS.join(', ')}`);
     }
     const handler = this.handlers[from.request.method];
-    return handler
-      ? handler(from)
-      : failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${from.request.method}` });
+    if (!handler)
+      return failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${from.request.method}` });
+    const event = RECORDED[from.request.method];
+    return event === undefined ? handler(from) : this.recorded(event, from, handler);
+  }
+
+  /** Whatever becomes of the request, one row of the audit says so. */
+  private recorded(
+    event: AuditEventName,
+    from: GatewayRequest,
+    handler: Handler,
+  ): GatewayOutcome | Promise<GatewayOutcome> {
+    const record = new CallRecord(this.audit, event, from);
+    from.record = record;
+    const outcome = handler(from);
+    if (!(outcome instanceof Promise)) return record.end(outcome);
+    return outcome.then(
+      (ended) => record.end(ended),
+      (error) => {
+        record.broke();
+        throw error;
+      },
+    );
   }
 
   /** A catalogue, or with no name the configuration, has changed. */
@@ -240,6 +271,7 @@ export class Gateway {
   private async relay(from: GatewayRequest, name: string, params: JsonObject): Promise<GatewayOutcome> {
     const server = this.upstreams.get(name);
     if (!server) return invalidParams(`${name} was just removed from the configuration`);
+    from.record?.goesTo(name);
     try {
       return await dispatch(this.bridge, server, from, { params });
     } catch (error) {

@@ -8,7 +8,8 @@ export type RefusalCode =
   | 'UPSTREAM_NEEDS_LOGIN'
   | 'UPSTREAM_TIMEOUT'
   | 'RESULT_TOO_LARGE'
-  | 'CANCELLED';
+  | 'CANCELLED'
+  | 'AUDIT_UNAVAILABLE';
 
 export type CallRefusal = {
   code: RefusalCode;
@@ -21,7 +22,7 @@ export type CallRefusal = {
 };
 
 /** The key under which a refusal's machine-readable half travels. */
-const ERROR_META = 'castellan/error';
+export const ERROR_META = 'castellan/error';
 const DEFAULT_RETRY_MS = 1_000;
 
 /** A tool that does not exist, is on the other surface, or is hidden: always the same answer. */
@@ -76,6 +77,17 @@ function unavailable(server: string, state: string, fault: UpstreamFault): CallR
     retry: 'after_ms',
     sentence: `${server} is not available: ${fault.message}.${effect} Other servers are not affected; retry later.`,
     more: { server, state, retryAfterMs },
+  };
+}
+
+/** What may change something must be written down first. */
+export function auditUnavailable(retryAfterMs: number): CallRefusal {
+  return {
+    code: 'AUDIT_UNAVAILABLE',
+    retry: 'after_ms',
+    sentence:
+      'The audit cannot be written right now, and calls that may change something wait for it. The call was not made; retry later. Tools that only read go on.',
+    more: { retryAfterMs },
   };
 }
 

@@ -5,6 +5,7 @@ import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
 import type { ProjectEntry, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
+import type { CallRecord } from './call-record.ts';
 
 /** One of a project's two tool sets. */
 export type Scope = { project: ProjectEntry; surface: Surface };
@@ -26,6 +27,10 @@ export type GatewayRequest = {
   mirrored: HeaderBag | undefined;
   sink: Sink;
   cancellation: Cancellation;
+  /** The `traceparent` header, if there was one. */
+  traceparent?: string | undefined;
+  /** What the audit will say of it; the gateway sets it. */
+  record?: CallRecord;
   /** Questions that a legacy client answered with an error, by key. */
   inputErrors?: { readonly [key: string]: JsonRpcError };
 };

@@ -1,10 +1,12 @@
 /**
  * The way of a tool call, in order:
  *
- *   find the tool on this surface → authorize → compare mirrored headers → dispatch upstream → shape the result
+ *   find the tool on this surface → authorize → compare mirrored headers → announce → dispatch upstream → shape the
+ *   result
  *
  * Each step takes what only the step before it can make, so none can be left out.
  */
+import { AuditUnavailable } from '../audit/unavailable.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
@@ -12,7 +14,15 @@ import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
-import { asFault, asToolResult, failed, invalidParams, refusalOf, unknownTool } from './refusals.ts';
+import {
+  asFault,
+  asToolResult,
+  auditUnavailable,
+  failed,
+  invalidParams,
+  refusalOf,
+  unknownTool,
+} from './refusals.ts';
 import { type GatewayRequest, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import { courseOf, takesTasks } from './tasks/course.ts';
@@ -62,6 +72,7 @@ function callFound(
   tool: ViewTool,
   args: JsonObject | undefined,
 ): GatewayOutcome | Promise<GatewayOutcome> {
+  from.record?.found(tool);
   const call = authorize(deps.authorizer, from, tool);
   if (!call) return failed(unknownTool(String(from.request.params.name)));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
@@ -100,6 +111,9 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
   const params: JsonObject = { ...from.request.params, name: tool.tool.name };
   // Only a client that may have it asks a server of 2025-11-25 for a task.
   if (course !== 'relay' && params.task !== undefined && tool.taskSupport !== undefined) delete params.task;
+  const unannounced = tool.readOnly ? undefined : await announce(from, tool);
+  if (unannounced) return unannounced;
+  from.record?.goesTo(tool.server);
   try {
     const outcome = await dispatch(deps.bridge, way.server, way.from, {
       params,
@@ -125,6 +139,18 @@ function offersTasks({ upstreams }: ToolCallDeps, { scope, circle }: GatewayRequ
 function notAsTask({ exposed, server }: ViewTool): JsonRpcError {
   const message = `${exposed} cannot be called as a task: ${server} has none. Call it without params.task`;
   return { code: ErrorCode.methodNotFound, message };
+}
+
+/** A call that may change something is on record before its server hears of it. */
+async function announce(from: GatewayRequest, tool: ViewTool): Promise<GatewayOutcome | undefined> {
+  try {
+    await from.record?.announce();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof AuditUnavailable)) throw error;
+    const refusal = auditUnavailable(error.retryAfterMs);
+    return { ok: true, result: asToolResult(refusal, tool.definition.outputSchema !== undefined) };
+  }
 }
 
 function outcomeOf(outcome: NeutralOutcome): 'ok' | 'tool_error' | 'error' {

@@ -22,6 +22,7 @@ import type { Circle } from '../upstream/server.ts';
 import { TASK_NOTICE } from '../upstream/task-subscription.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
+import type { EndpointAudit } from './endpoint-audit.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
@@ -38,6 +39,7 @@ export type McpEndpointDeps = {
   sessions: LegacySessions;
   streams: OpenStreams;
   authenticator: Authenticator;
+  audit: EndpointAudit;
   snapshot(): Snapshot;
   /** A legacy session is over: what only it used can go. */
   onSessionEnded(handle: string): void;
@@ -78,7 +80,10 @@ export class McpEndpoint {
       const caller = this.known(req) ?? (await this.authenticate(req, res));
       if (!caller) return;
       const scope = this.admit(caller, project, surface);
-      if (typeof scope === 'string') return refuseHttp(res, 403, scope);
+      if (typeof scope === 'string') {
+        this.deps.audit.closed(req, caller, project, scope);
+        return refuseHttp(res, 403, scope);
+      }
       const admitted = { req, res, caller, scope };
       if (req.method === 'POST') await this.post(admitted);
       else if (req.method === 'GET') await this.listen(admitted);
@@ -107,10 +112,13 @@ export class McpEndpoint {
   ): Promise<AuthenticatedCaller | undefined> {
     const header = req.headers.authorization;
     const raw = bearerOf(req);
+    let reason = header === undefined ? 'no credential' : 'no bearer token';
     if (raw !== undefined) {
       const proven = await this.deps.authenticator.authenticate(raw);
       if (proven.ok) return proven.value;
+      reason = proven.error;
     }
+    this.deps.audit.unknown(req, reason);
     const challenge =
       header === undefined ? 'Bearer realm="castellan"' : 'Bearer realm="castellan", error="invalid_token"';
     const sentence =
@@ -229,6 +237,7 @@ export class McpEndpoint {
       mirrored: era === 'modern' ? req.headers : undefined,
       sink: reply,
       cancellation,
+      traceparent: traceparentOf(req),
     };
     try {
       let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));
@@ -237,7 +246,7 @@ export class McpEndpoint {
         outcome = withoutCapability(from, outcome);
       }
       const started =
-        message.method === 'initialize' && outcome.ok ? this.begin(from, outcome.result) : undefined;
+        message.method === 'initialize' && outcome.ok ? this.begin(req, from, outcome.result) : undefined;
       if (typeof started === 'string') {
         return reply.finish(400, errorText(message.id, { code: ErrorCode.invalidParams, message: started }));
       }
@@ -289,16 +298,20 @@ export class McpEndpoint {
   }
 
   /** Starts the legacy session that an answered handshake opens; the headers that name it, or why there is none. */
-  private begin(from: GatewayRequest, result: JsonObject): Record<string, string> | string {
+  private begin(
+    req: IncomingMessage,
+    from: GatewayRequest,
+    result: JsonObject,
+  ): Record<string, string> | string {
     const { capabilities, clientInfo } = from.request.params;
     const session = this.deps.sessions.begin(from.caller, from.scope, {
       revision: String(result.protocolVersion),
       capabilities: isObject(capabilities) ? capabilities : {},
       clientInfo: isObject(clientInfo) ? clientInfo : undefined,
     });
-    return session
-      ? { 'mcp-session-id': session.id }
-      : 'params.capabilities and params.clientInfo are too long: 3 KB together at most';
+    if (!session) return 'params.capabilities and params.clientInfo are too long: 3 KB together at most';
+    this.deps.audit.sessionStarted(req, from.caller, from.scope, session);
+    return { 'mcp-session-id': session.id };
   }
 
   private cancelCall(
@@ -442,6 +455,7 @@ export class McpEndpoint {
     const session = await this.sessionOf(admitted, id);
     if (!session) return;
     await this.deps.sessions.end(session);
+    this.deps.audit.sessionEnded(admitted.req, admitted.caller, admitted.scope, session);
     this.deps.streams.endSession(session.handle);
     this.deps.onSessionEnded(session.handle);
     admitted.res.writeHead(204).end();
@@ -480,6 +494,10 @@ function bearerOf({ headers }: IncomingMessage): string | undefined {
 
 function circleOf({ owner }: AuthenticatedCaller, session: string, envelope: Envelope): Circle {
   return { owner, session, relayed: relayedCapabilities(envelope.clientCapabilities) };
+}
+
+function traceparentOf({ headers }: IncomingMessage): string | undefined {
+  return typeof headers.traceparent === 'string' ? headers.traceparent : undefined;
 }
 
 function whose(caller: AuthenticatedCaller) {

@@ -16,6 +16,10 @@ const PROJECT = keysOnly({
   defaultAction: soon(['allow', 'deny'], ['approve']),
   newTools: soon(['list'], ['hold']),
   limits: LIMITS.optional(),
+  audit: keysOnly({
+    intent: z.enum(['strict', 'relaxed']).optional(),
+    arguments: z.boolean().optional(),
+  }).optional(),
 });
 
 /** Values that are enforced today, and others; accepting one of those would promise what nobody keeps. */
@@ -67,6 +71,7 @@ export function projectSpec(written: unknown): ProjectSpec {
     defaultAction: spec.defaultAction ?? 'allow',
     newTools: spec.newTools ?? 'list',
     limits: callLimits(spec.limits),
+    audit: { intent: spec.audit?.intent ?? 'strict', arguments: spec.audit?.arguments ?? false },
   };
 }
 

@@ -64,6 +64,12 @@ export type ProjectSpec = {
   newTools: 'list' | 'hold';
   /** Undefined: none. */
   limits: CallLimits | undefined;
+  audit: {
+    /** `strict`: a call that may change something waits until its announcement is on the disk. */
+    intent: 'strict' | 'relaxed';
+    /** Whether arguments are recorded, redacted, and not only their digest. */
+    arguments: boolean;
+  };
 };
 
 export type CallLimit = {

@@ -107,6 +107,8 @@ export interface AuditEventsTable {
   user_name: string | null;
   token_name: string | null;
   token_sha: string | null;
+  /** The principal that acted as the actor. */
+  behind: string | null;
   address: string | null;
   project: string | null;
   surface: string | null;

@@ -224,6 +224,11 @@ export class UpstreamServer {
     await Promise.all([...this.connections.values()].map((connection) => connection.close()));
   }
 
+  /** What each circle sees of it, as far as that is known. */
+  listings(): Listing[] {
+    return [...this.catalogues.values()].flatMap((catalogue) => catalogue.peekQuietly() ?? []);
+  }
+
   status(): UpstreamStatus {
     const connections = this.connectionStatus();
     const catalogue = this.catalogues.values().next().value;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { refusalOf, unknownTool } from '../../src/gateway/refusals.ts';
+import { auditUnavailable, refusalOf, unknownTool } from '../../src/gateway/refusals.ts';
 import { ErrorCode } from '../../src/protocol/jsonrpc.ts';
 import { type FaultKind, UpstreamFault } from '../../src/upstream/transport.ts';
 
@@ -60,7 +60,7 @@ describe('docs/errors.md and the code name the same refusals', () => {
 
   test('codes that faults lead to, with what their retry is', () => {
     const unknown = unknownTool('x').data as { code: string };
-    const made = REFUSALS.map(({ code, retry }) => `${code} ${retry}`);
+    const made = [...REFUSALS, auditUnavailable(1)].map(({ code, retry }) => `${code} ${retry}`);
     const told = documented.map(([code, retry]) => `${code} ${retry}`);
     assert.deepEqual(sorted(told), sorted([...made, `${unknown.code} –`]));
   });

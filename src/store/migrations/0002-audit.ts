@@ -48,6 +48,7 @@ async function createEvents(db: Kysely<unknown>): Promise<void> {
     .addColumn('user_name', 'text')
     .addColumn('token_name', 'text')
     .addColumn('token_sha', 'text')
+    .addColumn('behind', 'text')
     .addColumn('address', 'text')
     .addColumn('project', 'text')
     .addColumn('surface', 'text')

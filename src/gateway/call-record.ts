@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEvent, AuditEventName, AuditOutcome } from '../audit/event.ts';
+import { recordedArguments } from '../audit/redact.ts';
+import { auditActor } from '../identity/audit-actor.ts';
+import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import type { NeutralOutcome } from '../protocol/model.ts';
+import { ERROR_META } from './refusals.ts';
+import type { GatewayRequest } from './scope.ts';
+import type { ViewTool } from './view.ts';
+
+/** The event that tells how a request of each method ended; what is not here asks nothing of a server. */
+export const RECORDED: { readonly [method: string]: AuditEventName } = {
+  'tools/call': 'tool.call',
+  'prompts/get': 'prompt.get',
+  'resources/read': 'resource.read',
+  'completion/complete': 'completion.complete',
+  'tasks/get': 'task.get',
+  'tasks/result': 'task.result',
+  'tasks/update': 'task.update',
+  'tasks/cancel': 'task.cancel',
+};
+
+/** One request on its way, as the audit will tell of it: exactly one row says how it ended. */
+export class CallRecord {
+  readonly #audit: Audit;
+  readonly #from: GatewayRequest;
+  readonly #event: AuditEvent;
+  readonly #startedAt = performance.now();
+  #tool: ViewTool | undefined;
+  #sent = false;
+
+  constructor(audit: Audit, event: AuditEventName, from: GatewayRequest) {
+    const { caller, scope, request } = from;
+    this.#audit = audit;
+    this.#from = from;
+    this.#event = {
+      event,
+      outcome: 'ok',
+      actor: auditActor(caller),
+      project: scope.project.name,
+      surface: scope.surface,
+      trace: traceOf(request.params._meta, from.traceparent),
+    };
+    if (event === 'tool.call') {
+      // Until it is found, all that is known of a tool is what the caller called it.
+      if (typeof request.params.name === 'string') this.#event.tool = request.params.name;
+      this.#event.digest = audit.argumentsDigest(request.params.arguments);
+    }
+  }
+
+  /** The tool is known, and with it what everybody else calls it. */
+  found(tool: ViewTool): void {
+    this.#tool = tool;
+    this.#event.server = tool.server;
+    this.#event.tool = tool.canonical;
+  }
+
+  /** The last step before the server hears of it. */
+  goesTo(server: string): void {
+    this.#event.server = server;
+    this.#sent = true;
+  }
+
+  /**
+   * Announces a call that may change something: resolves once that is on the disk, or, where the project is content
+   * with less, is queued. @throws AuditUnavailable
+   */
+  async announce(): Promise<void> {
+    const { audit } = this.#from.scope.project.spec;
+    const intent: AuditEvent = {
+      ...this.#event,
+      event: 'tool.intent',
+      outcome: 'allowed',
+      detail: this.#arguments(),
+    };
+    if (audit.intent === 'strict') this.#event.intent = await this.#audit.intent(intent);
+    else this.#audit.announce(intent);
+  }
+
+  /** Tells how it ended, and passes that on. */
+  end<Outcome extends NeutralOutcome>(outcome: Outcome): Outcome {
+    const code = refusalCode(outcome);
+    const event = this.#event;
+    event.outcome = this.#outcomeOf(outcome, code);
+    event.durationMs = performance.now() - this.#startedAt;
+    const recorded = event.intent === undefined ? this.#arguments() : undefined;
+    const rpcCode = outcome.ok ? undefined : outcome.error.code;
+    if (code !== undefined || rpcCode !== undefined || recorded)
+      event.detail = { code, rpcCode, ...recorded };
+    this.#audit.record(event);
+    return outcome;
+  }
+
+  /** It ended in a way that nobody expected. */
+  broke(): void {
+    this.#event.outcome = 'error';
+    this.#event.durationMs = performance.now() - this.#startedAt;
+    this.#audit.record(this.#event);
+  }
+
+  #outcomeOf(outcome: NeutralOutcome, code: string | undefined): AuditOutcome {
+    if (!this.#sent) return 'refused';
+    if (!outcome.ok || code !== undefined) return 'error';
+    if (outcome.result.resultType === 'input_required') return 'input_required';
+    return outcome.result.isError === true ? 'tool_error' : 'ok';
+  }
+
+  #arguments(): { arguments: unknown } | undefined {
+    const { scope, request } = this.#from;
+    if (!scope.project.spec.audit.arguments || this.#event.event !== 'tool.call') return undefined;
+    const schema = this.#tool?.tool.definition.inputSchema;
+    return { arguments: recordedArguments(request.params.arguments ?? {}, schema) };
+  }
+}
+
+/** Our own refusals carry a code; what a server wrote is not looked into. */
+function refusalCode(outcome: NeutralOutcome): string | undefined {
+  if (!outcome.ok) return codeIn(outcome.error.data);
+  if (outcome.written || outcome.result.isError !== true) return undefined;
+  return codeIn((outcome.result._meta as JsonObject | undefined)?.[ERROR_META]);
+}
+
+function codeIn(value: unknown): string | undefined {
+  return isObject(value) && typeof value.code === 'string' ? value.code.slice(0, 64) : undefined;
+}
+
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
+
+/** The trace that the caller is in (W3C Trace Context), else one of our own. */
+function traceOf(meta: unknown, header: string | undefined): string {
+  const given = isObject(meta) && typeof meta.traceparent === 'string' ? meta.traceparent : header;
+  const found = given === undefined ? undefined : TRACEPARENT.exec(given)?.[1];
+  return found ?? randomBytes(16).toString('hex');
+}

@@ -1,0 +1,59 @@
+import type { ToolSightings } from '../audit/sightings.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
+import { messageOf } from '../base/errors.ts';
+import { sha256Hex } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { canonicalName } from '../protocol/names.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+
+/** A server that changes its list over and over is looked at this rarely. */
+const SETTLE_MS = 1_000;
+
+/** Has the audit told of tools that appear, change or disappear, once a list has settled. */
+export class ToolNews implements AsyncDisposable {
+  readonly #sightings: ToolSightings;
+  readonly #upstreams: Upstreams;
+  readonly #logger: Logger;
+  readonly #waiting = new Map<string, NodeJS.Timeout>();
+  readonly #noting = new Set<Promise<void>>();
+
+  constructor(sightings: ToolSightings, upstreams: Upstreams, logger: Logger) {
+    this.#sightings = sightings;
+    this.#upstreams = upstreams;
+    this.#logger = logger;
+  }
+
+  /** The catalogue of a server is another one. */
+  changed(server: string): void {
+    if (this.#waiting.has(server)) return;
+    const timer = setTimeout(() => {
+      this.#waiting.delete(server);
+      const noting = this.#note(server).finally(() => this.#noting.delete(noting));
+      this.#noting.add(noting);
+    }, SETTLE_MS);
+    this.#waiting.set(server, timer.unref());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#waiting.values()) clearTimeout(timer);
+    this.#waiting.clear();
+    await Promise.all(this.#noting);
+  }
+
+  async #note(name: string): Promise<void> {
+    const listings = this.#upstreams.get(name)?.listings() ?? [];
+    // No list is no news: a server that is down has lost nothing.
+    if (listings.length === 0) return;
+    const seen = new Map<string, string>();
+    for (const { tools } of listings) {
+      for (const tool of tools) {
+        if (!seen.has(tool.name)) seen.set(tool.name, sha256Hex(canonicalJson(tool.definition)));
+      }
+    }
+    try {
+      await this.#sightings.note(name, seen, (tool) => canonicalName(name, tool));
+    } catch (error) {
+      this.#logger.warn({ server: name, error: messageOf(error) }, 'news of tools could not be recorded');
+    }
+  }
+}
