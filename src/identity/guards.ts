@@ -14,6 +14,7 @@ import { type Ask, decide, isAdministrator, type Layer } from './decide.ts';
 import { RightsIndex } from './rights.ts';
 
 const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
+  Policy: 'policies',
   Server: 'servers',
   Project: 'projects',
   Group: 'groups',
