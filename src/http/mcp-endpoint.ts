@@ -6,7 +6,6 @@ import type { Gateway } from '../gateway/gateway.ts';
 import { LIST_KINDS } from '../gateway/list-kinds.ts';
 import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
-import type { TaskOnlooker } from '../gateway/tasks/task-watches.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
@@ -361,8 +360,9 @@ export class McpEndpoint {
     const feed = this.openNotices(stream, scope, res, circle);
     if (!feed) return;
     const told = (params: JsonObject) => stream.notify(TASK_NOTICE, params);
+    const onlooker = { caller, scope: () => this.scopeNow(scope), circle };
     const tasks = Array.isArray(asked.taskIds)
-      ? this.openTasks(asked.taskIds, told, { caller, scope: () => this.scopeNow(scope), circle })
+      ? new TaskFeed(this.deps.gateway.tasks.watches, onlooker, asked.taskIds, told)
       : undefined;
     if (tasks) stream.onOver(() => tasks.end());
     const resources = Array.isArray(asked.resourceSubscriptions)
@@ -377,15 +377,6 @@ export class McpEndpoint {
       stream.acknowledge(uris, taskIds);
       tasks?.start();
     });
-  }
-
-  private openTasks(
-    wanted: readonly unknown[],
-    told: (params: JsonObject) => void,
-    onlooker: TaskOnlooker,
-  ): TaskFeed {
-    const { watches } = this.deps.gateway.tasks;
-    return new TaskFeed((early) => watches.watch(onlooker, wanted, early), told);
   }
 
   /** The surface as it is now: a stream outlives the project as it was when it began. */

@@ -41,7 +41,11 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
       const mcp = MCP_PATH.exec(req.url ?? '');
       if (!mcp) {
         if (others) return void others(req, res);
-        return void adapterOf(app).then((made) => (others = made)(req, res));
+        void adapterOf(app).then((made) => {
+          others = made;
+          void made(req, res);
+        });
+        return;
       }
       const project = projectOf(mcp[1]);
       const surface: Surface = mcp[2] === undefined ? 'consumer' : 'operator';

@@ -1,4 +1,4 @@
-import type { TaskWatch } from '../gateway/tasks/task-watches.ts';
+import type { TaskOnlooker, TaskWatch, TaskWatches } from '../gateway/tasks/task-watches.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 
 type Told = (state: JsonObject) => void;
@@ -13,9 +13,9 @@ export class TaskFeed {
   private watch: TaskWatch | undefined;
   private ended = false;
 
-  constructor(open: (told: Told) => Promise<TaskWatch>, told: Told) {
+  constructor(watches: TaskWatches, onlooker: TaskOnlooker, wanted: readonly unknown[], told: Told) {
     this.told = told;
-    this.honoured = this.begin(open((state) => this.tell(state)));
+    this.honoured = this.begin(watches.watch(onlooker, wanted, (state) => this.tell(state)));
   }
 
   start(): void {
