@@ -23,6 +23,7 @@ import { Authorizer } from './identity/authorizer.ts';
 import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { ManagedObjects } from './identity/managed-objects.ts';
+import { RightsIndex } from './identity/rights.ts';
 import { Tokens } from './identity/tokens.ts';
 import { ServerClient } from './net/server-client.ts';
 import { Resources } from './resources/registry.ts';
@@ -245,7 +246,11 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
   resources.onChange((now, before) => {
-    if (now.access.users !== before.access.users) tokens.usersChanged();
+    if (now.access === before.access) return;
+    tokens.usersChanged();
+    const [is, was] = [authorizer.rights(), new RightsIndex(before.access)];
+    streams.endThose((caller) => was.opens(caller) && !is.opens(caller));
+    gateway.rightsChanged();
   });
   const authenticator = new Authenticator(tokens, localAdmin, authorizer);
   const sessions = new LegacySessions(data.sealer, store);
@@ -262,6 +267,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     streams,
     authenticator,
     audit: new EndpointAudit(audit, denials),
+    authorizer,
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
     logger,
@@ -272,7 +278,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     endpoint,
     api: lazily(async () => {
       const { createApi } = await import('./http/api/api.ts');
-      const live = new GatewayLiveView(gateway, upstreams, () => resources.snapshot());
+      const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
       const objects = new ManagedObjects(resources, tokens);
       const { version } = options;
       return createApi({ authenticator, authorizer, resources, objects, tokens, live, logger, version });

@@ -133,6 +133,12 @@ export class Gateway {
     if (server === undefined) this.watches.reconcile();
   }
 
+  /** Somebody's rights have changed, and with them what is shown to whom. */
+  rightsChanged(): void {
+    this.changes.changed();
+    this.watches.reconcile();
+  }
+
   private async initialize(from: GatewayRequest): Promise<GatewayOutcome> {
     const { protocolVersion } = from.request.params;
     if (typeof protocolVersion !== 'string')
@@ -233,6 +239,7 @@ export class Gateway {
     );
     if (fitting.size > 0) return [...fitting];
     return this.serversIn(scope)
+      .filter((server) => scope.rights.runsAllOf(server.name))
       .filter((server) => isObject(server.catalogue(circle).peekQuietly()?.peer.capabilities.resources))
       .map((server) => server.name);
   }

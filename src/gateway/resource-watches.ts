@@ -44,7 +44,10 @@ export class ResourceWatches {
     const lease = (name: string, watcher: Parameters<ResourceWatches['lease']>[3]) =>
       this.lease(name, onlooker.circle, uri, watcher);
     const candidates = () => this.candidates(onlooker.scope(), onlooker.circle, uri);
-    const mayShow = (name: string) => serversOf(onlooker.scope()).includes(name);
+    const mayShow = (name: string) => {
+      const scope = onlooker.scope();
+      return serversOf(scope).includes(name) && scope.rights.runsAllOf(name);
+    };
     const watch = new ResourceWatch({
       candidates,
       lease,

@@ -1,5 +1,6 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { ToolRights } from '../identity/tool-rights.ts';
 import type { HeaderBag } from '../protocol/headers.ts';
 import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
@@ -7,11 +8,13 @@ import type { ProjectEntry, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
 import type { CallRecord } from './call-record.ts';
 
-/** One of a project's two tool sets. */
-export type Scope = { project: ProjectEntry; surface: Surface };
+/** One of a project's two tool sets, as far as somebody may use it at the moment. */
+export type Scope = { project: ProjectEntry; surface: Surface; rights: ToolRights };
 
-export function serversOf({ project, surface }: Scope): readonly string[] {
-  return surface === 'operator' ? project.spec.operatorServers : project.spec.servers;
+/** The servers that somebody may use anything of: of the others they are told nothing. */
+export function serversOf({ project, surface, rights }: Scope): readonly string[] {
+  const servers = surface === 'operator' ? project.spec.operatorServers : project.spec.servers;
+  return rights.fingerprint === '' ? servers : servers.filter((name) => rights.reaches(name));
 }
 
 /** The stream that belongs to one request, on its way back to the client. */

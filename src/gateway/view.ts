@@ -2,8 +2,9 @@ import { anyGlobMatches } from '../base/glob.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../protocol/names.ts';
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
-import type { PrefixMode, ServerSpec, Surface } from '../resources/spec.ts';
+import type { PrefixMode, ServerSpec } from '../resources/spec.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
+import type { Scope } from './scope.ts';
 import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
 
 /** One server's part in a view: its configuration, and what it offers if that is known. */
@@ -66,10 +67,14 @@ export function itemsOf({ lists }: View, list: ListName): readonly JsonObject[] 
 export const DEGRADED_META = 'castellan/degraded';
 export const NOTICE_META = 'castellan/notice';
 
-/** Merges what the servers offer. Pure: the same parts give the same view, in the order the project names them. */
-export function buildView(project: string, surface: Surface, parts: readonly ViewPart[]): View {
+/**
+ * Merges what the servers offer and the rights allow. Pure: the same parts give the same view, in the order the project
+ * names them.
+ */
+export function buildView(scope: Scope, parts: readonly ViewPart[]): View {
+  const { project, rights } = scope;
   const degraded: Degraded[] = [];
-  const shortLimit = exposedNameLimit(project);
+  const shortLimit = exposedNameLimit(project.name);
   const tools = new Map<string, ViewTool>();
   const prompts = new Map<string, ViewPrompt>();
   const resources = new Map<string, string>();
@@ -91,6 +96,7 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
     for (const tool of listing.tools) {
       if (!isOffered(tool.name, spec)) continue;
       const canonical = canonicalName(server, tool.name);
+      if (!rights.runs(canonical)) continue;
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const exposed = exposedName(withPrefix(server, own, spec.prefix, toolClashes), canonical, limit);
       if (tools.has(exposed)) {
@@ -107,6 +113,8 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
       const taskSupport = taskSupportOf(tool.definition, era, capabilities);
       tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly, taskSupport });
     }
+    // Prompts and resources have no rights of their own: they go with the right to all that their server has.
+    if (!rights.runsAllOf(server)) continue;
     for (const prompt of listing.prompts) {
       const name = String(prompt.name);
       const wanted = withPrefix(server, name, spec.prefix, promptClashes);
@@ -132,7 +140,7 @@ export function buildView(project: string, surface: Surface, parts: readonly Vie
   const offered = [...tools.values()];
   const toolList = offered.map((tool) => tool.definition);
   const forTasks = offered.some(({ taskSupport }) => isForTasks(taskSupport));
-  const notes = notesOf(degraded, parts, toolList.length, surface);
+  const notes = notesOf(degraded, parts, toolList.length, scope);
   const listed = { tools: toolList, ...notes };
   return {
     tools,
@@ -155,28 +163,30 @@ function notesOf(
   degraded: readonly Degraded[],
   parts: readonly ViewPart[],
   toolCount: number,
-  surface: Surface,
+  scope: Scope,
 ): { _meta?: JsonObject } {
   const meta: JsonObject = {};
   if (degraded.length > 0) meta[DEGRADED_META] = degraded;
-  const empty = emptyReason(parts, toolCount, surface);
+  const empty = emptyReason(parts, toolCount, scope);
   if (empty !== undefined) meta[NOTICE_META] = empty;
   return Object.keys(meta).length > 0 ? { _meta: meta } : {};
 }
 
 /** Why a surface shows no tool at all; undefined when it shows some. */
-export function emptyReason(
+function emptyReason(
   parts: readonly ViewPart[],
   toolCount: number,
-  surface: Surface,
+  { project, surface, rights }: Scope,
 ): string | undefined {
   if (toolCount > 0) return undefined;
+  if (rights.isNothing)
+    return `This credential may run no tool of project ${project.name}: grant it role:run,resource:tools.`;
   if (parts.length === 0) return `No server is on the ${surface} surface of this project.`;
   const down = parts.filter((part) => !part.listing);
   if (down.length === parts.length) return 'None of the servers of this surface can be reached right now.';
   if (down.length > 0)
     return 'The servers that can be reached offer no tools here; others cannot be reached.';
-  return 'The servers of this surface offer no tools, or tools.allow and tools.deny leave none.';
+  return 'The servers of this surface offer no tools, or tools.allow, tools.deny and the rights of this credential leave none.';
 }
 
 function isOffered(name: string, spec: ServerSpec): boolean {

@@ -31,12 +31,12 @@ export class Views {
 
   /** What can be shown now, without waiting for anything. */
   current(scope: Scope, circle: Circle): View {
-    const key = `${scope.project.uid}|${scope.surface}|${circle.owner}|${circle.relayed.signature}`;
+    const key = `${scope.project.uid}|${scope.surface}|${scope.rights.fingerprint}|${circle.owner}|${circle.relayed.signature}`;
     const known = this.views.get(key);
     if (known && known.epoch === this.epoch) return known.view;
     // Read before the parts: a change during the build must not look included.
     const { epoch } = this;
-    const view = buildView(scope.project.name, scope.surface, this.parts(scope, circle));
+    const view = buildView(scope, this.parts(scope, circle));
     this.views.set(key, { epoch, view });
     return view;
   }
@@ -97,6 +97,8 @@ export class Views {
       const now = this.current(scope, circle).tools.get(name);
       if (now) return { tool: now };
     }
+    // Whoever may not run it is not told that it would be there.
+    if (!scope.rights.runs(name)) return undefined;
     const missing = own.find((server) => server.catalogue(circle).peekQuietly() === undefined);
     if (missing) return { unavailable: missing.name, fault: missing.catalogue(circle).fault ?? STARTING };
     const broken = serversOf(scope).find(

@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway/gateway.ts';
 import type { Scope } from '../gateway/scope.ts';
 import type { ViewTool } from '../gateway/view.ts';
 import { NOTICE_META } from '../gateway/view.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
@@ -19,11 +20,13 @@ const CONNECT_TIMEOUT_MS = 60_000;
 export class GatewayLiveView implements LiveView {
   private readonly gateway: Gateway;
   private readonly upstreams: Upstreams;
+  private readonly authorizer: Authorizer;
   private readonly snapshot: () => Snapshot;
 
-  constructor(gateway: Gateway, upstreams: Upstreams, snapshot: () => Snapshot) {
+  constructor(gateway: Gateway, upstreams: Upstreams, authorizer: Authorizer, snapshot: () => Snapshot) {
     this.gateway = gateway;
     this.upstreams = upstreams;
+    this.authorizer = authorizer;
     this.snapshot = snapshot;
   }
 
@@ -31,10 +34,11 @@ export class GatewayLiveView implements LiveView {
     const project = this.snapshot().projects.get(name);
     if (!project) throw new Refusal('not_found', `there is no project ${name}`);
     const surfaces: Surface[] = surface ? [surface] : ['consumer', 'operator'];
+    const rights = this.authorizer.listRights(caller, name);
     const list: ToolList = { items: [], degraded: [] };
     const notes: string[] = [];
     for (const one of surfaces) {
-      const scope: Scope = { project, surface: one };
+      const scope: Scope = { project, surface: one, rights };
       const view = await this.gateway.views.complete(scope, circleOf(caller));
       for (const tool of view.tools.values()) list.items.push(toolView(tool, one));
       list.degraded.push(...view.degraded);

@@ -8,6 +8,7 @@ import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts'
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
 import { declares, extensionFault, TASKS } from '../protocol/extensions.ts';
@@ -19,6 +20,7 @@ import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/server.ts';
 import { TASK_NOTICE } from '../upstream/task-subscription.ts';
+import { AS_HEADER } from './acting-as.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import type { EndpointAudit } from './endpoint-audit.ts';
@@ -39,6 +41,7 @@ export type McpEndpointDeps = {
   streams: OpenStreams;
   authenticator: Authenticator;
   audit: EndpointAudit;
+  authorizer: Authorizer;
   snapshot(): Snapshot;
   /** A legacy session is over: what only it used can go. */
   onSessionEnded(handle: string): void;
@@ -94,6 +97,8 @@ export class McpEndpoint {
           'retry-after': '2',
         });
       }
+      if (error instanceof Refusal)
+        return refuseHttp(res, error.kind === 'forbidden' ? 403 : 400, error.message);
       this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
       refuseHttp(res, 500, 'Internal error');
     }
@@ -102,7 +107,9 @@ export class McpEndpoint {
   /** Who was proven a moment ago. */
   private known(req: IncomingMessage): AuthenticatedCaller | undefined {
     const raw = bearerOf(req);
-    return raw === undefined ? undefined : this.deps.authenticator.peek(raw);
+    return raw === undefined || req.headers[AS_HEADER] !== undefined
+      ? undefined
+      : this.deps.authenticator.peek(raw);
   }
 
   private async authenticate(
@@ -114,7 +121,11 @@ export class McpEndpoint {
     let reason = header === undefined ? 'no credential' : 'no bearer token';
     if (raw !== undefined) {
       const proven = await this.deps.authenticator.authenticate(raw);
-      if (proven.ok) return proven.value;
+      const as = req.headers[AS_HEADER];
+      if (proven.ok)
+        return as === undefined
+          ? proven.value
+          : await this.deps.authenticator.impersonate(proven.value, String(as));
       reason = proven.error;
     }
     this.deps.audit.unknown(req, reason);
@@ -134,7 +145,7 @@ export class McpEndpoint {
     const own = project !== undefined && (caller.project === '*' || caller.projectUid === project.uid);
     if (!own) return 'This credential does not open this project';
     return caller.surfaces.has(surface)
-      ? { project, surface }
+      ? { project, surface, rights: this.deps.authorizer.toolRights(caller, name) }
       : `This credential does not open the ${surface} surface`;
   }
 
@@ -357,10 +368,10 @@ export class McpEndpoint {
       answerError(res, codecs.modern.errorStatus(error.code), message.id, error);
       return;
     }
-    const feed = this.openNotices(stream, scope, res, circle);
+    const feed = this.openNotices(stream, { res, caller, scope }, circle);
     if (!feed) return;
     const told = (params: JsonObject) => stream.notify(TASK_NOTICE, params);
-    const onlooker = { caller, scope: () => this.scopeNow(scope), circle };
+    const onlooker = { caller, scope: () => this.scopeNow(scope, caller), circle };
     const tasks = Array.isArray(asked.taskIds)
       ? new TaskFeed(this.deps.gateway.tasks.watches, onlooker, asked.taskIds, told)
       : undefined;
@@ -379,13 +390,14 @@ export class McpEndpoint {
     });
   }
 
-  /** The surface as it is now: a stream outlives the project as it was when it began. */
-  private scopeNow({ project, surface }: Scope): Scope {
-    return { project: this.deps.snapshot().projects.get(project.name) ?? project, surface };
+  /** The surface as it is now: a stream outlives the project, and the rights, as they were when it began. */
+  private scopeNow({ project, surface }: Scope, caller: AuthenticatedCaller): Scope {
+    const rights = this.deps.authorizer.toolRights(caller, project.name);
+    return { project: this.deps.snapshot().projects.get(project.name) ?? project, surface, rights };
   }
 
   private async listen(admitted: Admitted): Promise<void> {
-    const { req, res, caller, scope } = admitted;
+    const { req, res, caller } = admitted;
     const id = sessionIdOf(req);
     if (id === undefined) return refuseMethod(res);
     const session = await this.sessionOf(admitted, id);
@@ -400,7 +412,7 @@ export class McpEndpoint {
     const owner = { ...whose(caller), session: session.handle, primed: isPrimed(session) };
     const stream = new NoticeStream(res, owner, wanted);
     const circle = circleOf(caller, session.handle, session.envelope);
-    const feed = this.openNotices(stream, scope, res, circle);
+    const feed = this.openNotices(stream, admitted, circle);
     if (!feed) return;
     const resubscribe = async () => void (await feed.set(session.subscriptions));
     const notify = (method: string, params: JsonObject) => stream.notify(method, params);
@@ -413,12 +425,11 @@ export class McpEndpoint {
   /** What feeds the stream with changes of resources; undefined when it was refused. */
   private openNotices(
     stream: NoticeStream,
-    scope: Scope,
-    res: ServerResponse,
+    { res, caller, scope }: Pick<Admitted, 'res' | 'caller' | 'scope'>,
     circle: Circle,
   ): ResourceFeed | undefined {
     const { gateway } = this.deps;
-    const scopeNow = () => this.scopeNow(scope);
+    const scopeNow = () => this.scopeNow(scope, caller);
     const onlooker = { scope: scopeNow, circle };
     const feed = new ResourceFeed(
       (uri, updated) => gateway.watches.watch(onlooker, uri, updated),
@@ -492,7 +503,7 @@ function traceparentOf({ headers }: IncomingMessage): string | undefined {
 }
 
 function whose(caller: AuthenticatedCaller) {
-  return { principal: caller.principal as string, tokenId: caller.tokenId };
+  return { caller, principal: caller.principal as string, tokenId: caller.tokenId };
 }
 
 /** The later revision knows no sessions: a GET or DELETE that claims it is a method that is none here. */

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { ListKind } from '../gateway/list-kinds.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { isObject, type JsonObject, type RequestId } from '../protocol/jsonrpc.ts';
 import { Meta } from '../protocol/revisions.ts';
 import { startEventStream } from './event-stream-head.ts';
@@ -23,6 +24,7 @@ const NOTICE_OF = {
 } as const;
 
 export type NoticeOwner = {
+  caller: AuthenticatedCaller;
   principal: string;
   tokenId: string | undefined;
   /** The legacy session, by its handle; `primed`: its revision lets a stream begin with an event without data. */
@@ -35,6 +37,7 @@ export type NoticeOwner = {
  * `subscriptions/listen`, which carries the request's id on every message and ends with a result.
  */
 export class NoticeStream implements OpenStream {
+  readonly caller: AuthenticatedCaller;
   readonly principal: string;
   readonly tokenId: string | undefined;
   readonly session: string | undefined;
@@ -56,6 +59,7 @@ export class NoticeStream implements OpenStream {
     subscription?: RequestId,
   ) {
     this.res = res;
+    this.caller = whose.caller;
     this.principal = whose.principal;
     this.tokenId = whose.tokenId;
     this.session = whose.session;

@@ -1,7 +1,9 @@
+import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { ResumableStreams } from './resumable-streams.ts';
 
 /** Something that is open towards a client and may stay silent for long. */
 export type OpenStream = {
+  caller: AuthenticatedCaller;
   principal: string;
   tokenId: string | undefined;
   /** Handle of the legacy session that it belongs to and ends with. */
@@ -71,6 +73,15 @@ export class OpenStreams {
   endToken(tokenId: string): void {
     for (const stream of [...this.streams]) if (stream.tokenId === tokenId) stream.end();
     this.resumable.drop({ tokenId });
+  }
+
+  /** Rights have changed: whoever has lost everything keeps nothing open. */
+  endThose(lost: (caller: AuthenticatedCaller) => boolean): void {
+    for (const stream of [...this.streams]) {
+      if (!lost(stream.caller)) continue;
+      if (stream.tokenId === undefined) stream.end();
+      else this.endToken(stream.tokenId);
+    }
   }
 
   /** A legacy session was deleted: what would go on without it ends too. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Sink } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { JsonObject, JsonRpcError, RequestId } from '../protocol/jsonrpc.ts';
 import { startEventStream } from './event-stream-head.ts';
 import type { OpenStream } from './open-streams.ts';
@@ -19,6 +20,7 @@ const RESUMABLE_AFTER_MS = 300;
  * event stream, if the client takes one.
  */
 export class Reply implements Sink, OpenStream {
+  readonly caller: AuthenticatedCaller;
   readonly principal: string;
   readonly tokenId: string | undefined;
   readonly lasting = false;
@@ -34,12 +36,13 @@ export class Reply implements Sink, OpenStream {
   constructor(
     res: ServerResponse,
     takesStream: boolean,
-    caller: { principal: string; tokenId?: string | undefined },
+    caller: AuthenticatedCaller,
     session: LegacySession | undefined,
     resumable: ResumableStreams,
   ) {
     this.res = res;
     this.takesStream = takesStream;
+    this.caller = caller;
     this.principal = caller.principal;
     this.tokenId = caller.tokenId;
     this.legacySession = session;

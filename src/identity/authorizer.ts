@@ -2,7 +2,7 @@ import type { Access } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { type Ask, type Decision, decide, type Layer } from './decide.ts';
 import { RightsIndex } from './rights.ts';
-import { ToolRights } from './tool-rights.ts';
+import { EVERY_TOOL, ToolRights } from './tool-rights.ts';
 
 /** Answers from memory what a caller may do now. */
 export class Authorizer {
@@ -35,11 +35,10 @@ export class Authorizer {
     return rights;
   }
 
-  /** Whether the caller may still do anything at all: with nothing left, what is open for it is closed. */
-  hasAny(caller: AuthenticatedCaller): boolean {
-    return this.rights()
-      .layersOf(caller)
-      .every(({ rights }) => rights.length > 0);
+  /** The same for looking at lists: whoever may view all tools of the project sees those that they may not run. */
+  listRights(caller: AuthenticatedCaller, project: string): ToolRights {
+    const views = this.decide(caller, { role: 'view', resource: 'tools', project }).allowed;
+    return views ? EVERY_TOOL : this.toolRights(caller, project);
   }
 
   /** Everybody's rights now. */

@@ -20,7 +20,6 @@ const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
   Group: 'groups',
   User: 'users',
   Rbac: 'rbac',
-  Policy: 'policies',
 };
 
 /** The resource that bindings name for objects of a kind. */

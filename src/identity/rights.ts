@@ -1,6 +1,7 @@
 import type { Access } from '../resources/spec.ts';
 import type { AuthenticatedCaller, Principal } from './caller.ts';
 import type { Layer, Right } from './decide.ts';
+import { ToolRights } from './tool-rights.ts';
 
 const NONE: readonly Right[] = [];
 
@@ -38,6 +39,13 @@ export class RightsIndex {
     if (!user || user.disabled) return NONE;
     const groups = user.groups.flatMap((group) => this.granted(`Group:${group}`));
     return [...this.granted(principal), ...groups];
+  }
+
+  /** Whether anything is left that the caller may do: without that, what is open for it is closed. */
+  opens(caller: AuthenticatedCaller): boolean {
+    const layers = this.layersOf(caller);
+    if (caller.project !== '*') return !new ToolRights(layers, caller.project).isNothing;
+    return layers.every(({ rights }) => rights.length > 0);
   }
 
   /** What the credential stands on, its own rights first. */

@@ -22,6 +22,11 @@ export class ToolRights {
       this.#limits.length === 0 ? '' : JSON.stringify(this.#limits.map((one) => one.toSorted()).toSorted());
   }
 
+  /** Not even one tool, on any server. */
+  get isNothing(): boolean {
+    return this.#limits.some((patterns) => patterns.length === 0);
+  }
+
   /** @param canonical `server__upstreamName` */
   runs(canonical: string): boolean {
     return this.#limits.every((patterns) => patterns.some((pattern) => globMatches(pattern, canonical)));
@@ -56,3 +61,9 @@ function patternsOf(layer: Layer, project: string): string[] {
   });
   return [...new Set(patterns)];
 }
+
+/** No limits. */
+export const EVERY_TOOL = new ToolRights(
+  [{ principal: '', rights: [{ rbac: '', subject: '', binding: { role: 'run', resource: 'tools' } }] }],
+  '',
+);

@@ -1,11 +1,10 @@
 import { createMiddleware } from 'hono/factory';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { AuthenticationError } from '../../identity/tokens.ts';
+import { AS_HEADER } from '../acting-as.ts';
 import { type ApiEnv, refuse } from './responses.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
-/** Whom the caller wants to act as: `User:…` or `McpToken:…`. */
-export const AS_HEADER = 'castellan-as';
 
 const REASONS: Readonly<Record<AuthenticationError, string>> = {
   malformed: 'this is no credential of Castellan, or it has a typo',
