@@ -91,7 +91,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => audit.close());
     const retention = new AuditRetention({ store, audit, keepMs: options.auditRetentionMs, logger });
     stack.defer(() => retention.close());
-    const resources = await openResources(options, data, store, logger);
+    const resources = await openResources(options, data, store, audit, logger);
     stack.defer(() => resources.close());
     const authorizer = new Authorizer(() => resources.snapshot().access);
     const tokens = new Tokens({ store, resources, authorizer, logger });
@@ -153,9 +153,16 @@ function tellOfLife(stack: AsyncDisposableStack, audit: Audit, resources: Resour
 
 type Door = { server: Server; routes: string[]; streams: OpenStreams; drain(): void };
 
-function openResources(options: CastellanOptions, data: DataDirectory, store: Store, logger: Logger) {
+function openResources(
+  options: CastellanOptions,
+  data: DataDirectory,
+  store: Store,
+  audit: Audit,
+  logger: Logger,
+) {
   return Resources.open({
     store,
+    audit,
     files: options.configFiles,
     env: options.env,
     logger,
@@ -281,7 +288,18 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
       const objects = new ManagedObjects(resources, tokens);
       const { version } = options;
-      return createApi({ authenticator, authorizer, resources, objects, tokens, live, logger, version });
+      return createApi({
+        authenticator,
+        authorizer,
+        resources,
+        objects,
+        tokens,
+        live,
+        audit,
+        denials,
+        logger,
+        version,
+      });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Transaction } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -6,7 +7,7 @@ import type { Store } from '../store/database.ts';
 import type { Schema } from '../store/schema.ts';
 import { ChainKeys } from './chain.ts';
 import { Chains, type OpenChain } from './chains.ts';
-import type { AuditEvent } from './event.ts';
+import type { AuditChange, AuditEvent, AuditOrigin } from './event.ts';
 import { AuditWriter, type WriterStatus } from './writer.ts';
 
 export type AuditOptions = { store: Store; masterKey: MasterKey; version: string; logger: Logger };
@@ -19,6 +20,8 @@ export class Audit {
   readonly chains: Chains;
   readonly #options: AuditOptions;
   readonly #writer: AuditWriter;
+  /** Whose request is being worked on: changes are made many calls below whoever knows that. */
+  readonly #origins = new AsyncLocalStorage<AuditOrigin>();
   readonly #listeners = new Set<() => void>();
   #changes: OpenChain | undefined;
   #seen = 0;
@@ -55,6 +58,16 @@ export class Audit {
     return this.#writer.intent(event);
   }
 
+  /** Does the work as this origin: what is appended meanwhile is its doing. */
+  acting<T>(origin: AuditOrigin, work: () => T): T {
+    return this.#origins.run(origin, work);
+  }
+
+  /** Whoever is acting now; Castellan itself when nobody asked for it. */
+  origin(): AuditOrigin {
+    return this.#origins.getStore() ?? { actor: { kind: 'castellan' } };
+  }
+
   /** An announcement that nobody waits for. @throws AuditUnavailable when it could not be written now */
   announce(event: AuditEvent): void {
     this.#writer.announce(event);
@@ -65,8 +78,10 @@ export class Audit {
    * for every other change too.
    * @throws Refusal `unavailable` when the chain is not as it was left; the change must not happen then
    */
-  async append(transaction: Transaction<Schema>, ...events: AuditEvent[]): Promise<void> {
-    if (events.length === 0) return;
+  async append(transaction: Transaction<Schema>, ...changes: AuditChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    const origin = this.origin();
+    const events = changes.map((change) => ({ ...origin, ...change }));
     const chain = this.#changes;
     const before = chain && (await this.chains.appendIn(transaction, chain.identity, this.#seen, events));
     if (!before) {

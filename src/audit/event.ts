@@ -8,6 +8,9 @@ export type AuditActor =
   | { kind: 'castellan' }
   | { kind: 'stranger' };
 
+/** Where an act comes from: who, by which request, from where. */
+export type AuditOrigin = { actor: AuditActor; trace?: string | undefined; address?: string | undefined };
+
 /**
  * `allowed`: it was decided and is about to happen · `ok`, `tool_error`, `error`: it happened, and so it ended ·
  * `input_required`: it waits for answers · `refused`: it did not happen · `told`: something that nobody decided
@@ -48,9 +51,10 @@ export const EVENTS = {
   'resource.created': ['uid', 'version', 'fields', 'fingerprint'],
   'resource.changed': ['uid', 'version', 'fields', 'fingerprint'],
   'resource.deleted': ['uid', 'version'],
-  'token.created': ['id', 'prefix', 'surfaces', 'rbac', 'bindings', 'expiresAt', 'replaced'],
-  'token.revoked': ['id', 'prefix', 'reason'],
-  'token.deleted': ['id', 'prefix', 'reason'],
+  'token.created': ['id', 'prefix', 'surfaces', 'rbac', 'expiresAt', 'parent'],
+  'token.rotated': ['id', 'prefix', 'before', 'expiresAt'],
+  'token.revoked': ['id', 'prefix'],
+  'token.deleted': ['id', 'prefix'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type AuditEventName = keyof typeof EVENTS;
@@ -63,7 +67,7 @@ export type AuditEvent = {
   actor: AuditActor;
   /** Milliseconds since 1970; left out: now. */
   at?: number;
-  address?: string;
+  address?: string | undefined;
   project?: string;
   surface?: string;
   server?: string;
@@ -72,7 +76,7 @@ export type AuditEvent = {
   /** `Kind/name` of what was changed. */
   target?: string;
   /** Trace id, 32 hexadecimal digits. */
-  trace?: string;
+  trace?: string | undefined;
   durationMs?: number;
   /** Keyed digest of the arguments. */
   digest?: string;
@@ -80,3 +84,6 @@ export type AuditEvent = {
   intent?: string;
   detail?: AuditDetail;
 };
+
+/** A change as whoever makes it tells of it: the origin of the request that it belongs to says who that was. */
+export type AuditChange = Omit<AuditEvent, 'actor'> & Partial<Pick<AuditEvent, 'actor'>>;

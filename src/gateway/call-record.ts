@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent, AuditEventName, AuditOutcome } from '../audit/event.ts';
 import { recordedArguments } from '../audit/redact.ts';
@@ -7,6 +6,7 @@ import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { ERROR_META } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
+import { traceOf } from './trace.ts';
 import type { ViewTool } from './view.ts';
 
 /** The event that tells how a request of each method ended; what is not here asks nothing of a server. */
@@ -123,13 +123,4 @@ function refusalCode(outcome: NeutralOutcome): string | undefined {
 
 function codeIn(value: unknown): string | undefined {
   return isObject(value) && typeof value.code === 'string' ? value.code.slice(0, 64) : undefined;
-}
-
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
-
-/** The trace that the caller is in (W3C Trace Context), else one of our own. */
-function traceOf(meta: unknown, header: string | undefined): string {
-  const given = isObject(meta) && typeof meta.traceparent === 'string' ? meta.traceparent : header;
-  const found = given === undefined ? undefined : TRACEPARENT.exec(given)?.[1];
-  return found ?? randomBytes(16).toString('hex');
 }

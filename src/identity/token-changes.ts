@@ -1,5 +1,6 @@
 /** Changes of tokens, each with its Rbac objects in one transaction, alone among all changes of objects. */
 import type { Kysely } from 'kysely';
+import type { AuditChange, AuditEventName } from '../audit/event.ts';
 import { Refusal } from '../base/errors.ts';
 import { displayedPart, mintCredential, newId, sha256Hex } from '../base/ids.ts';
 import type { RbacFields } from '../resources/access-fields.ts';
@@ -68,6 +69,10 @@ export async function insertToken(edit: LayerEdit, wanted: NewToken, now: number
   };
   await db.insertInto('mcp_tokens').values(row).execute();
   await putRbac(edit, row, roleBindings);
+  const { surfaces, rbac } = wanted;
+  edit.tell(
+    tokenChange('token.created', row, { surfaces, rbac, expiresAt: row.expires_at, parent: row.parent_id }),
+  );
   return { row, raw, ended };
 }
 
@@ -106,6 +111,7 @@ export async function rotateToken(
   const made = access.rbacs.get(rbacNameOf(old.hash));
   await putRbac(edit, row, made ? [...made.bindings] : []);
   await addBeside(edit, old.hash, row.hash);
+  edit.tell(tokenChange('token.rotated', row, { before: old.id, expiresAt: until }));
   return { row, raw, ended: overlapping ? [] : [old] };
 }
 
@@ -118,12 +124,13 @@ export async function revokeTokens(
   const db = transactionOf(edit);
   const ended = await withDescendants(db, rows);
   for (const row of ended) {
-    await db
+    const { numUpdatedRows } = await db
       .updateTable('mcp_tokens')
       .set((set) => ({ revoked_at: now, released_at: set.fn.coalesce('released_at', set.val(now)) }))
       .where('id', '=', row.id)
       .where('revoked_at', 'is', null)
-      .execute();
+      .executeTakeFirstOrThrow();
+    if (Number(numUpdatedRows) === 1) edit.tell(tokenChange('token.revoked', row));
   }
   return ended;
 }
@@ -141,8 +148,15 @@ export async function deleteTokens(
     const name = rbacNameOf(row.hash);
     if (edit.has('Rbac', name)) await edit.remove('Rbac', name);
     await edit.forget({ kind: 'McpToken', name: row.hash });
+    edit.tell(tokenChange('token.deleted', row));
   }
   return ended;
+}
+
+/** A token is named by what may be shown of it. */
+function tokenChange(event: AuditEventName, row: TokenRow, more: Record<string, unknown> = {}): AuditChange {
+  const { id, prefix, name, project_name: project } = row;
+  return { event, outcome: 'ok', target: `McpToken/${name}`, project, detail: { id, prefix, ...more } };
 }
 
 async function activeParent(db: Kysely<Schema>, id: string, now: number): Promise<TokenRow> {

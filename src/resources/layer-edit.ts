@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import type { AuditChange } from '../audit/event.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { Refusal } from '../base/errors.ts';
 import type { Schema } from '../store/schema.ts';
@@ -49,6 +50,11 @@ export class LayerEdit {
   /** Of the change as a whole; undefined in a trial. */
   get transaction(): Transaction<Schema> | undefined {
     return this.#write?.transaction;
+  }
+
+  /** Has the audit tell of something that changes along with the objects. */
+  tell(change: AuditChange): void {
+    this.#write?.told.push(change);
   }
 
   /** Users, groups and rights as they are after the changes so far. */

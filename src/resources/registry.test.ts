@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, it, type TestContext } from 'node:test';
 import {
   onEachDatabase,
+  openAudit,
   sqliteDatabase,
   type TestDatabase,
   temporaryFolder,
@@ -57,6 +58,7 @@ onEachDatabase('resources', (make) => {
     const { logger } = database;
     const resources = await Resources.open({
       store,
+      audit: await openAudit({ store, dataDir }),
       files,
       env,
       logger,
@@ -341,7 +343,8 @@ async function replicas(database: TestDatabase, test: TestContext): Promise<[Res
   const open = async () => {
     const { store, dataDir } = await database.open();
     const { logger } = database;
-    const options = { store, files: [], env: {}, logger, dataDir: dataDir.path, nodePath: '' };
+    const audit = await openAudit({ store, dataDir });
+    const options = { store, audit, files: [], env: {}, logger, dataDir: dataDir.path, nodePath: '' };
     const resources = await Resources.open(options);
     test.after(() => resources.close());
     return resources;
@@ -394,6 +397,7 @@ describe('the quickstart example', () => {
     const { store, dataDir } = await database.open();
     const resources = await Resources.open({
       store,
+      audit: await openAudit({ store, dataDir }),
       files: [path.join(import.meta.dirname, '../../examples/quickstart.yaml')],
       env: {},
       logger: database.logger,

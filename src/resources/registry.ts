@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -19,6 +20,7 @@ const POLL_MS = 2000;
 
 export type ResourcesOptions = {
   store: Pick<Store, 'db' | 'dialect'>;
+  audit: Pick<Audit, 'append'>;
   /** In order: a later file's object replaces an earlier one's of the same kind and name. */
   files: readonly string[];
   env: Environment;
@@ -70,7 +72,7 @@ export class Resources {
 
   private constructor(options: ResourcesOptions) {
     this.#options = options;
-    this.#rows = new ResourceRows(options.store.db);
+    this.#rows = new ResourceRows(options.store.db, options.audit);
     this.#surroundings = { env: options.env, builtin: (key) => bundledValue(key, options) };
   }
 

@@ -1,4 +1,7 @@
 import type { Kysely, Selectable, Transaction } from 'kysely';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditChange, AuditEventName } from '../audit/event.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
 import { newId } from '../base/ids.ts';
 import type { ResourcesTable, Schema } from '../store/schema.ts';
 import type { KindName } from './kinds.ts';
@@ -42,9 +45,11 @@ export const objectKey = (kind: KindName, name: string): string => `${kind}/${na
 
 export class ResourceRows {
   readonly #db: Kysely<Schema>;
+  readonly #audit: Pick<Audit, 'append'>;
 
-  constructor(db: Kysely<Schema>) {
+  constructor(db: Kysely<Schema>, audit: Pick<Audit, 'append'>) {
     this.#db = db;
+    this.#audit = audit;
   }
 
   /** Makes the revision row, once per database. */
@@ -77,7 +82,7 @@ export class ResourceRows {
     return readLayer(this.#db);
   }
 
-  /** Runs `work` alone among all writers; it sees what the last of them left. */
+  /** Runs `work` alone among all writers; it sees what the last of them left. The audit tells of it, or it is undone. */
   async change<T>(work: (layer: StoredLayer, write: RowWriter) => Promise<T>): Promise<T> {
     return this.#db.transaction().execute(async (transaction) => {
       await transaction
@@ -86,7 +91,10 @@ export class ResourceRows {
         .where('kind', '=', REVISION_ROW.kind)
         .where('name', '=', REVISION_ROW.name)
         .execute();
-      return work(await readLayer(transaction), new RowWriter(transaction));
+      const write = new RowWriter(transaction);
+      const done = await work(await readLayer(transaction), write);
+      await this.#audit.append(transaction, ...write.told);
+      return done;
     });
   }
 }
@@ -94,6 +102,8 @@ export class ResourceRows {
 export class RowWriter {
   /** For what has to be written together with the objects. */
   readonly transaction: Transaction<Schema>;
+  /** What the audit will tell of all this. */
+  readonly told: AuditChange[] = [];
 
   constructor(transaction: Transaction<Schema>) {
     this.transaction = transaction;
@@ -126,6 +136,7 @@ export class RowWriter {
         updated_at: now,
       })
       .execute();
+    this.told.push(changeOf('resource.created', object, { fields: Object.keys(spec) }));
     return object;
   }
 
@@ -136,12 +147,34 @@ export class RowWriter {
       .set({ spec: JSON.stringify(spec), resource_version: object.version, updated_at: now })
       .where('uid', '=', existing.uid)
       .execute();
+    this.told.push(
+      changeOf('resource.changed', object, { fields: changedFields(existing.spec ?? {}, spec) }),
+    );
     return object;
   }
 
   async remove(existing: StoredObject): Promise<void> {
     await this.transaction.deleteFrom('resources').where('uid', '=', existing.uid).execute();
+    this.told.push(changeOf('resource.deleted', existing, {}));
   }
+}
+
+/** Values of a spec may be secrets; which fields were touched is none. */
+function changeOf(event: AuditEventName, object: StoredObject, more: { fields?: string[] }): AuditChange {
+  const { kind, name, uid, version } = object;
+  const detail = { uid, version, ...more };
+  return { event, outcome: 'ok', target: `${kind}/${name}`, detail, ...(PLACES[kind]?.(name) ?? {}) };
+}
+
+const PLACES: Partial<Record<KindName, (name: string) => Partial<AuditChange>>> = {
+  Server: (server) => ({ server }),
+  Project: (project) => ({ project }),
+};
+
+function changedFields(before: Record<string, unknown>, after: Record<string, unknown>): string[] {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  const text = (value: unknown) => (value === undefined ? '' : canonicalJson(value));
+  return [...names].filter((name) => text(before[name]) !== text(after[name]));
 }
 
 async function readLayer(db: Kysely<Schema>): Promise<StoredLayer> {

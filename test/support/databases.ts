@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import pg from 'pg';
+import { Audit } from '../../src/audit/audit.ts';
 import { createLogger, type Logger } from '../../src/base/logger.ts';
 import { type DataDirectory, openDataDirectory } from '../../src/store/data-directory.ts';
 import { openStore, type Store } from '../../src/store/database.ts';
@@ -43,6 +44,11 @@ export function onEachDatabase(title: string, suite: (make: () => Promise<TestDa
       it('runs on PostgreSQL', { skip: `no PostgreSQL: ${missing}` });
     }
   });
+}
+
+/** The audit of one process on an open database. */
+export function openAudit({ store, dataDir }: { store: Store; dataDir: Pick<DataDirectory, 'masterKey'> }) {
+  return Audit.open({ store, masterKey: dataDir.masterKey, version: 'test', logger: quietLogger() });
 }
 
 /** Why there is no PostgreSQL to test on; undefined when there is one. */

@@ -5,7 +5,9 @@ import { ManagedObjects } from '../../src/identity/managed-objects.ts';
 import { Tokens } from '../../src/identity/tokens.ts';
 import type { Binding } from '../../src/resources/bindings.ts';
 import { Resources } from '../../src/resources/registry.ts';
+import type { DataDirectory } from '../../src/store/data-directory.ts';
 import type { Store } from '../../src/store/database.ts';
+import { openAudit } from './databases.ts';
 
 /** Everything about identity that one process has, over an open store. */
 export type Identity = {
@@ -17,12 +19,13 @@ export type Identity = {
 };
 
 export async function openIdentity(
-  { store, dataDir }: { store: Store; dataDir: { path: string } },
+  { store, dataDir }: { store: Store; dataDir: DataDirectory },
   logger: Logger,
   { now = Date.now, files = [] }: { now?: () => number; files?: string[] } = {},
 ): Promise<Identity> {
   const resources = await Resources.open({
     store,
+    audit: await openAudit({ store, dataDir }),
     files,
     env: {},
     logger,

@@ -1,4 +1,6 @@
 import { Hono } from 'hono';
+import type { Audit } from '../../audit/audit.ts';
+import type { Denials } from '../../audit/denials.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
@@ -6,6 +8,7 @@ import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Tokens } from '../../identity/tokens.ts';
 import type { Resources } from '../../resources/registry.ts';
 import { accessRoutes } from './access-routes.ts';
+import { ApiAudit } from './api-audit.ts';
 import { authenticated } from './bearer.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
@@ -21,13 +24,15 @@ export type ApiDeps = {
   objects: ManagedObjects;
   tokens: Tokens;
   live: LiveView;
+  audit: Audit;
+  denials: Denials;
   logger: Logger;
   /** Of the running server. */
   version: string;
 };
 
 /** Every route of the API, the more exact ones first. */
-export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'logger'>): Route[] {
+export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'denials' | 'logger'>): Route[] {
   const { version } = deps;
   return [
     {
@@ -46,11 +51,15 @@ export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'logger'>): Rout
 /** The REST API, to be mounted under `/api/v1`. It authenticates by itself; Host and Origin are the router's. */
 export function createApi(deps: ApiDeps): Hono<ApiEnv> {
   const { authenticator, authorizer, logger } = deps;
+  const audit = new ApiAudit(deps.audit, deps.denials);
   const api = new Hono<ApiEnv>();
-  api.use(neverStored, authenticated(authenticator), boundedBody);
+  api.use(neverStored, authenticated(authenticator, audit), audit.acting(), boundedBody);
   api.route('/', mounted(apiRoutes(deps), authorizer));
   // A route and not `notFound`, which would be lost where this app is mounted.
   api.all('*', (c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));
-  api.onError((error, c) => answerError(error, c, logger));
+  api.onError((error, c) => {
+    audit.refused(c, error);
+    return answerError(error, c, logger);
+  });
   return api;
 }

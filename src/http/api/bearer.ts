@@ -2,6 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { AuthenticationError } from '../../identity/tokens.ts';
 import { AS_HEADER } from '../acting-as.ts';
+import type { ApiAudit } from './api-audit.ts';
 import { type ApiEnv, refuse } from './responses.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
@@ -14,14 +15,18 @@ const REASONS: Readonly<Record<AuthenticationError, string>> = {
 };
 
 /** Finds the caller of every request; without one it answers 401. */
-export function authenticated(authenticator: Authenticator) {
+export function authenticated(authenticator: Authenticator, audit: ApiAudit) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const raw = BEARER.exec(c.req.header('authorization') ?? '')?.[1];
     if (raw === undefined) {
+      audit.unknown(c, 'no credential');
       return refuse(c, 401, 'UNAUTHENTICATED', 'send a credential: Authorization: Bearer …');
     }
     const found = await authenticator.authenticate(raw);
-    if (!found.ok) return refuse(c, 401, 'UNAUTHENTICATED', REASONS[found.error]);
+    if (!found.ok) {
+      audit.unknown(c, found.error);
+      return refuse(c, 401, 'UNAUTHENTICATED', REASONS[found.error]);
+    }
     const as = c.req.header(AS_HEADER);
     c.set('caller', as === undefined ? found.value : await authenticator.impersonate(found.value, as));
     await next();

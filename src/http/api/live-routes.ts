@@ -1,3 +1,4 @@
+import type { Audit } from '../../audit/audit.ts';
 import { Refusal } from '../../base/errors.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Resources } from '../../resources/registry.ts';
@@ -7,9 +8,10 @@ import { type ApiContext, flag } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
 type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView };
+type ActDeps = LiveDeps & { audit: Audit };
 
 /** What runs now: tools as agents see them, upstream states, and the two acts on them. */
-export function liveRoutes({ authorizer, resources, live }: LiveDeps): Route[] {
+export function liveRoutes({ authorizer, resources, live, audit }: ActDeps): Route[] {
   const nameOf = (c: ApiContext) => serverName(resources, c) ?? c.req.param('name') ?? '';
   const sees = (c: ApiContext, name: string) =>
     authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
@@ -62,7 +64,19 @@ export function liveRoutes({ authorizer, resources, live }: LiveDeps): Route[] {
       method: 'POST',
       path: '/servers/:name/connect',
       need: { ask: (c) => ({ role: 'edit', resource: 'servers', name: nameOf(c) }) },
-      handle: async (c) => c.json(await live.connect(c.get('caller'), known(c))),
+      handle: async (c) => {
+        const server = known(c);
+        const tell = (outcome: 'ok' | 'error', state?: string) =>
+          audit.record({ event: 'server.connected', outcome, ...audit.origin(), server, detail: { state } });
+        try {
+          const status = await live.connect(c.get('caller'), server);
+          tell('ok', status.state);
+          return c.json(status);
+        } catch (error) {
+          tell('error');
+          throw error;
+        }
+      },
     },
     {
       method: 'POST',
@@ -70,6 +84,8 @@ export function liveRoutes({ authorizer, resources, live }: LiveDeps): Route[] {
       need: { ask: () => ({ role: 'admin', resource: '*' }) },
       handle: async (c) => {
         const { ok, message } = await resources.reload();
+        const outcome = ok ? 'ok' : 'error';
+        audit.record({ event: 'config.reloaded', outcome, ...audit.origin(), detail: { message } });
         return c.json({ ok, message });
       },
     },

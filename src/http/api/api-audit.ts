@@ -1,0 +1,52 @@
+import type { IncomingMessage } from 'node:http';
+import { createMiddleware } from 'hono/factory';
+import type { Audit } from '../../audit/audit.ts';
+import type { Denials } from '../../audit/denials.ts';
+import { Refusal } from '../../base/errors.ts';
+import { traceOf } from '../../gateway/trace.ts';
+import { auditActor } from '../../identity/audit-actor.ts';
+import { addressOf } from '../endpoint-audit.ts';
+import type { ApiContext, ApiEnv } from './responses.ts';
+
+/** What the API decides, as the audit tells it. */
+export class ApiAudit {
+  readonly #audit: Audit;
+  readonly #denials: Denials;
+
+  constructor(audit: Audit, denials: Denials) {
+    this.#audit = audit;
+    this.#denials = denials;
+  }
+
+  /** Whatever a request changes is its caller's doing. */
+  acting() {
+    return createMiddleware<ApiEnv>((c, next) => {
+      const actor = auditActor(c.get('caller'));
+      const trace = traceOf(undefined, c.req.header('traceparent'));
+      return this.#audit.acting({ actor, trace, address: addressIn(c) }, next);
+    });
+  }
+
+  /** Nobody was proven. */
+  unknown(c: ApiContext, reason: string): void {
+    this.#denials.note({ event: 'auth.failed', actor: { kind: 'stranger' }, address: addressIn(c), reason });
+  }
+
+  /** Somebody lacks the right to what they asked for. */
+  refused(c: ApiContext, error: unknown): void {
+    const caller = c.get('caller');
+    if (!caller || !(error instanceof Refusal) || error.kind !== 'forbidden') return;
+    this.#audit.record({
+      event: 'api.refused',
+      outcome: 'refused',
+      actor: auditActor(caller),
+      address: addressIn(c),
+      trace: traceOf(undefined, c.req.header('traceparent')),
+      detail: { method: c.req.method, path: c.req.path.slice(0, 200), reason: error.message.slice(0, 200) },
+    });
+  }
+}
+
+function addressIn(c: ApiContext): string {
+  return addressOf((c.env as unknown as { incoming: IncomingMessage }).incoming);
+}
