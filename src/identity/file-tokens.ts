@@ -17,7 +17,7 @@ export async function makeFileTokens(
   logger: Logger,
 ): Promise<NewFileToken[]> {
   const made: NewFileToken[] = [];
-  for (const { name, project: projectName, spec, file, line } of wanted) {
+  for (const { name, project: projectName, labels, spec, file, line } of wanted) {
     const project = snapshot.projects.get(projectName);
     if (!project) continue;
     try {
@@ -30,6 +30,7 @@ export async function makeFileTokens(
         binds: spec.binds ?? [],
         expiresAt: expiryOf(spec.ttl ?? 'never', Date.now()),
         description: spec.description,
+        ...(labels && { labels }),
       });
       made.push({ name, project: project.name, raw });
     } catch (error) {

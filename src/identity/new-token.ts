@@ -1,5 +1,6 @@
 import { Refusal } from '../base/errors.ts';
 import { type Binding, bindingText } from '../resources/bindings.ts';
+import type { Labels } from '../resources/labels.ts';
 import type { Surface } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { clonedBindings, distinct } from './ceiling.ts';
@@ -19,6 +20,7 @@ export type NewToken = {
   /** Milliseconds since 1970; null is no expiry. */
   expiresAt: number | null;
   description?: string;
+  labels?: Labels;
   /** Revokes an active token of the same name instead of refusing. */
   force?: boolean;
 };

@@ -59,6 +59,7 @@ export async function insertToken(edit: LayerEdit, wanted: NewToken, now: number
     parent_id: parent?.id ?? null,
     surfaces: JSON.stringify([...new Set(wanted.surfaces)].sort()),
     rbac: wanted.rbac,
+    labels: JSON.stringify(wanted.labels ?? {}),
     description: wanted.description ?? '',
     created_at: now,
     // A token ends with the one that it was made with.

@@ -1,5 +1,6 @@
 import type { Kysely, Selectable } from 'kysely';
 import type { Binding } from '../resources/bindings.ts';
+import type { Labels } from '../resources/labels.ts';
 import type { Access, Surface, UserEntry } from '../resources/spec.ts';
 import type { McpTokensTable, Schema } from '../store/schema.ts';
 
@@ -23,6 +24,7 @@ export type TokenRecord = {
   /** What Rbac objects grant it now. */
   bindings: Binding[];
   description: string;
+  labels: Labels;
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
@@ -76,6 +78,7 @@ export function recordOf(
     rbac: row.rbac === 'clone' ? 'clone' : 'empty',
     bindings,
     description: row.description,
+    labels: JSON.parse(row.labels) as Labels,
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     revokedAt: row.revoked_at,

@@ -73,7 +73,12 @@ onEachDatabase('tokens', (make) => {
   it('are shown once, stored as a hash, and recognised', () =>
     scene(make, async ({ tokens, store }) => {
       const { record, raw } = await tokens.create(
-        wanted({ surfaces: ['operator', 'consumer', 'consumer'], description: 'for CI', rbac: 'empty' }),
+        wanted({
+          surfaces: ['operator', 'consumer', 'consumer'],
+          description: 'for CI',
+          labels: { use: 'ci' },
+          rbac: 'empty',
+        }),
       );
       assert.equal(credentialKind(raw), 'pat');
       assert.deepEqual(record, {
@@ -88,6 +93,7 @@ onEachDatabase('tokens', (make) => {
         rbac: 'empty',
         bindings: [],
         description: 'for CI',
+        labels: { use: 'ci' },
         createdAt: START,
         expiresAt: null,
         revokedAt: null,

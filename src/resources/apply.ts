@@ -1,6 +1,7 @@
 import { parseFile } from './documents.ts';
 import { type Environment, expandAll, expandVariables } from './expansion.ts';
 import { KINDS, type KindName } from './kinds.ts';
+import type { Labels } from './labels.ts';
 import { API_VERSION } from './objects.ts';
 import type { LocatedProblem, Problem } from './problems.ts';
 
@@ -8,7 +9,7 @@ import type { LocatedProblem, Problem } from './problems.ts';
 export type AppliedObject = {
   apiVersion: typeof API_VERSION;
   kind: KindName;
-  metadata: { name: string; project?: string };
+  metadata: { name: string; project?: string; labels?: Labels; resourceVersion?: string };
   spec: Record<string, unknown>;
   file: string;
   line: number;
@@ -26,14 +27,20 @@ export function objectsToApply(
   env: Environment,
 ): { objects: AppliedObject[]; problems: LocatedProblem[]; notices: LocatedProblem[] } {
   const parsed = parseFile(file, text);
-  const objects = parsed.objects.map(({ kind, name, project, spec, line, locate }): AppliedObject => {
+  const objects = parsed.objects.map((object): AppliedObject => {
+    const { kind, name, project, labels, resourceVersion, spec, line, locate } = object;
     const faults: Problem[] = [];
     const expanded =
       kind === 'Server' ? expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults) : spec;
     return {
       apiVersion: API_VERSION,
       kind,
-      metadata: project === undefined ? { name } : { name, project },
+      metadata: {
+        name,
+        ...(project !== undefined && { project }),
+        ...(labels && { labels }),
+        ...(resourceVersion !== undefined && { resourceVersion }),
+      },
       spec: expanded as Record<string, unknown>,
       file,
       line,

@@ -10,7 +10,7 @@ import { locateField } from './snapshot.ts';
 export function checkedPut(body: unknown, builtin: ExpansionSources['builtin']): PutObject {
   const { object, problems } = checkObject(body);
   if (!object) throw refusalOf(problems);
-  const { kind, name, spec } = object;
+  const { kind, name, spec, labels, resourceVersion } = object;
   if (kind === 'McpToken') {
     throw new Refusal('invalid', 'kind: a McpToken is created, not put: POST it to /api/v1/mcptokens');
   }
@@ -21,7 +21,13 @@ export function checkedPut(body: unknown, builtin: ExpansionSources['builtin']):
     if (faults.length === 0) faults.push(...resolvedServerProblems(resolved));
     if (faults.length > 0) throw refusalOf(faults);
   }
-  return { kind, name, spec };
+  return {
+    kind,
+    name,
+    spec,
+    ...(labels && { labels }),
+    ...(resourceVersion !== undefined && { expected: { version: resourceVersion } }),
+  };
 }
 
 function refusalOf(problems: readonly Problem[]): Refusal {

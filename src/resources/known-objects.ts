@@ -3,6 +3,7 @@ import { canonicalJson } from '../base/canonical-json.ts';
 import { base62, sha256Hex } from '../base/ids.ts';
 import type { FileObject } from './documents.ts';
 import type { KindName } from './kinds.ts';
+import { type Labels, NO_LABELS } from './labels.ts';
 import { API_VERSION, type ResourceObject } from './objects.ts';
 import { type StoredObject, UID_PREFIX } from './resource-rows.ts';
 import { type LayeredObject, locateField } from './snapshot.ts';
@@ -14,7 +15,7 @@ export type ResourceKind = Exclude<KindName, 'McpToken'>;
 export type KnownObject = LayeredObject & { object: ResourceObject };
 
 export function storedObject(stored: StoredObject): KnownObject {
-  const { kind, name, uid, spec } = stored;
+  const { kind, name, uid, spec, labels } = stored;
   return {
     kind,
     name,
@@ -27,6 +28,7 @@ export function storedObject(stored: StoredObject): KnownObject {
       kind,
       metadata: {
         name,
+        ...labelled(labels),
         uid,
         resourceVersion: String(stored.version),
         createdAt: new Date(stored.createdAt).toISOString(),
@@ -40,16 +42,17 @@ export function storedObject(stored: StoredObject): KnownObject {
 
 /** `before` is the object of that name until now: its times stay when nothing changed. */
 export function fileObject(declared: FileObject, before: KnownObject | undefined, now: number): KnownObject {
-  const { kind, name, spec, file, locate } = declared;
+  const { kind, name, spec, labels = NO_LABELS, file, locate } = declared;
   const uid = fileUid(kind, name);
   const same = before?.uid === uid ? before.object.metadata : undefined;
-  const resourceVersion = sha256Hex(canonicalJson(spec)).slice(0, 16);
+  const resourceVersion = sha256Hex(canonicalJson([spec, labels])).slice(0, 16);
   const time = new Date(now).toISOString();
   const object: ResourceObject = {
     apiVersion: API_VERSION,
     kind,
     metadata: {
       name,
+      ...labelled(labels),
       uid,
       resourceVersion,
       createdAt: same?.createdAt ?? time,
@@ -60,6 +63,8 @@ export function fileObject(declared: FileObject, before: KnownObject | undefined
   };
   return { kind, name, uid, spec, file, locate, object };
 }
+
+const labelled = (labels: Labels) => (Object.keys(labels).length > 0 ? { labels } : {});
 
 /**
  * Files carry no ids, yet a token has to find its project again after a restart and in every process that reads the

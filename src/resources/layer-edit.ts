@@ -6,7 +6,9 @@ import type { Schema } from '../store/schema.ts';
 import { unknownGroups } from './access-fields.ts';
 import { buildAccess } from './access-model.ts';
 import { fileUid, type ResourceKind } from './known-objects.ts';
+import { type Labels, NO_LABELS } from './labels.ts';
 import { type FileLayer, projectsWith } from './layers.ts';
+import { printable } from './names.ts';
 import { describeProblems, type Problem } from './problems.ts';
 import { unknownServers } from './project-fields.ts';
 import { objectKey, type RowWriter, type StoredLayer, type StoredObject } from './resource-rows.ts';
@@ -16,7 +18,28 @@ import type { Access, Subject } from './spec.ts';
 export type PutAction = 'created' | 'configured' | 'unchanged';
 
 /** An object that somebody wants to put, checked alone. */
-export type PutObject = { kind: ResourceKind; name: string; spec: Record<string, unknown> };
+export type PutObject = {
+  kind: ResourceKind;
+  name: string;
+  spec: Record<string, unknown>;
+  /** Absent: none. */
+  labels?: Labels;
+  /** The version that has to be there; absent: whatever there is. */
+  expected?: ExpectedVersion;
+};
+
+/** A resourceVersion as it was answered; `none` for an object that must not exist. */
+export type ExpectedVersion = { version: string } | 'none';
+
+type RemoveOptions = { check?: ChangeCheck | undefined; expected?: ExpectedVersion | undefined };
+
+/** A refusal because somebody else changed the object meanwhile. */
+export class VersionConflict extends Refusal {
+  constructor(message: string) {
+    super('conflict', message);
+    this.name = 'VersionConflict';
+  }
+}
 
 /** What is about to happen to one object; nothing is written yet, and no other change can come between. */
 export type PlannedChange = {
@@ -69,36 +92,43 @@ export class LayerEdit {
 
   /** @throws Refusal `invalid` when it names what does not exist, `conflict` when it belongs to a file */
   async put(
-    { kind, name, spec }: PutObject,
+    { kind, name, spec, labels = NO_LABELS, expected }: PutObject,
     check?: ChangeCheck,
   ): Promise<{ action: PutAction; stored: StoredObject }> {
     refuseFileObject(this.#files, kind, name);
     this.#refuseDangling(kind, spec);
     const existing = this.layer.objects.get(objectKey(kind, name));
+    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, existing?.version, expected);
     const now = Date.now();
+    const content = { spec, labels };
     const planned = {
       ...(existing ?? { kind, name, uid: '', version: 0, createdAt: now, updatedAt: now }),
-      spec,
+      ...content,
     };
     this.#ask(check, { kind, name, existing, wanted: spec }, this.#with(planned));
-    if (existing?.spec && canonicalJson(existing.spec) === canonicalJson(spec)) {
+    if (existing?.spec && contentText(existing) === contentText(content)) {
       return { action: 'unchanged', stored: existing };
     }
     if (!existing) this.#refuseTooMany(kind);
     const action = existing ? 'configured' : 'created';
     if (!this.#write) return { action, stored: planned };
     const stored = await (existing
-      ? this.#write.update(existing, spec, now)
-      : this.#write.insert(kind, name, spec, now));
+      ? this.#write.update(existing, content, now)
+      : this.#write.insert(kind, name, content, now));
     this.layer = this.#with(stored);
     return { action, stored };
   }
 
   /** Removes an object that nothing needs any more; whoever may have had rights is taken out of what grants them. */
-  async remove(kind: ResourceKind, name: string, check?: ChangeCheck): Promise<StoredObject> {
+  async remove(
+    kind: ResourceKind,
+    name: string,
+    { check, expected }: RemoveOptions = {},
+  ): Promise<StoredObject> {
     refuseFileObject(this.#files, kind, name);
     const removed = this.layer.objects.get(objectKey(kind, name));
     if (!removed) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
+    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, removed.version, expected);
     if (kind === 'Server') this.#refuseUsedServer(name);
     if (kind === 'Project') this.#refuseProjectOfToken(name);
     const objects = new Map(this.layer.objects);
@@ -116,7 +146,10 @@ export class LayerEdit {
     for (const object of this.layer.objects.values()) {
       const spec = object.spec && specWithout(object.kind, object.spec, subject);
       if (!spec) continue;
-      const stored = this.#write ? await this.#write.update(object, spec, now) : { ...object, spec };
+      const { labels } = object;
+      const stored = this.#write
+        ? await this.#write.update(object, { spec, labels }, now)
+        : { ...object, spec };
       this.layer = this.#with(stored);
     }
   }
@@ -189,6 +222,29 @@ export class LayerEdit {
       `project ${name} is named by token ${token.name} (${place}): remove that first`,
     );
   }
+}
+
+const contentText = ({ spec, labels }: Pick<StoredObject, 'spec' | 'labels'>) =>
+  canonicalJson([spec ?? null, labels]);
+
+/** @throws VersionConflict naming the version that there is */
+function refuseOtherVersion(
+  what: string,
+  current: number | undefined,
+  expected: ExpectedVersion | undefined,
+): void {
+  if (expected === undefined) return;
+  if (expected === 'none') {
+    if (current === undefined) return;
+    throw new VersionConflict(`${what} exists already, in resourceVersion ${current}`);
+  }
+  if (current === undefined) {
+    throw new VersionConflict(`${what} does not exist any more: leave out resourceVersion to create it`);
+  }
+  if (expected.version === String(current)) return;
+  throw new VersionConflict(
+    `${what} has changed: its resourceVersion is ${current}, not ${printable(expected.version)}; read it again and repeat the change`,
+  );
 }
 
 /** @throws Refusal `conflict` naming the file that the object belongs to */

@@ -4,6 +4,7 @@ import { ok, type Result, refused } from '../base/result.ts';
 import { unknownGroups } from './access-fields.ts';
 import { type FileObject, MAX_FILE_CHARS, type ParsedFile, parseFile } from './documents.ts';
 import type { KindName } from './kinds.ts';
+import type { Labels } from './labels.ts';
 import { DEFAULT_PROJECT } from './objects.ts';
 import type { LocatedProblem } from './problems.ts';
 import { projectSpec, type TokenFields, unknownServers } from './project-fields.ts';
@@ -18,7 +19,14 @@ export type FileLayer = {
 };
 
 /** A McpToken that a file asks for; its secret is made by whoever reads this. */
-export type FileToken = { name: string; project: string; spec: TokenFields; file: string; line: number };
+export type FileToken = {
+  name: string;
+  project: string;
+  labels: Labels | undefined;
+  spec: TokenFields;
+  file: string;
+  line: number;
+};
 
 /** Whether another layer has an object that the objects of files may name. */
 export type OtherLayer = (kind: KindName, name: string) => boolean;
@@ -86,8 +94,8 @@ function mergeFiles(parsed: readonly ParsedFile[]): FileLayer {
   if (client.length > 0 && !objects.has(own)) objects.set(own, clientProject(client));
   return {
     objects,
-    tokens: [...last.values()].filter(isToken).map(({ name, project, spec, file, line }) => {
-      return { name, project: project ?? DEFAULT_PROJECT, spec, file, line };
+    tokens: [...last.values()].filter(isToken).map(({ name, project, labels, spec, file, line }) => {
+      return { name, project: project ?? DEFAULT_PROJECT, labels, spec, file, line };
     }),
     notices: parsed.flatMap((one) => one.notices),
   };

@@ -1,6 +1,7 @@
 import { Refusal } from '../base/errors.ts';
 import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
 import { type KindName, kindOf, knownKinds } from './kinds.ts';
+import { type Labels, labelProblems } from './labels.ts';
 import { nameFault, printable } from './names.ts';
 import { policyProblems } from './policy-fields.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
@@ -18,6 +19,10 @@ export type WrittenObject = {
   name: string;
   /** Of a McpToken alone. */
   project?: string;
+  /** Absent: none. */
+  labels?: Labels;
+  /** The version that it is a change of; absent: whatever there is. */
+  resourceVersion?: string;
   /** As written: no defaults, `${…}` in place. */
   spec: Record<string, unknown>;
 };
@@ -28,8 +33,10 @@ export type ResourceObject = {
   kind: KindName;
   metadata: {
     name: string;
+    /** Absent when there are none. */
+    labels?: Labels;
     uid: string;
-    /** Changes with every change of the spec; opaque. */
+    /** Changes with every change of the spec or the labels, and never comes back; opaque. */
     resourceVersion: string;
     /** ISO 8601. */
     createdAt: string;
@@ -45,7 +52,7 @@ export type ResourceObject = {
 const OBJECT_KEYS = ['apiVersion', 'kind', 'metadata', 'spec'];
 /** Keys that only an answer of ours carries; taken and ignored, so that what `get` printed can be applied. */
 const ANSWER_KEYS = ['status'];
-const METADATA_KEYS = ['name', 'project'];
+const METADATA_KEYS = ['name', 'project', 'labels'];
 const METADATA_ANSWER_KEYS = ['uid', 'resourceVersion', 'createdAt', 'updatedAt', 'managedBy'];
 
 /** Checks one object alone. On success `problems` is empty and `object` is there. */
@@ -101,7 +108,7 @@ function checkMetadata(
   value: unknown,
   kind: KindName,
   problems: Problem[],
-): { name: string; project?: string } {
+): Omit<WrittenObject, 'kind' | 'spec'> {
   if (!isMapping(value)) {
     problems.push({ path: ['metadata'], message: 'is missing: add metadata: { name: … }' });
     return { name: '' };
@@ -110,6 +117,7 @@ function checkMetadata(
   const fault = kind === 'User' ? userNameFault(value.name) : nameFault(value.name);
   if (fault) problems.push({ path: ['metadata', 'name'], message: fault });
   const name = String(value.name);
+  const more = labelsAndVersion(value, problems);
   if (kind !== 'McpToken') {
     if (value.project !== undefined) {
       const message =
@@ -118,12 +126,30 @@ function checkMetadata(
           : `a ${kind} belongs to no project: remove it`;
       problems.push({ path: ['metadata', 'project'], message });
     }
-    return { name };
+    return { name, ...more };
   }
   const project = value.project ?? DEFAULT_PROJECT;
   const projectFault = nameFault(project);
   if (projectFault) problems.push({ path: ['metadata', 'project'], message: projectFault });
-  return { name, project: String(project) };
+  return { name, project: String(project), ...more };
+}
+
+function labelsAndVersion(
+  { labels, resourceVersion }: Record<string, unknown>,
+  problems: Problem[],
+): Pick<WrittenObject, 'labels' | 'resourceVersion'> {
+  const faults = labelProblems(labels, ['metadata', 'labels']);
+  if (resourceVersion !== undefined && typeof resourceVersion !== 'string') {
+    const message = 'must be text: put it in quotes, or remove it to change whatever there is';
+    faults.push({ path: ['metadata', 'resourceVersion'], message });
+  }
+  problems.push(...faults);
+  if (faults.length > 0) return {};
+  const some = labels !== undefined && Object.keys(labels as Labels).length > 0;
+  return {
+    ...(some ? { labels: labels as Labels } : {}),
+    ...(resourceVersion === undefined ? {} : { resourceVersion: resourceVersion as string }),
+  };
 }
 
 function unknownKeys(

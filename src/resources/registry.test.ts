@@ -112,6 +112,49 @@ onEachDatabase('resources', (make) => {
       assert.deepEqual(again.snapshot().projects.get('p')?.spec.servers, ['a']);
     });
 
+    it('carry labels, and lose those that a change leaves out', async () => {
+      const resources = await resourcesOf([]);
+      const labelled = (labels: unknown) => ({ ...server('a'), metadata: { name: 'a', labels } });
+      const { object } = await resources.put(labelled({ team: 'red' }));
+      assert.deepEqual(object.metadata.labels, { team: 'red' });
+      assert.equal((await resources.put(labelled({ team: 'red' }))).action, 'unchanged');
+      assert.deepEqual((await resourcesOf([])).get('Server', 'a'), object);
+      const bare = await resources.put(server('a'));
+      assert.deepEqual([bare.action, bare.object.metadata.labels], ['configured', undefined]);
+      await assert.rejects(
+        resources.put(labelled({ team: 1 })),
+        refusal('invalid', /^metadata\.labels\.team:/),
+      );
+    });
+
+    it('are changed only in the version that the change names', async () => {
+      const resources = await resourcesOf([]);
+      const at = (resourceVersion: string, url: string) => ({
+        ...server('a', { url }),
+        metadata: { name: 'a', resourceVersion },
+      });
+      const { object } = await resources.put(server('a'), { expected: 'none' });
+      const first = object.metadata.resourceVersion;
+      await assert.rejects(
+        resources.put(server('a'), { expected: 'none' }),
+        refusal('conflict', /exists already/),
+      );
+      const both = [2, 3].map((port) => resources.put(at(first, `http://127.0.0.1:${port}/mcp`)));
+      const outcomes = await Promise.allSettled(both);
+      assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+      const current = resources.get('Server', 'a')!.metadata.resourceVersion;
+      const stale = refusal('conflict', new RegExp(`its resourceVersion is ${current}, not ${first};`));
+      await assert.rejects(resources.put(at(first, 'http://127.0.0.1:4/mcp'), { dryRun: true }), stale);
+      await assert.rejects(resources.remove('Server', 'a', { expected: { version: first } }), stale);
+      await resources.remove('Server', 'a', { expected: { version: current } });
+      await assert.rejects(
+        resources.put(at(current, 'http://127.0.0.1:4/mcp')),
+        refusal('conflict', /not exist/),
+      );
+      const again = await resources.put(server('a'));
+      assert.ok(![first, current].includes(again.object.metadata.resourceVersion), 'no version comes back');
+    });
+
     it('change nothing in a dry run', async () => {
       const resources = await resourcesOf([]);
       const before = resources.snapshot();

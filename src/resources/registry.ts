@@ -8,7 +8,7 @@ import { bundledValue } from './bundled.ts';
 import { checkedPut } from './checked-put.ts';
 import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
-import { type ChangeCheck, LayerEdit, type PutAction } from './layer-edit.ts';
+import { type ChangeCheck, type ExpectedVersion, LayerEdit, type PutAction } from './layer-edit.ts';
 import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
 import type { ResourceObject } from './objects.ts';
 import { describeProblem, describeProblems } from './problems.ts';
@@ -38,6 +38,8 @@ export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
 export type ChangeOptions = {
   /** Everything is checked and nothing written. */
   dryRun?: boolean;
+  /** The version that has to be there, beside the one that the object itself names. */
+  expected?: ExpectedVersion | undefined;
   /** May refuse the change; sees it as it will happen, no other change coming between. */
   check?: ChangeCheck;
   /** Runs in the transaction of the change, when there is one. */
@@ -132,7 +134,9 @@ export class Resources {
     options: ChangeOptions = {},
   ): Promise<{ action: PutAction; object: ResourceObject }> {
     const wanted = checkedPut(body, this.#surroundings.builtin);
-    const { action, stored } = await this.edit((edit) => edit.put(wanted, options.check), options);
+    const { check, expected = wanted.expected } = options;
+    const change = { ...wanted, ...(expected && { expected }) };
+    const { action, stored } = await this.edit((edit) => edit.put(change, check), options);
     return { action, object: storedObject(stored).object };
   }
 
@@ -142,14 +146,14 @@ export class Resources {
    */
   async remove(kind: ResourceKind, nameOrUid: string, options: ChangeOptions = {}): Promise<ResourceObject> {
     const name = this.#find(kind, nameOrUid)?.name ?? nameOrUid;
-    const removed = await this.edit((edit) => edit.remove(kind, name, options.check), options);
+    const removed = await this.edit((edit) => edit.remove(kind, name, options), options);
     return storedObject(removed).object;
   }
 
   /** Makes changes that belong together, all or none, alone among the writers of every process. */
   async edit<T>(
     work: (edit: LayerEdit) => Promise<T>,
-    { dryRun = false, alongside }: Omit<ChangeOptions, 'check'> = {},
+    { dryRun = false, alongside }: Pick<ChangeOptions, 'dryRun' | 'alongside'> = {},
   ): Promise<T> {
     return this.#inTurn(async () => {
       if (dryRun) return work(new LayerEdit(await this.#rows.read(), this.#files, undefined));

@@ -5,6 +5,7 @@ import { canonicalJson } from '../base/canonical-json.ts';
 import { newId } from '../base/ids.ts';
 import type { ResourcesTable, Schema } from '../store/schema.ts';
 import type { KindName } from './kinds.ts';
+import { type Labels, NO_LABELS } from './labels.ts';
 
 /** An object made over the API, as its row has it. */
 export type StoredObject = {
@@ -13,6 +14,8 @@ export type StoredObject = {
   uid: string;
   /** Undefined when the row's text is no JSON object; the object is then broken, and stays listed. */
   spec: Record<string, unknown> | undefined;
+  labels: Labels;
+  /** Of the whole layer when this object last changed: no version stands for two states. */
   version: number;
   /** Milliseconds since 1970. */
   createdAt: number;
@@ -91,28 +94,35 @@ export class ResourceRows {
         .where('kind', '=', REVISION_ROW.kind)
         .where('name', '=', REVISION_ROW.name)
         .execute();
-      const write = new RowWriter(transaction);
-      const done = await work(await readLayer(transaction), write);
+      const layer = await readLayer(transaction);
+      const write = new RowWriter(transaction, layer.revision);
+      const done = await work(layer, write);
       await this.#audit.append(transaction, ...write.told);
       return done;
     });
   }
 }
 
+/** What a change of an object changes. */
+export type RowContent = { spec: Record<string, unknown>; labels: Labels };
+
 export class RowWriter {
   /** For what has to be written together with the objects. */
   readonly transaction: Transaction<Schema>;
   /** What the audit will tell of all this. */
   readonly told: AuditChange[] = [];
+  /** Of the layer once this change is made. */
+  readonly #revision: number;
 
-  constructor(transaction: Transaction<Schema>) {
+  constructor(transaction: Transaction<Schema>, revision: number) {
     this.transaction = transaction;
+    this.#revision = revision;
   }
 
   async insert(
     kind: KindName,
     name: string,
-    spec: Record<string, unknown>,
+    { spec, labels }: RowContent,
     now: number,
   ): Promise<StoredObject> {
     const object = {
@@ -120,7 +130,8 @@ export class RowWriter {
       name,
       uid: newId(UID_PREFIX[kind]),
       spec,
-      version: 1,
+      labels,
+      version: this.#revision,
       createdAt: now,
       updatedAt: now,
     };
@@ -131,7 +142,8 @@ export class RowWriter {
         name,
         uid: object.uid,
         spec: JSON.stringify(spec),
-        resource_version: 1,
+        labels: JSON.stringify(labels),
+        resource_version: object.version,
         created_at: now,
         updated_at: now,
       })
@@ -140,16 +152,21 @@ export class RowWriter {
     return object;
   }
 
-  async update(existing: StoredObject, spec: Record<string, unknown>, now: number): Promise<StoredObject> {
-    const object = { ...existing, spec, version: existing.version + 1, updatedAt: now };
+  async update(existing: StoredObject, { spec, labels }: RowContent, now: number): Promise<StoredObject> {
+    const object = { ...existing, spec, labels, version: this.#revision, updatedAt: now };
     await this.transaction
       .updateTable('resources')
-      .set({ spec: JSON.stringify(spec), resource_version: object.version, updated_at: now })
+      .set({
+        spec: JSON.stringify(spec),
+        labels: JSON.stringify(labels),
+        resource_version: object.version,
+        updated_at: now,
+      })
       .where('uid', '=', existing.uid)
       .execute();
-    this.told.push(
-      changeOf('resource.changed', object, { fields: changedFields(existing.spec ?? {}, spec) }),
-    );
+    const fields = changedFields(existing.spec ?? {}, spec);
+    if (canonicalJson(existing.labels) !== canonicalJson(labels)) fields.push('labels');
+    this.told.push(changeOf('resource.changed', object, { fields }));
     return object;
   }
 
@@ -193,14 +210,15 @@ function storedObject(row: Selectable<ResourcesTable>): StoredObject {
     kind: row.kind as KindName,
     name: row.name,
     uid: row.uid,
-    spec: specOf(row.spec),
+    spec: objectOf(row.spec),
+    labels: (objectOf(row.labels) as Labels | undefined) ?? NO_LABELS,
     version: Number(row.resource_version),
     createdAt: Number(row.created_at),
     updatedAt: Number(row.updated_at),
   };
 }
 
-function specOf(text: string): Record<string, unknown> | undefined {
+function objectOf(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;

@@ -1,3 +1,5 @@
+import type { Generated } from 'kysely';
+
 /**
  * The tables as the code sees them; the same columns in SQLite and PostgreSQL. Times are milliseconds since 1970
  * (UTC). JSON is kept as text. Each table's owner is the folder that names it.
@@ -37,6 +39,8 @@ export interface McpTokensTable {
   surfaces: string;
   /** `empty` or `clone`. */
   rbac: string;
+  /** JSON object. */
+  labels: Generated<string>;
   description: string;
   created_at: number;
   expires_at: number | null;
@@ -53,6 +57,8 @@ export interface ResourcesTable {
   uid: string;
   /** The spec as written, JSON. */
   spec: string;
+  /** JSON object. */
+  labels: Generated<string>;
   resource_version: number;
   created_at: number;
   updated_at: number;
