@@ -6,7 +6,7 @@ import { CommandFailure, Exit, type ExitCode, usage } from './exit.ts';
 import { cleanForTerminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
-export type ServerFlags = { server?: string; dataDir?: string };
+export type ServerFlags = { server?: string; dataDir?: string; as?: string };
 
 export const DEFAULT_DATA_DIR = './.castellan';
 /** Above every limit of the server itself, so that it is the server that says what took too long. */
@@ -19,10 +19,11 @@ export function withServer(command: Command): Command {
     .option(
       '--data-dir <dir>',
       `data directory of the server (default: $CASTELLAN_DATA_DIR, else ${DEFAULT_DATA_DIR})`,
-    );
+    )
+    .option('--as <subject>', 'act as User:EMAIL or McpToken:ID, with what both may do (needs impersonate)');
 }
 
-type Access = { url: URL; credential: string };
+type Access = { url: URL; credential: string; as?: string | undefined };
 
 /** Talks to the REST API of one server. Every method throws a CommandFailure that names the fault and the fix. */
 export class ServerClient {
@@ -35,7 +36,7 @@ export class ServerClient {
   }
 
   static async connect(flags: ServerFlags, { env }: Pick<VerbContext, 'env'>): Promise<ServerClient> {
-    const findAccess = () => accessOf(flags, env);
+    const findAccess = async () => ({ ...(await accessOf(flags, env)), as: flags.as });
     return new ServerClient(findAccess, await findAccess());
   }
 
@@ -94,6 +95,7 @@ export class ServerClient {
       accept: 'application/json',
       authorization: `Bearer ${this.#access.credential}`,
     };
+    if (this.#access.as !== undefined) headers['castellan-as'] = this.#access.as;
     if (body !== undefined) headers['content-type'] = 'application/json';
     try {
       return await fetch(url, {

@@ -22,6 +22,7 @@ type Verb = { name: string; group: string; summary: string; load: () => Promise<
 
 const SERVER = 'Server:';
 const RESOURCES = 'Resources:';
+const ACCESS = 'Access:';
 const TOOLS = 'Tools and upstreams:';
 const OTHER = 'Other:';
 
@@ -74,6 +75,24 @@ export const verbs: readonly Verb[] = [
     group: RESOURCES,
     summary: 'end a token now, keeping its row',
     load: async () => (await import('./commands/revoke.ts')).defineRevoke,
+  },
+  {
+    name: 'rotate',
+    group: RESOURCES,
+    summary: 'give a token a new secret',
+    load: async () => (await import('./commands/rotate.ts')).defineRotate,
+  },
+  {
+    name: 'auth',
+    group: ACCESS,
+    summary: 'ask whether something is allowed, and why',
+    load: async () => (await import('./commands/auth.ts')).defineAuth,
+  },
+  {
+    name: 'whoami',
+    group: ACCESS,
+    summary: 'print who the server takes you for',
+    load: async () => (await import('./commands/whoami.ts')).defineWhoami,
   },
   {
     name: 'call',

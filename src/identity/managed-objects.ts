@@ -1,5 +1,6 @@
+import { Refusal } from '../base/errors.ts';
 import type { ResourceKind } from '../resources/known-objects.ts';
-import type { LayerEdit, PutAction } from '../resources/layer-edit.ts';
+import type { ChangeCheck, LayerEdit, PlannedChange, PutAction } from '../resources/layer-edit.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { AuthenticatedCaller } from './caller.ts';
@@ -21,9 +22,14 @@ export class ManagedObjects {
   put(
     caller: AuthenticatedCaller,
     body: unknown,
-    dryRun: boolean,
+    { dryRun, createOnly }: { dryRun: boolean; createOnly: boolean },
   ): Promise<{ action: PutAction; object: ResourceObject }> {
-    return this.#resources.put(body, { dryRun, check: guardsFor(caller) });
+    const guards = guardsFor(caller);
+    const check: ChangeCheck = (change) => {
+      guards(change);
+      if (createOnly && change.existing) throw alreadyThere(change);
+    };
+    return this.#resources.put(body, { dryRun, check });
   }
 
   /** Tokens of a project go with it; those of a user are revoked and stay for the audit. */
@@ -42,4 +48,12 @@ export class ManagedObjects {
     await this.#resources.remove(kind, name, { dryRun, check: guardsFor(caller), alongside });
     this.#tokens.end(ended);
   }
+}
+
+function alreadyThere({ kind, name }: PlannedChange): Refusal {
+  const what = `${kind.toLowerCase()} ${name}`;
+  return new Refusal(
+    'conflict',
+    `${what} exists already; change it with castellan apply, or use another name`,
+  );
 }

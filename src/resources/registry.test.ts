@@ -460,8 +460,8 @@ describe('the quickstart example', () => {
     assert.ok(target?.type === 'stdio' && target.args[1] === sandbox);
     assert.equal((await stat(sandbox)).mode & 0o777, 0o700);
     assert.deepEqual(
-      resources.fileTokens().map(({ name, project, spec }) => [name, project, spec.rbac]),
-      [['quickstart', 'demo', 'clone']],
+      resources.fileTokens().map(({ name, project, spec }) => [name, project, spec.binds]),
+      [['quickstart', 'demo', [{ role: 'run', resource: 'tools' }]]],
     );
   });
 });

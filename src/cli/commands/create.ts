@@ -6,6 +6,7 @@ import { oneOf } from '../options.ts';
 import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../server-client.ts';
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
+import { defineCreateAccess } from './create-access.ts';
 
 type Flags = ServerFlags & {
   project?: string;
@@ -38,7 +39,7 @@ export function defineCreate(program: Command, context: VerbContext): void {
     )
     .option(
       '--bind <binding>',
-      'a right: role:R,resource:R[,name:GLOB] or action:A; may be given again',
+      'a right: role:R,resource:R[,name:GLOB][,project:P] or action:A; may be given again',
       collect,
     )
     .option('--surface <surface>', 'consumer or operator; may be given again (default: consumer)', collect)
@@ -48,6 +49,7 @@ export function defineCreate(program: Command, context: VerbContext): void {
     .showHelpAfterError('Run `castellan create mcptoken --help` for its options.')
     .addHelpText('after', EXAMPLES)
     .action((name: string, flags: Flags) => createToken(name, flags, context));
+  defineCreateAccess(create, context);
 }
 
 function collect(value: string, earlier: readonly string[] | undefined): string[] {

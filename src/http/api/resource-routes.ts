@@ -39,7 +39,8 @@ export function resourceRoutes({ authorizer, resources, objects }: Deps): Route[
       need: { ask: (c) => askOf(resources, c, objectOf(resources, c) ? 'edit' : 'create') },
       handle: async (c) => {
         const body = await bodyFor(c);
-        return c.json(await objects.put(c.get('caller'), body, flag(c, 'dryRun')));
+        const how = { dryRun: flag(c, 'dryRun'), createOnly: flag(c, 'createOnly') };
+        return c.json(await objects.put(c.get('caller'), body, how));
       },
     },
     {

@@ -1,0 +1,41 @@
+import type { Command } from 'commander';
+import { expiryOf } from '../../identity/ttl.ts';
+import { usage } from '../exit.ts';
+import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { checkedInput, targetOf, withProject } from '../targets.ts';
+import type { VerbContext } from '../verbs.ts';
+
+type Flags = ServerFlags & { project?: string; overlap?: string };
+
+const EXAMPLES = `
+The new token alone goes to stdout, once. Without --overlap the old one ends at once.
+
+Example:
+  castellan rotate mcptoken laptop -p demo --overlap 1h`;
+
+export function defineRotate(program: Command, context: VerbContext): void {
+  const command = program
+    .command('rotate')
+    .description('Give a token a new secret. Its name, rights and expiry stay.')
+    .argument('<kind>', 'mcptoken; mcptoken/NAME works too')
+    .argument('[name]', 'its name or id')
+    .option('--overlap <time>', 'how long the old secret goes on: 1h, 30m (default: not at all)');
+  withServer(withProject(command))
+    .showHelpAfterError('Run `castellan rotate --help` for its options.')
+    .addHelpText('after', EXAMPLES)
+    .action((word: string, name: string | undefined, flags: Flags) => run(word, name, flags, context));
+}
+
+async function run(word: string, given: string | undefined, flags: Flags, context: VerbContext) {
+  const { kind, names } = targetOf(word, given === undefined ? [] : [given]);
+  if (kind === 'tools' || kind.kind !== 'McpToken')
+    throw usage('only tokens can be rotated: castellan rotate mcptoken NAME');
+  const [name] = names;
+  if (name === undefined) throw usage('name the token: castellan rotate mcptoken NAME');
+  const { overlap, project } = flags;
+  if (overlap !== undefined) checkedInput(() => expiryOf(overlap, Date.now(), '--overlap'));
+  const client = await ServerClient.connect(flags, context);
+  const path = `mcptokens/${encodeURIComponent(name)}/rotate`;
+  const made = await client.post(path, undefined, { project, overlap });
+  context.terminal.data(String(made.token));
+}
