@@ -98,18 +98,19 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => tokens.close());
     const localAdmin = await openLocalAdmin(data, logger);
     stack.defer(() => localAdmin.setUrl(undefined));
+    const sessions = openSessions(stack, data, store, logger);
     await swept;
     const upstream = openUpstreams(
       stack,
-      { options, data, store, audit, resources, authorizer, logger },
+      { options, data, store, sessions, audit, resources, authorizer, logger },
       children,
     );
     const door = openDoor(stack, {
       options,
       logger,
-      data,
       store,
       audit,
+      sessions,
       resources,
       authorizer,
       tokens,
@@ -171,12 +172,25 @@ function openResources(
   });
 }
 
+function openSessions(stack: AsyncDisposableStack, data: DataDirectory, store: Store, logger: Logger) {
+  const sessions = new LegacySessions(data.sealer, store);
+  const pruning = setInterval(() => {
+    sessions
+      .prune()
+      .catch((error: Error) => logger.warn({ error: error.message }, 'old sessions were not pruned'));
+  }, SESSION_PRUNE_MS).unref();
+  stack.defer(() => clearInterval(pruning));
+  return sessions;
+}
+
 function openUpstreams(
   stack: AsyncDisposableStack,
-  deps: Pick<DoorDeps, 'options' | 'data' | 'store' | 'audit' | 'resources' | 'authorizer' | 'logger'>,
+  deps: Pick<DoorDeps, 'options' | 'store' | 'sessions' | 'audit' | 'resources' | 'authorizer' | 'logger'> & {
+    data: DataDirectory;
+  },
   children: ChildProcesses,
 ): { gateway: Gateway; upstreams: Upstreams } {
-  const { options, data, store, audit, resources, authorizer, logger } = deps;
+  const { options, data, store, sessions, audit, resources, authorizer, logger } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const upstreams: Upstreams = stack.use(
@@ -189,7 +203,15 @@ function openUpstreams(
         gateway.changed(server);
         news.changed(server);
       },
-      onSessionLog: (session, params) => gateway.sessionNotices.log(session, params),
+      onSessionNotice: (session, method, params) => gateway.sessionNotices.tell(session, method, params),
+      holdSession: (session) => sessions.hold(session),
+      onSessionLost: (session) => {
+        sessions
+          .end(session)
+          .catch((error: Error) => logger.warn({ error: error.message }, 'a lost session was not marked'));
+        gateway.sessionNotices.end(session);
+        upstreams.abandonSession(session);
+      },
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );
@@ -233,9 +255,9 @@ function transportsOver(children: ChildProcesses, client: ServerClient, audit: A
 type DoorDeps = {
   options: CastellanOptions;
   logger: Logger;
-  data: DataDirectory;
   store: Store;
   audit: Audit;
+  sessions: LegacySessions;
   resources: Resources;
   authorizer: Authorizer;
   tokens: Tokens;
@@ -245,7 +267,7 @@ type DoorDeps = {
 };
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
-  const { options, logger, data, store, audit, resources, authorizer, tokens, localAdmin } = deps;
+  const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
   const { gateway, upstreams } = deps;
   const denials = new Denials(audit);
   stack.defer(() => denials.close());
@@ -260,13 +282,6 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     gateway.rightsChanged();
   });
   const authenticator = new Authenticator(tokens, localAdmin, authorizer);
-  const sessions = new LegacySessions(data.sealer, store);
-  const pruning = setInterval(() => {
-    sessions
-      .prune()
-      .catch((error: Error) => logger.warn({ error: error.message }, 'old sessions were not pruned'));
-  }, SESSION_PRUNE_MS).unref();
-  stack.defer(() => clearInterval(pruning));
   const endpoint = new McpEndpoint({
     self: { name: 'castellan', title: 'Castellan', version: options.version },
     gateway,
@@ -277,6 +292,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     authorizer,
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
+    onRootsChanged: (handle) => upstreams.rootsChanged(handle),
     logger,
     maxBodyBytes: MAX_BODY_BYTES,
   });

@@ -1,8 +1,9 @@
-import { asInputRequests, capabilityFault, type InputRequests } from '../protocol/input-requests.ts';
-import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
+import { asInputRequests, capabilityFault, type InputRequests, pagesOf } from '../protocol/input-requests.ts';
+import { ErrorCode, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
 import { DEFAULT_LOG_LEVEL, isLoggedAt, isLogLevel } from '../protocol/log-levels.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
-import type { SuspendedCall, UpstreamReply, WantedLogs } from '../upstream/calls.ts';
+import { LATEST_LEGACY_REVISION } from '../protocol/revisions.ts';
+import type { HeardLeg, SuspendedCall, UpstreamReply, WantedLogs } from '../upstream/calls.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import { type Continuation, type Interactions, withoutInputs } from './interactions.ts';
 import { failed, invalidParams } from './refusals.ts';
@@ -12,6 +13,8 @@ import type { Tasks } from './tasks/tasks.ts';
 
 /** What turns one era's way of going on with a request into the other's. */
 export type Bridge = { interactions: Interactions; tasks: Tasks };
+
+const DECLINED = 'The server needs a page to be opened first, and the user did not want that';
 
 /** What goes to the server, in its own names. */
 export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, string> };
@@ -26,10 +29,11 @@ export async function dispatch(
   from: GatewayRequest,
   outgoing: Outgoing,
 ): Promise<NeutralOutcome> {
-  const continuation = bridge.interactions.resume(from);
+  const continuation = bridge.interactions.resume(from, server.name);
   if ('refused' in continuation) return invalidParams(continuation.refused);
-  if (continuation.kind !== 'fresh' && continuation.server !== server.name) {
-    return invalidParams('params.requestState belongs to another server: start again without it');
+  if (continuation.kind === 'again') {
+    const declined = Object.values(continuation.answers.results).some(({ action }) => action !== 'accept');
+    if (declined) return failed({ code: ErrorCode.internal, message: DECLINED });
   }
   const refused =
     continuation.kind === 'upstream' ? Object.values(continuation.answers.errors)[0] : undefined;
@@ -54,12 +58,17 @@ function send(
   }
   return server.call(from.circle, {
     method: from.request.method,
-    params: continuation.kind === 'upstream' ? withAnswers(params, continuation) : params,
+    params: paramsOf(params, continuation),
     paramHeaders,
     logs: logsTo(from),
     onProgress: progressTo(from),
     cancellation: from.cancellation,
   });
+}
+
+function paramsOf(params: JsonObject, continuation: Continuation): JsonObject {
+  if (continuation.kind === 'upstream') return withAnswers(params, continuation);
+  return continuation.kind === 'again' ? withoutInputs(params) : params;
 }
 
 /** A modern server gets the answers, and its own state byte for byte. */
@@ -80,7 +89,11 @@ function settle(
   reply: UpstreamReply,
 ): NeutralOutcome | Promise<NeutralOutcome> {
   if (reply.ok === 'suspended') return ask(bridge, server, from, outgoing, reply.call);
-  if (!reply.ok) return reply;
+  if (!reply.ok) {
+    return reply.error.code === ErrorCode.urlElicitationRequired
+      ? sendToPages(bridge, server, from, reply.error)
+      : reply;
+  }
   const type = reply.result.resultType;
   if (type === 'task') {
     const tool = String(outgoing.params.name);
@@ -120,8 +133,35 @@ async function ask(
   return refusal && failedForIt ? failed(refusal) : outcome;
 }
 
-function legOf(server: Callee, { cancellation }: GatewayRequest) {
-  return { deadline: server.legDeadline, cancellation };
+/**
+ * A legacy server refused the request until its user was on a page. Who speaks the later revision is asked to open it
+ * and sends the request again; who knows the error gets it as it is; to all others it is an error like any other.
+ */
+function sendToPages(
+  bridge: Bridge,
+  server: Callee,
+  from: GatewayRequest,
+  error: JsonRpcError,
+): NeutralOutcome {
+  const { era, revision } = from.request.envelope;
+  const pages = pagesOf(error);
+  const missing = pages && capabilityFault(pages, from.circle.relayed);
+  const plain = failed({ code: ErrorCode.internal, message: error.message });
+  if (!pages || !bridge.interactions.mayAsk(from.request.method)) return plain;
+  if (era === 'legacy') return missing || revision !== LATEST_LEGACY_REVISION ? plain : failed(error);
+  return missing
+    ? failed(missing)
+    : { ok: true, result: bridge.interactions.before(from, server.name, pages) };
+}
+
+function legOf(server: Callee, from: GatewayRequest): HeardLeg {
+  const { cancellation } = from;
+  return {
+    deadline: server.legDeadline,
+    cancellation,
+    logs: logsTo(from),
+    onProgress: progressTo(from),
+  };
 }
 
 /** Relays the log of the call at the level its caller set. Who speaks the later revision and set none gets none. */

@@ -4,7 +4,8 @@
  *
  * The `requestState` that we give out is sealed and bound to the principal, the surface, the request and a time. It
  * carries what is needed to go on: the modern server's own state, or the name of a call that is suspended in this
- * process on a legacy server. The latter is lost with the process; its caller is told to start again.
+ * process on a legacy server, or nothing where the request is sent once more. A suspended call is lost with the process;
+ * its caller is told to start again.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson } from '../base/canonical-json.ts';
@@ -17,10 +18,11 @@ import { callerContext, type GatewayRequest } from './scope.ts';
 /** How a request goes on that came back with answers. */
 export type Continuation =
   | { kind: 'fresh' }
-  | { kind: 'upstream'; server: string; state: string | undefined; answers: InputAnswers }
-  | { kind: 'suspended'; server: string; call: SuspendedCall; answers: InputAnswers };
+  | { kind: 'upstream'; state: string | undefined; answers: InputAnswers }
+  | { kind: 'again'; answers: InputAnswers }
+  | { kind: 'suspended'; call: SuspendedCall; answers: InputAnswers };
 
-type Sealed = { k: 'u' | 's'; s: string; t?: string; h?: string; d: string; e: number; n: string };
+type Sealed = { k: 'u' | 's' | 'a'; s: string; t?: string; h?: string; d: string; e: number; n: string };
 type Parked = { call: SuspendedCall; nonce: string; principal: string };
 
 const PURPOSE = 'request-state';
@@ -45,20 +47,24 @@ export class Interactions {
   }
 
   /** What a returning request goes on with; the sentence of the refusal when its state is not ours, or not its own. */
-  resume(from: GatewayRequest): Continuation | { refused: string } {
+  resume(from: GatewayRequest, server: string): Continuation | { refused: string } {
     const { requestState } = from.request.params;
     if (requestState === undefined || !this.mayAsk(from.request.method)) return { kind: 'fresh' };
     const sealed = typeof requestState === 'string' ? this.open(from, requestState) : undefined;
     if (!sealed) return { refused: 'params.requestState is not one that was given out for this request' };
     if (sealed.e <= Date.now()) return { refused: 'params.requestState has expired: start again without it' };
+    if (sealed.s !== server) {
+      return { refused: 'params.requestState belongs to another server: start again without it' };
+    }
     const answers = answersOf(from);
-    if (sealed.k === 'u') return { kind: 'upstream', server: sealed.s, state: sealed.t, answers };
+    if (sealed.k === 'a') return { kind: 'again', answers };
+    if (sealed.k === 'u') return { kind: 'upstream', state: sealed.t, answers };
     const parked = this.parked.get(sealed.h ?? '');
     if (!parked || parked.nonce !== sealed.n) {
       return { refused: 'The call that was waiting for this answer is gone or went on already: start again' };
     }
     this.parked.delete(sealed.h!);
-    return { kind: 'suspended', server: sealed.s, call: parked.call, answers };
+    return { kind: 'suspended', call: parked.call, answers };
   }
 
   /** A modern server's questions, under a state of ours around its own. */
@@ -70,6 +76,12 @@ export class Interactions {
   ): JsonObject {
     const sealed: Sealed = { k: 'u', s: server, d: digestOf(from), e: Date.now() + LIFETIME_MS, n: nonce() };
     if (state !== undefined) sealed.t = state;
+    return this.result(from, requests, sealed);
+  }
+
+  /** What has to be done before the same request can be sent to the server once more. */
+  before(from: GatewayRequest, server: string, requests: InputRequests): JsonObject {
+    const sealed: Sealed = { k: 'a', s: server, d: digestOf(from), e: Date.now() + LIFETIME_MS, n: nonce() };
     return this.result(from, requests, sealed);
   }
 

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { isObject } from '../protocol/jsonrpc.ts';
-import type { Circle } from '../upstream/server.ts';
+import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { WatchLease } from '../upstream/watch.ts';
 import { type Scope, serversOf } from './scope.ts';
@@ -110,16 +110,18 @@ class ResourceWatch {
     for (const name of candidates) {
       if (this.ended) return false;
       let mine: WatchLease | undefined;
+      let gone = false;
       mine = this.parts.lease(name, {
         updated: (params) => {
           if (this.held?.lease === mine && this.parts.mayShow(name)) this.parts.updated(params);
         },
         lost: () => {
+          gone = true;
           if (this.held?.lease === mine) this.lose();
         },
       });
       if (!mine) continue;
-      if ((await mine.active) && !this.ended) {
+      if ((await mine.active) && !gone && !this.ended) {
         this.held = { name, lease: mine };
         this.failures = 0;
         return true;

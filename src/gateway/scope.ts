@@ -5,7 +5,7 @@ import type { HeaderBag } from '../protocol/headers.ts';
 import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
 import type { ProjectEntry, Surface } from '../resources/spec.ts';
-import type { Circle } from '../upstream/server.ts';
+import type { Circle } from '../upstream/circle.ts';
 import type { CallRecord } from './call-record.ts';
 
 /** One of a project's two tool sets, as far as somebody may use it at the moment. */

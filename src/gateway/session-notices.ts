@@ -5,9 +5,12 @@ import type { LegacySession } from './sessions.ts';
 /** A legacy session's standalone stream, and the session it belongs to. */
 export type SessionStream = {
   session: LegacySession;
+  /** Somebody is there to read it now, and need not come back first. */
+  readonly connected: boolean;
   notify(method: string, params: JsonObject): void;
   /** The resources that the session wants to hear of are others now. Resolves when that is in force. */
   resubscribe(): Promise<void>;
+  end(): void;
 };
 
 /** The open standalone streams of legacy sessions, for what concerns one conversation and no call of it. */
@@ -24,22 +27,39 @@ export class SessionNotices {
     };
   }
 
-  /** A message belongs on one stream only, however many the client has open (2025-11-25 basic/transports). */
-  log(session: string, params: JsonObject): void {
-    const [stream] = this.streams.get(session) ?? [];
+  /** Whether this one is told: a message goes on one stream, however many are open (2025-11-25 basic/transports). */
+  speaks(stream: SessionStream): boolean {
+    return this.speaker(stream.session.handle) === stream;
+  }
+
+  /** Something that a server said to this session and during no call of it. */
+  tell(session: string, method: string, params: JsonObject): void {
+    const stream = this.speaker(session);
     if (!stream) return;
     const { logLevel } = stream.session.envelope;
     const level = isLogLevel(logLevel) ? logLevel : DEFAULT_LOG_LEVEL;
-    if (isLoggedAt(level, params.level)) stream.notify('notifications/message', params);
+    if (method !== 'notifications/message' || isLoggedAt(level, params.level)) stream.notify(method, params);
   }
 
-  /** Something that concerns this session alone. Nobody hears it while no stream is open. */
-  tell(session: string, method: string, params: JsonObject): void {
-    const [stream] = this.streams.get(session) ?? [];
-    stream?.notify(method, params);
+  /** The session asked for something: its streams go by it from now on. */
+  async changed(session: LegacySession): Promise<void> {
+    const streams = [...(this.streams.get(session.handle) ?? [])];
+    // One that is open for long may hold what the session was when it was last looked up.
+    for (const stream of streams) stream.session = session;
+    await Promise.all(streams.map((stream) => stream.resubscribe()));
   }
 
-  async resubscribe(session: string): Promise<void> {
-    await Promise.all([...(this.streams.get(session) ?? [])].map((stream) => stream.resubscribe()));
+  /** The session is over. */
+  end(session: string): void {
+    for (const stream of [...(this.streams.get(session) ?? [])]) stream.end();
+  }
+
+  private speaker(session: string): SessionStream | undefined {
+    let first: SessionStream | undefined;
+    for (const stream of this.streams.get(session) ?? []) {
+      if (stream.connected) return stream;
+      first ??= stream;
+    }
+    return first;
   }
 }

@@ -7,6 +7,7 @@ import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, type McpLogLevel } from '../protocol/log-levels.ts';
 import type { Envelope } from '../protocol/model.ts';
 import type { Store } from '../store/database.ts';
+import { SESSION } from '../upstream/circle.ts';
 import type { Scope } from './scope.ts';
 
 /** A legacy session as its id carries it. */
@@ -21,6 +22,8 @@ export type LegacySession = {
   expiresAt: number;
   /** URIs of the resources whose changes it wants to hear of. */
   subscriptions: readonly string[];
+  /** How often it asked for something in this process. */
+  asked: number;
 };
 
 type Sealed = {
@@ -41,11 +44,13 @@ const MAX_CACHED = 5_000;
 const TRUST_MS = 5_000;
 /** A client says in its handshake who it is; more than this is no longer an introduction. */
 const MAX_SEALED = 3_072;
+/** Sessions that ended here of late: a look into the database that began before must not bring one back. */
+const MAX_ENDED = 10_000;
 
 /**
  * Legacy sessions without a table of open ones: the id is the sealed handshake, so that a restart or another replica
- * opens it too. Only a session that ended or asked for something leaves a row, until the id would have
- * expired anyway.
+ * opens it too. Only a session that ended, asked for something or has a server's state behind it leaves a row, until
+ * the id would have expired anyway. State lives in one process: elsewhere, and after it, such a session is over.
  */
 export class LegacySessions {
   private readonly sealer: Sealer;
@@ -53,6 +58,12 @@ export class LegacySessions {
   private readonly opened = new LRUCache<string, { session: LegacySession; checkedAt: number }>({
     max: MAX_CACHED,
   });
+  /** Handles. */
+  private readonly ended = new LRUCache<string, true>({ max: MAX_ENDED });
+  /** What is being written of a session, so that the last wish is also the last to arrive. */
+  private readonly writing = new Map<string, Promise<void>>();
+  /** Names this process in rows, until it ends. */
+  private readonly process = randomBytes(12).toString('base64url');
 
   constructor(sealer: Sealer, store: Store) {
     this.sealer = sealer;
@@ -89,18 +100,23 @@ export class LegacySessions {
     if (session) return session;
     const opened = this.open(id);
     if (!opened || !belongs(opened, caller, scope) || opened.expiresAt <= Date.now()) return undefined;
+    const before = this.opened.get(id)?.session.asked ?? 0;
     const row = await this.store.db
       .selectFrom('sessions')
-      .select(['ended_at', 'log_level', 'subscriptions'])
-      .where('id_hash', '=', sha256Hex(id))
+      .select(['ended_at', 'log_level', 'subscriptions', 'holder'])
+      .where('id_hash', '=', rowOf(opened.handle))
       .executeTakeFirst();
-    if (row?.ended_at != null) {
+    const elsewhere = row?.holder != null && row.holder !== this.process;
+    if (row?.ended_at != null || elsewhere || this.isOver(opened)) {
       this.opened.delete(id);
       return undefined;
     }
     // Who holds the session already goes on with the same object, so that all see what it remembers.
     const found = this.opened.get(id)?.session ?? opened;
-    if (row) recall(found, row.log_level, row.subscriptions);
+    // What it asked for since the row was read counts more than the row.
+    if (row && before === found.asked && !this.writing.has(found.handle)) {
+      recall(found, row.log_level, row.subscriptions);
+    }
     this.opened.set(id, { session: found, checkedAt: Date.now() });
     return found;
   }
@@ -110,6 +126,7 @@ export class LegacySessions {
     const known = this.opened.get(id);
     const now = Date.now();
     if (!known || now - known.checkedAt > TRUST_MS || known.session.expiresAt <= now) return undefined;
+    if (this.isOver(known.session)) return undefined;
     return belongs(known.session, caller, scope) ? known.session : undefined;
   }
 
@@ -120,33 +137,65 @@ export class LegacySessions {
   ): Promise<void> {
     if (logLevel) session.envelope = { ...session.envelope, logLevel };
     if (subscriptions) session.subscriptions = subscriptions;
+    session.asked += 1;
+    const { handle } = session;
+    const before = this.writing.get(handle)?.catch(() => {});
+    const write = before ? before.then(() => this.write(session)) : this.write(session);
+    this.writing.set(handle, write);
+    try {
+      await write;
+    } finally {
+      if (this.writing.get(handle) === write) this.writing.delete(handle);
+    }
+  }
+
+  private async write(session: LegacySession): Promise<void> {
     const kept = {
       log_level: session.envelope.logLevel ?? null,
       subscriptions: JSON.stringify(session.subscriptions),
     };
-    const row = { id_hash: sha256Hex(session.id), created_at: Date.now(), expires_at: session.expiresAt };
     await this.store.db
       .insertInto('sessions')
-      .values({ ...row, ...kept, ended_at: null })
+      .values({ ...newRow(session.handle), ...kept })
       .onConflict((conflict) => conflict.column('id_hash').doUpdateSet(kept))
       .execute();
   }
 
-  /** Ends it for good. */
-  async end(session: LegacySession): Promise<void> {
-    this.opened.delete(session.id);
-    const now = Date.now();
-    const row = {
-      id_hash: sha256Hex(session.id),
-      created_at: now,
-      ended_at: now,
-      expires_at: session.expiresAt,
-    };
+  /**
+   * A server is about to keep state for this session. False: another process has some already, which this one cannot
+   * go on with. Called once for a session and a server, before the server's first call.
+   */
+  async hold(handle: string): Promise<boolean> {
+    const mine = { holder: this.process };
+    const { numInsertedOrUpdatedRows } = await this.store.db
+      .insertInto('sessions')
+      .values({ ...newRow(handle), ...mine })
+      .onConflict((conflict) =>
+        conflict
+          .column('id_hash')
+          .doUpdateSet(mine)
+          .where((row) =>
+            row.or([row('sessions.holder', 'is', null), row('sessions.holder', '=', this.process)]),
+          ),
+      )
+      .executeTakeFirst();
+    return numInsertedOrUpdatedRows === 1n;
+  }
+
+  /** Ends it for good; here at once, for others when this resolves. */
+  async end(handle: string): Promise<void> {
+    this.ended.set(handle, true);
+    const ended = { ended_at: Date.now() };
     await this.store.db
       .insertInto('sessions')
-      .values({ ...row, log_level: null, subscriptions: '[]' })
-      .onConflict((conflict) => conflict.column('id_hash').doUpdateSet({ ended_at: now }))
+      .values({ ...newRow(handle), ...ended })
+      .onConflict((conflict) => conflict.column('id_hash').doUpdateSet(ended))
       .execute();
+  }
+
+  /** It ended in this process not long ago. */
+  isOver({ handle }: LegacySession): boolean {
+    return this.ended.has(handle);
   }
 
   /** Drops rows of ids that have expired by themselves. */
@@ -165,12 +214,13 @@ export class LegacySessions {
 function sessionOf(id: string, sealed: Sealed): LegacySession {
   return {
     id,
-    handle: `session:${sealed.n}`,
+    handle: SESSION + sealed.n,
     principal: sealed.p,
     projectUid: sealed.j,
     surface: sealed.s,
     expiresAt: sealed.e,
     subscriptions: [],
+    asked: 0,
     envelope: {
       era: 'legacy',
       revision: sealed.v,
@@ -180,6 +230,17 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
       progressToken: undefined,
     },
   };
+}
+
+/** The key of a session's row. */
+function rowOf(handle: string): string {
+  return sha256Hex(handle);
+}
+
+function newRow(handle: string) {
+  const now = Date.now();
+  const asked = { log_level: null, subscriptions: '[]', holder: null };
+  return { id_hash: rowOf(handle), created_at: now, expires_at: now + LIFETIME_MS, ended_at: null, ...asked };
 }
 
 function recall(session: LegacySession, logLevel: string | null, subscriptions: string): void {

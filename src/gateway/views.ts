@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { Circle, UpstreamServer } from '../upstream/server.ts';
+import type { Circle } from '../upstream/circle.ts';
+import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Scope, serversOf } from './scope.ts';

@@ -10,7 +10,7 @@ import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
-import type { Circle } from '../upstream/server.ts';
+import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { LiveView, ServerDetail, ServerStatus, ToolList, ToolView } from './api/live.ts';
 
@@ -94,7 +94,8 @@ export class GatewayLiveView implements LiveView {
 }
 
 function circleOf(caller: AuthenticatedCaller): Circle {
-  return { owner: caller.owner, session: `principal:${caller.principal}`, relayed: NOTHING_RELAYED };
+  const { owner, principal } = caller;
+  return { owner, principal, session: `principal:${principal}`, relayed: NOTHING_RELAYED };
 }
 
 function toolView({ canonical, exposed, server, definition, tool }: ViewTool, surface: Surface): ToolView {

@@ -3,36 +3,29 @@ import { Cancellation } from '../base/cancellation.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
-import { LIST_KINDS } from '../gateway/list-kinds.ts';
-import { type GatewayRequest, type Scope, serversOf } from '../gateway/scope.ts';
+import type { GatewayRequest, Scope } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
-import { declares, extensionFault, TASKS } from '../protocol/extensions.ts';
 import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
-import type { Envelope, Implementation } from '../protocol/model.ts';
+import type { Implementation } from '../protocol/model.ts';
 import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
-import type { Circle } from '../upstream/server.ts';
-import { TASK_NOTICE } from '../upstream/task-subscription.ts';
 import { AS_HEADER } from './acting-as.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import type { EndpointAudit } from './endpoint-audit.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
-import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
+import { Listening } from './listening.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { accept, answerError, refuseBody, refuseHttp, refuseMethod } from './refused-requests.ts';
-import { errorText, isPrimed, Reply } from './reply.ts';
-import { ResourceFeed, subscribable } from './resource-feed.ts';
-import { resumeAfter } from './resumable-streams.ts';
+import { errorText, Reply } from './reply.ts';
 import { SessionRequests } from './session-requests.ts';
-import { TaskFeed } from './task-feed.ts';
 
 export type McpEndpointDeps = {
   self: Implementation;
@@ -45,15 +38,22 @@ export type McpEndpointDeps = {
   snapshot(): Snapshot;
   /** A legacy session is over: what only it used can go. */
   onSessionEnded(handle: string): void;
+  /** The client of a legacy session has other roots now. */
+  onRootsChanged(handle: string): void;
   logger: Logger;
   maxBodyBytes: number;
 };
 
 /** One POST, GET or DELETE with a proven caller on a surface that is open to it. */
-type Admitted = { req: IncomingMessage; res: ServerResponse; caller: AuthenticatedCaller; scope: Scope };
+export type Admitted = {
+  req: IncomingMessage;
+  res: ServerResponse;
+  caller: AuthenticatedCaller;
+  scope: Scope;
+};
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
-const SESSION_NOT_FOUND = -32001;
+const SESSION_OVER = { code: -32001, message: 'Session not found: send initialize again' };
 /** A server that keeps asking is told no in the end. */
 const MAX_ROUNDS = 10;
 const CLIENT_LEFT = 'the client closed the stream';
@@ -69,11 +69,13 @@ export class McpEndpoint {
   private readonly cancellable = new Map<string, Cancellation>();
   private readonly questions = new ClientQuestions();
   private readonly sessionRequests: SessionRequests;
+  private readonly listening: Listening;
 
   constructor(deps: McpEndpointDeps) {
     this.deps = deps;
     this.writer = new AnswerWriter(deps.self);
     this.sessionRequests = new SessionRequests(deps.gateway, deps.sessions);
+    this.listening = new Listening(deps);
   }
 
   /** Answers one request. Never rejects. */
@@ -166,7 +168,8 @@ export class McpEndpoint {
   private modern(admitted: Admitted, message: Classified & { era: 'modern' }): Promise<void> | void {
     // The revision defines no notification from clients over HTTP; one that comes is taken and means nothing.
     if (message.kind === 'notification') return accept(admitted.res);
-    if (message.message.method === 'subscriptions/listen') return this.subscribe(admitted, message.message);
+    if (message.message.method === 'subscriptions/listen')
+      return this.listening.subscribe(admitted, message.message);
     const { caller } = admitted;
     return this.answer(admitted, 'modern', message.message, undefined, `principal:${caller.principal}`);
   }
@@ -194,7 +197,7 @@ export class McpEndpoint {
       return accept(res);
     }
     if (classified.kind === 'notification') {
-      this.cancelCall(session, classified.message.method, classified.message.params);
+      if (session) this.notified(session, classified.message.method, classified.message.params);
       return accept(res);
     }
     const { message } = classified;
@@ -240,6 +243,7 @@ export class McpEndpoint {
       scope,
       circle: {
         owner: caller.owner,
+        principal: caller.principal,
         session: circle,
         relayed: relayedCapabilities(request.envelope.clientCapabilities),
       },
@@ -254,6 +258,9 @@ export class McpEndpoint {
       if (era === 'legacy') {
         if (asksForInput(outcome)) outcome = await this.ask(from, reply, session, outcome);
         outcome = withoutCapability(from, outcome);
+      }
+      if (session && isFailure(outcome) && this.deps.sessions.isOver(session)) {
+        return reply.finish(404, errorText(message.id, SESSION_OVER));
       }
       const started =
         message.method === 'initialize' && outcome.ok ? this.begin(req, from, outcome.result) : undefined;
@@ -279,7 +286,8 @@ export class McpEndpoint {
     for (let round = 0; asksForInput(outcome); round += 1) {
       const { inputRequests, requestState } = outcome.result;
       if (!session || !reply.canAsk || round >= MAX_ROUNDS) return cannotBeAsked(from, round);
-      const answers = await this.questions.ask(reply, session.handle, asInputRequests(inputRequests) ?? {});
+      const requests = asInputRequests(inputRequests) ?? {};
+      const answers = await this.questions.ask(reply, session.handle, requests, from.cancellation);
       const request = {
         ...from.request,
         params: { ...params, inputResponses: answers.results, requestState },
@@ -324,15 +332,15 @@ export class McpEndpoint {
     return { 'mcp-session-id': session.id };
   }
 
-  private cancelCall(
-    session: LegacySession | undefined,
-    method: string,
-    params: JsonObject | undefined,
-  ): void {
-    if (!session || method !== 'notifications/cancelled') return;
-    this.cancellable
-      .get(`${session.handle} ${JSON.stringify(params?.requestId)}`)
-      ?.cancel('cancelled by the client');
+  private notified(session: LegacySession, method: string, params: JsonObject | undefined): void {
+    const { handle, envelope } = session;
+    if (method === 'notifications/cancelled') {
+      this.cancellable
+        .get(`${handle} ${JSON.stringify(params?.requestId)}`)
+        ?.cancel('cancelled by the client');
+    } else if (method === 'notifications/roots/list_changed' && isObject(envelope.clientCapabilities.roots)) {
+      this.deps.onRootsChanged(handle);
+    }
   }
 
   /** The caller's own open session; everything else is 404 and tells the client to begin anew. */
@@ -344,111 +352,16 @@ export class McpEndpoint {
     const session =
       this.deps.sessions.peek(one, caller, scope) ?? (await this.deps.sessions.find(one, caller, scope));
     if (!session) {
-      answerError(res, 404, null, {
-        code: SESSION_NOT_FOUND,
-        message: 'Session not found: send initialize again',
-      });
+      answerError(res, 404, null, SESSION_OVER);
     }
     return session;
   }
 
-  private subscribe({ res, caller, scope }: Admitted, message: JsonRpcRequest): void {
-    const asked = isObject(message.params?.notifications) ? message.params.notifications : undefined;
-    if (!asked) {
-      const error = { code: ErrorCode.invalidParams, message: 'params.notifications must be an object' };
-      answerError(res, 200, message.id, error);
-      return;
-    }
-    const wanted = (Object.keys(LIST_NOTICES) as ListNotice[]).filter((kind) => asked[kind] === true);
-    const stream = new NoticeStream(res, whose(caller), wanted, message.id);
-    const { envelope } = codecs.modern.decodeRequest(message.method, message.params, undefined);
-    const circle = circleOf(caller, `principal:${caller.principal}`, envelope);
-    if (asked.taskIds !== undefined && !declares(circle.relayed.modern, TASKS)) {
-      const error = extensionFault(TASKS);
-      answerError(res, codecs.modern.errorStatus(error.code), message.id, error);
-      return;
-    }
-    const feed = this.openNotices(stream, { res, caller, scope }, circle);
-    if (!feed) return;
-    const told = (params: JsonObject) => stream.notify(TASK_NOTICE, params);
-    const onlooker = { caller, scope: () => this.scopeNow(scope, caller), circle };
-    const tasks = Array.isArray(asked.taskIds)
-      ? new TaskFeed(this.deps.gateway.tasks.watches, onlooker, asked.taskIds, told)
-      : undefined;
-    if (tasks) stream.onOver(() => tasks.end());
-    const resources = Array.isArray(asked.resourceSubscriptions)
-      ? feed.set(subscribable(asked.resourceSubscriptions))
-      : undefined;
-    // What nobody has to be asked for is acknowledged at once.
-    if (!resources && !tasks) {
-      stream.acknowledge(undefined);
-      return;
-    }
-    void Promise.all([resources, tasks?.honoured]).then(([uris, taskIds]) => {
-      stream.acknowledge(uris, taskIds);
-      tasks?.start();
-    });
-  }
-
-  /** The surface as it is now: a stream outlives the project, and the rights, as they were when it began. */
-  private scopeNow({ project, surface }: Scope, caller: AuthenticatedCaller): Scope {
-    const rights = this.deps.authorizer.toolRights(caller, project.name);
-    return { project: this.deps.snapshot().projects.get(project.name) ?? project, surface, rights };
-  }
-
   private async listen(admitted: Admitted): Promise<void> {
-    const { req, res, caller } = admitted;
-    const id = sessionIdOf(req);
-    if (id === undefined) return refuseMethod(res);
+    const id = sessionIdOf(admitted.req);
+    if (id === undefined) return refuseMethod(admitted.res);
     const session = await this.sessionOf(admitted, id);
-    if (!session) return;
-    const { resumable } = this.deps.streams;
-    const resumed = resumeAfter(req, session, resumable, res);
-    if (resumed === 'done') return;
-    if (resumed === 'gone')
-      return refuseHttp(res, 400, 'The stream of this Last-Event-ID is not here any more');
-    resumable.dropLostStanding(session.handle);
-    const wanted = Object.keys(LIST_NOTICES) as ListNotice[];
-    const owner = { ...whose(caller), session: session.handle, primed: isPrimed(session) };
-    const stream = new NoticeStream(res, owner, wanted);
-    const circle = circleOf(caller, session.handle, session.envelope);
-    const feed = this.openNotices(stream, admitted, circle);
-    if (!feed) return;
-    const resubscribe = async () => void (await feed.set(session.subscriptions));
-    const notify = (method: string, params: JsonObject) => stream.notify(method, params);
-    stream.onOver(this.deps.gateway.sessionNotices.join({ session, notify, resubscribe }));
-    void resubscribe();
-    // What this client has missed is not known any more: everything may have changed.
-    if (resumed === 'anew') stream.changed(LIST_KINDS);
-  }
-
-  /** What feeds the stream with changes of resources; undefined when it was refused. */
-  private openNotices(
-    stream: NoticeStream,
-    { res, caller, scope }: Pick<Admitted, 'res' | 'caller' | 'scope'>,
-    circle: Circle,
-  ): ResourceFeed | undefined {
-    const { gateway } = this.deps;
-    const scopeNow = () => this.scopeNow(scope, caller);
-    const onlooker = { scope: scopeNow, circle };
-    const feed = new ResourceFeed(
-      (uri, updated) => gateway.watches.watch(onlooker, uri, updated),
-      (params) => stream.notify('notifications/resources/updated', params),
-    );
-    const changes = gateway.lists.follow(() => gateway.views.current(scopeNow(), circle));
-    const unlisten = gateway.changes.listen({
-      servers: () => serversOf(scopeNow()),
-      changed: () => stream.changed(changes()),
-    });
-    const leave = () => {
-      unlisten();
-      feed.end();
-    };
-    if (!stream.open(this.deps.streams, leave)) {
-      refuseHttp(res, 429, 'Too many calls and streams are open', { 'retry-after': '5' });
-      return undefined;
-    }
-    return feed;
+    if (session) this.listening.listen(admitted, session);
   }
 
   private async endSession(admitted: Admitted): Promise<void> {
@@ -456,7 +369,7 @@ export class McpEndpoint {
     if (id === undefined) return refuseMethod(admitted.res);
     const session = await this.sessionOf(admitted, id);
     if (!session) return;
-    await this.deps.sessions.end(session);
+    await this.deps.sessions.end(session.handle);
     this.deps.audit.sessionEnded(admitted.req, admitted.caller, admitted.scope, session);
     this.deps.streams.endSession(session.handle);
     this.deps.onSessionEnded(session.handle);
@@ -489,21 +402,17 @@ function cannotBeAsked(from: GatewayRequest, rounds: number, reason?: string): G
     : { ok: false, error: { code: ErrorCode.internal, message } };
 }
 
+function isFailure(outcome: GatewayOutcome): boolean {
+  return !outcome.ok || outcome.result.isError === true;
+}
+
 function bearerOf({ headers }: IncomingMessage): string | undefined {
   const header = headers.authorization;
   return header === undefined ? undefined : BEARER.exec(header)?.[1];
 }
 
-function circleOf({ owner }: AuthenticatedCaller, session: string, envelope: Envelope): Circle {
-  return { owner, session, relayed: relayedCapabilities(envelope.clientCapabilities) };
-}
-
 function traceparentOf({ headers }: IncomingMessage): string | undefined {
   return typeof headers.traceparent === 'string' ? headers.traceparent : undefined;
-}
-
-function whose(caller: AuthenticatedCaller) {
-  return { caller, principal: caller.principal as string, tokenId: caller.tokenId };
 }
 
 /** The later revision knows no sessions: a GET or DELETE that claims it is a method that is none here. */

@@ -8,6 +8,7 @@ import type { OpenStream, OpenStreams } from './open-streams.ts';
 import type { ResumableStream } from './resumable-stream.ts';
 
 const MAX_UNREAD = 256 * 1024;
+const MAX_EARLY = 1_000;
 
 export const LIST_NOTICES = {
   toolsListChanged: 'notifications/tools/list_changed',
@@ -45,8 +46,8 @@ export class NoticeStream implements OpenStream {
   private readonly res: ServerResponse;
   private readonly subscription: RequestId | undefined;
   private readonly wanted: readonly ListNotice[];
-  /** What changed before the acknowledgement. */
-  private early: Set<ListKind> | undefined;
+  /** What there was to tell before the acknowledgement, each once. */
+  private early: Map<string, { method: string; params: JsonObject }> | undefined;
   private readonly primed: boolean;
   private streams: OpenStreams | undefined;
   /** The legacy stream, which a client that lost its connection may come back to. */
@@ -66,7 +67,7 @@ export class NoticeStream implements OpenStream {
     this.primed = whose.primed ?? false;
     this.wanted = wanted;
     this.subscription = subscription;
-    this.early = subscription === undefined ? undefined : new Set();
+    this.early = subscription === undefined ? undefined : new Map();
   }
 
   /** Opens it; `leave` runs when it is over, whoever ended it. False: this client has too many streams. */
@@ -107,18 +108,23 @@ export class NoticeStream implements OpenStream {
     this.send({ method: 'notifications/subscriptions/acknowledged', params: { notifications } });
     const { early } = this;
     this.early = undefined;
-    this.changed([...(early ?? [])]);
+    for (const notice of early?.values() ?? []) this.send(notice);
   }
 
   changed(kinds: readonly ListKind[]): void {
     for (const kind of kinds) {
-      if (this.early) this.early.add(kind);
-      else if (this.wanted.includes(NOTICE_OF[kind])) this.notify(LIST_NOTICES[NOTICE_OF[kind]], {});
+      if (this.wanted.includes(NOTICE_OF[kind])) this.notify(LIST_NOTICES[NOTICE_OF[kind]], {});
     }
   }
 
   notify(method: string, params: JsonObject): void {
-    this.send({ method, params });
+    if (!this.early) this.send({ method, params });
+    else if (this.early.size < MAX_EARLY) this.early.set(`${method} ${params.uri}`, { method, params });
+  }
+
+  /** Somebody reads it at this moment. */
+  get connected(): boolean {
+    return this.stream?.connected ?? !this.res.destroyed;
   }
 
   keepAlive(): void {

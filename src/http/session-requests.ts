@@ -32,6 +32,7 @@ export class SessionRequests {
     if (!isLogLevel(level)) return refused(`params.level must be one of ${LOG_LEVELS.join(', ')}`);
     if (!session) return needsSession();
     await this.sessions.remember(session, { logLevel: level });
+    await this.gateway.sessionNotices.changed(session);
     return DONE;
   }
 
@@ -44,11 +45,12 @@ export class SessionRequests {
     if (session.subscriptions.includes(uri)) return DONE;
     const servers = await this.gateway.watches.candidates(from.scope, from.circle, uri);
     if (servers.length === 0) return refused('No server of this surface tells of changes of this resource');
+    if (session.subscriptions.includes(uri)) return DONE;
     if (session.subscriptions.length >= MAX_SUBSCRIPTIONS) {
       return refused(`A session may subscribe to ${MAX_SUBSCRIPTIONS} resources`);
     }
     await this.sessions.remember(session, { subscriptions: [...session.subscriptions, uri] });
-    await this.gateway.sessionNotices.resubscribe(session.handle);
+    await this.gateway.sessionNotices.changed(session);
     return DONE;
   }
 
@@ -59,7 +61,7 @@ export class SessionRequests {
     if (!session.subscriptions.includes(uri)) return DONE;
     const subscriptions = session.subscriptions.filter((one) => one !== uri);
     await this.sessions.remember(session, { subscriptions });
-    await this.gateway.sessionNotices.resubscribe(session.handle);
+    await this.gateway.sessionNotices.changed(session);
     return DONE;
   }
 }

@@ -18,11 +18,13 @@ export type InputAnswers = {
 export type Relayed = {
   readonly signature: string;
   readonly capabilities: JsonObject;
+  /** The same for a server that serves one session of this client alone, and so can be told when its roots change. */
+  readonly session: JsonObject;
   /** The same for a modern server, which also hears of extensions; they need no connection of their own. */
   readonly modern: JsonObject;
 };
 
-export const NOTHING_RELAYED: Relayed = { signature: '', capabilities: {}, modern: {} };
+export const NOTHING_RELAYED: Relayed = { signature: '', capabilities: {}, session: {}, modern: {} };
 
 /** Only what is listed here is passed on: a key that nobody relays must not promise anything. */
 export function relayedCapabilities(client: JsonObject): Relayed {
@@ -53,7 +55,9 @@ export function relayedCapabilities(client: JsonObject): Relayed {
   const modern = isObject(extensions)
     ? { ...capabilities, extensions: relayedExtensions(extensions) }
     : capabilities;
-  return { signature: marks.join('+'), capabilities, modern };
+  const announced = isObject(roots) && roots.listChanged === true;
+  const session = announced ? { ...capabilities, roots: { listChanged: true } } : capabilities;
+  return { signature: marks.join('+'), capabilities, session, modern };
 }
 
 /** The capability object that these requests need and the client did not declare; undefined when it has all. */
@@ -89,6 +93,28 @@ export function capabilityFault(
     message: `The server needs to ask something that this client does not support: ${names}`,
     data: { requiredCapabilities },
   };
+}
+
+const MAX_PAGES = 32;
+
+/**
+ * What a legacy server wants its user to do on pages before it runs a request (2025-11-25
+ * client/elicitation#url-elicitation-required-error); undefined when the error is another or names none.
+ */
+export function pagesOf({ code, data }: JsonRpcError): InputRequests | undefined {
+  if (code !== ErrorCode.urlElicitationRequired || !isObject(data)) return undefined;
+  const { elicitations } = data;
+  if (!Array.isArray(elicitations) || elicitations.length === 0 || elicitations.length > MAX_PAGES) {
+    return undefined;
+  }
+  const requests: InputRequests = {};
+  for (const [at, one] of elicitations.entries()) {
+    if (!isObject(one) || typeof one.url !== 'string' || typeof one.message !== 'string') return undefined;
+    // The later revision has no id to complete it by: the request is sent again instead.
+    const { elicitationId: _, ...params } = one;
+    requests[`page-${at + 1}`] = { method: 'elicitation/create', params: { ...params, mode: 'url' } };
+  }
+  return requests;
 }
 
 const KINDS = new Set(['elicitation/create', 'sampling/createMessage', 'roots/list']);

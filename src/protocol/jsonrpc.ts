@@ -18,6 +18,7 @@ export const ErrorCode = {
   invalidParams: -32602,
   internal: -32603,
   legacyResourceNotFound: -32002,
+  urlElicitationRequired: -32042,
   headerMismatch: -32020,
   missingClientCapability: -32021,
   unsupportedProtocolVersion: -32022,

@@ -66,7 +66,7 @@ export interface ResourcesTable {
 
 /** Owner: gateway. Legacy sessions; the id itself is sealed state that the client holds. */
 export interface SessionsTable {
-  /** SHA-256 of the session id, hex. */
+  /** SHA-256 of the session's handle, hex. */
   id_hash: string;
   created_at: number;
   expires_at: number;
@@ -74,6 +74,8 @@ export interface SessionsTable {
   log_level: string | null;
   /** JSON array of resource URIs. */
   subscriptions: string;
+  /** The process on whose connections servers keep state for it; null while none does. */
+  holder: string | null;
 }
 
 /** Owner: audit. The one row that says which chains there are. */

@@ -67,15 +67,21 @@ export type SuspendedCall = {
   readonly requests: InputRequests;
   /** Calls back when the server is done with the call, however it ends. */
   whenSettled(listener: () => void): void;
-  resume(answers: InputAnswers, leg: Leg): Promise<UpstreamReply>;
+  resume(answers: InputAnswers, leg: HeardLeg): Promise<UpstreamReply>;
   /** The caller cannot be asked these things: the server hears so and may still answer. */
-  decline(reason: string, leg: Leg): Promise<UpstreamReply>;
+  decline(reason: string, leg: HeardLeg): Promise<UpstreamReply>;
 };
+
+/** A stretch of a call with who hears its log and its progress meanwhile. */
+export type HeardLeg = Leg & Pick<UpstreamCall, 'logs' | 'onProgress'>;
 
 const SET_LEVEL_MS = 5_000;
 const SET_LEVEL_BYTES = 64 * 1024;
 /** Tasks of one connection whose progress is passed on after the call that began them was answered. */
 const MAX_TASKS_REPORTING = 256;
+
+/** A call on a legacy server that may ask its caller. */
+type LiveLeg = { channel: Channel; id: number; method: string };
 
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
@@ -87,7 +93,7 @@ export class Calls {
   private readonly live = new Map<number, LiveCall>();
   /** Calls under way whose caller can be asked nothing, with what the server asked all the same. */
   private readonly mute = new Map<number, InputRequest | undefined>();
-  private readonly progressListeners = new Map<number, (params: JsonObject) => void>();
+  private readonly progressListeners = new Map<number, Progress>();
   private readonly logListeners = new Map<number, (params: JsonObject) => void>();
   private readonly subscriptions = new Map<number, Subscription>();
   /** The `tasks/result` under way for a task, by the task's id: what the server asks for the task is asked there. */
@@ -124,7 +130,7 @@ export class Calls {
     const id = this.nextId;
     this.nextId += 1;
     const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
-    if (call.onProgress) this.progressListeners.set(id, monotonic(call.onProgress));
+    if (call.onProgress) this.progressListeners.set(id, new Progress(call.onProgress));
     if (call.logs) this.logListeners.set(id, call.logs.onLog);
     const task = peer.era === 'legacy' && call.method === 'tasks/result' ? String(call.params.taskId) : '';
     if (task !== '') {
@@ -138,7 +144,7 @@ export class Calls {
       });
       this.live.set(id, live);
       if (task !== '') for (const asked of this.taskQuestions.take(task, transport)) live.ask(asked);
-      return replyOf(call.method, await live.run(call));
+      return this.replyOf({ channel, id, method: call.method }, await live.run(call));
     }
     if (call.relayed) this.mute.set(id, undefined);
     const timer = setTimeout(
@@ -227,7 +233,7 @@ export class Calls {
   progress(method: string, params: JsonObject): boolean {
     if (method !== 'notifications/progress') return false;
     const { progressToken, ...rest } = params;
-    if (typeof progressToken === 'number') this.progressListeners.get(progressToken)?.(rest);
+    if (typeof progressToken === 'number') this.progressListeners.get(progressToken)?.report(rest);
     return true;
   }
 
@@ -265,6 +271,31 @@ export class Calls {
     return true;
   }
 
+  /** The end of a leg on a legacy server as a reply. */
+  private replyOf(call: LiveLeg, end: LegEnd): UpstreamReply {
+    if ('answer' in end) return replyTo('legacy', call.method, end.answer);
+    const live = end.asking;
+    const suspended: SuspendedCall = {
+      requests: live.requests,
+      whenSettled: (listener) => live.whenSettled(listener),
+      resume: async (answers, leg) => {
+        await this.hear(call, leg);
+        return this.replyOf(call, await live.resume(answers, leg));
+      },
+      decline: async (reason, leg) => this.replyOf(call, await live.decline(reason, leg)),
+    };
+    return { ok: 'suspended', call: suspended };
+  }
+
+  /** The caller came back on another stream: from now on the call is heard there. */
+  private async hear({ channel, id }: LiveLeg, { logs, onProgress }: HeardLeg): Promise<void> {
+    const progress = this.progressListeners.get(id);
+    if (progress) progress.listener = onProgress;
+    if (logs && this.live.has(id)) this.logListeners.set(id, logs.onLog);
+    else this.logListeners.delete(id);
+    if (logs?.explicit) await this.logLevel.ensure(channel, logs.level);
+  }
+
   /** What a legacy server gets for a request of its own. */
   answerTo(request: JsonRpcRequest): JsonRpcResponse {
     if (request.method === 'ping') return { jsonrpc: '2.0', id: request.id, result: {} };
@@ -293,19 +324,6 @@ function replyTo(era: Era, method: string, { message, written }: Answer): Upstre
   return { ok: true, result: decoded.result, written };
 }
 
-/** The end of a leg on a legacy server as a reply. */
-function replyOf(method: string, end: LegEnd): UpstreamReply {
-  if ('answer' in end) return replyTo('legacy', method, end.answer);
-  const live = end.asking;
-  const call: SuspendedCall = {
-    requests: live.requests,
-    whenSettled: (listener) => live.whenSettled(listener),
-    resume: async (answers, leg) => replyOf(method, await live.resume(answers, leg)),
-    decline: async (reason, leg) => replyOf(method, await live.decline(reason, leg)),
-  };
-  return { ok: 'suspended', call };
-}
-
 function modernHeaders(call: UpstreamCall, revision: string): Record<string, string> {
   const headers: Record<string, string> = {
     'mcp-protocol-version': revision,
@@ -318,12 +336,18 @@ function modernHeaders(call: UpstreamCall, revision: string): Record<string, str
 }
 
 /** Progress must increase (2026-07-28 basic/patterns/progress): a report that does not is dropped. */
-function monotonic(listener: (params: JsonObject) => void): (params: JsonObject) => void {
-  let last = Number.NEGATIVE_INFINITY;
-  return (params) => {
+class Progress {
+  listener: ((params: JsonObject) => void) | undefined;
+  private last = Number.NEGATIVE_INFINITY;
+
+  constructor(listener: (params: JsonObject) => void) {
+    this.listener = listener;
+  }
+
+  report(params: JsonObject): void {
     const { progress } = params;
-    if (typeof progress !== 'number' || progress <= last) return;
-    last = progress;
-    listener(params);
-  };
+    if (typeof progress !== 'number' || progress <= this.last) return;
+    this.last = progress;
+    this.listener?.(params);
+  }
 }

@@ -7,7 +7,14 @@ import { UpstreamFault } from './transport.ts';
 const FAR = Number.MAX_SAFE_INTEGER;
 
 function listing(ttlMs: number | undefined, capabilities = {}, era: 'legacy' | 'modern' = 'modern'): Listing {
-  const peer = { era, revision: 'any', capabilities, serverInfo: undefined, instructions: undefined };
+  const peer = {
+    era,
+    revision: 'any',
+    capabilities,
+    serverInfo: undefined,
+    instructions: undefined,
+    stateful: false,
+  };
   return {
     tools: [],
     resources: [],

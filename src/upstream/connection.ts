@@ -11,6 +11,9 @@
  * A call in disconnected, needs_auth or failed (when the breaker passes) starts a dial. A dial that ends after
  * close(), or after another one took its place, closes its own channel and changes nothing. A message or an end that
  * comes from a channel which is no longer the current one is ignored.
+ *
+ * A connection that is one client's alone does not dial again once a channel with the server's state behind it is gone:
+ * every later call fails with `session_lost`, because going on would be going on with something else.
  */
 import { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
@@ -29,6 +32,11 @@ export type LinkState = 'disconnected' | 'connecting' | 'connected' | 'needs_aut
 export type ConnectionOptions = {
   server: string;
   key: string;
+  /** For whom it is, whatever they can be asked. */
+  base: string;
+  principal: string;
+  /** It belongs to one legacy session of a client and ends with what the server keeps for that. */
+  exclusive: boolean;
   self: Implementation;
   slot: Slot;
   /** `hangUp` ends the dial at once, whatever it waits for. */
@@ -37,14 +45,25 @@ export type ConnectionOptions = {
   dialTimeoutMs: number;
   onNotification(connection: Connection, method: string, params: JsonObject): void;
   onState(connection: Connection): void;
+  /** The server may have said something unasked while nobody heard it. */
+  onReopened(connection: Connection): void;
+  /** What the server kept for an exclusive connection is lost. Called once. */
+  onLost(connection: Connection): void;
 };
 
 const CALL_FAILURES_TO_OPEN = 5;
 const HEALTH_MAX_BYTES = 32 * 1024 * 1024;
+/** What a server may say before the channel is the connection's; nothing more is kept. */
+const MAX_EARLY = 64;
 
 export class Connection implements SlotHolder {
   readonly server: string;
   readonly key: string;
+  readonly base: string;
+  readonly principal: string;
+  /** Whoever it was for has gone: it is closed when its last call is over. */
+  abandoned = false;
+  private lost = false;
   private readonly options: ConnectionOptions;
   private readonly calls: Calls;
   private current: LinkState = 'disconnected';
@@ -66,6 +85,8 @@ export class Connection implements SlotHolder {
     this.options = options;
     this.server = options.server;
     this.key = options.key;
+    this.base = options.base;
+    this.principal = options.principal;
     this.calls = new Calls(options.self, (message, exchangeId) => this.receive(message, exchangeId));
   }
 
@@ -88,6 +109,11 @@ export class Connection implements SlotHolder {
   /** Neither a call nor anybody who waits for news needs it. */
   get unused(): boolean {
     return this.users + this.held === 0;
+  }
+
+  /** The server keeps something on it that cannot be had again. */
+  get holdsState(): boolean {
+    return this.options.exclusive && this.channel?.peer.stateful === true;
   }
 
   get retryInMs(): number | undefined {
@@ -160,6 +186,14 @@ export class Connection implements SlotHolder {
     return this.calls.subscribe(channel, notifications, onNotice);
   }
 
+  /** Tells a legacy server that its client's roots are others now; it asks for them when it likes. */
+  rootsChanged(): void {
+    if (this.channel?.peer.era !== 'legacy') return;
+    this.channel.transport
+      .send({ jsonrpc: '2.0', method: 'notifications/roots/list_changed' })
+      .catch(() => {});
+  }
+
   /** One health check on the path that calls take. It counts as no use, so it keeps no idle channel open. */
   async checkHealth(
     call: { method: string; params: JsonObject },
@@ -221,6 +255,7 @@ export class Connection implements SlotHolder {
   private async connect(deadline: number): Promise<Channel> {
     if (this.current === 'stopping')
       throw new UpstreamFault('unreachable', `${this.server} is being stopped`);
+    if (this.lost) throw sessionLost(this.server);
     if (!this.dialling) {
       this.passBreaker();
       this.dialling = this.dial();
@@ -243,7 +278,8 @@ export class Connection implements SlotHolder {
         this.options.slot.release(this);
         throw stoppedWhileStarting(this.server);
       }
-      const channel = await this.options.dial(this.eventsOf(mine), deadline, hangUp);
+      const { events, settled } = this.eventsOf(mine);
+      const channel = await this.options.dial(events, deadline, hangUp);
       if (mine !== this.dialNumber || this.current !== 'connecting') {
         await channel.transport.close();
         throw stoppedWhileStarting(this.server);
@@ -252,6 +288,7 @@ export class Connection implements SlotHolder {
       this.breaker = CLOSED;
       this.lastError = undefined;
       this.move('connected');
+      settled();
       return channel;
     } catch (error) {
       const fault = asFault(error);
@@ -266,10 +303,24 @@ export class Connection implements SlotHolder {
     }
   }
 
-  private eventsOf(mine: number): TransportEvents {
-    return {
+  /** What a server says before its channel is the connection's waits until it is: it may be a question. */
+  private eventsOf(mine: number): { events: TransportEvents; settled(): void } {
+    let early: JsonRpcMessage[] | undefined = [];
+    const receive = (message: JsonRpcMessage) => {
+      if (mine === this.dialNumber) this.receive(message);
+    };
+    const settled = () => {
+      const waiting = early ?? [];
+      early = undefined;
+      for (const message of waiting) receive(message);
+    };
+    const events: TransportEvents = {
       onMessage: (message) => {
-        if (mine === this.dialNumber) this.receive(message);
+        if (!early) receive(message);
+        else if (early.length < MAX_EARLY) early.push(message);
+      },
+      onReopened: () => {
+        if (mine === this.dialNumber) this.options.onReopened(this);
       },
       onClosed: (fault) => {
         if (mine !== this.dialNumber || this.current !== 'connected') return;
@@ -279,9 +330,13 @@ export class Connection implements SlotHolder {
         else this.lastError = fault.message;
       },
     };
+    return { events, settled };
   }
 
-  /** Only for a session that the server no longer knows: it has not run the call, so a fresh session may. */
+  /**
+   * Only for a session that the server no longer knows: it has not run the call, so a fresh session may, unless the old
+   * one was more than a way to reach the server.
+   */
   private async secondTry(
     channel: Channel,
     call: UpstreamCall,
@@ -292,6 +347,7 @@ export class Connection implements SlotHolder {
       throw fault;
     }
     if (this.channel === channel) await this.drop('disconnected', undefined);
+    if (this.lost) throw fault;
     return this.calls.run(await this.connect(call.deadline), call);
   }
 
@@ -316,12 +372,17 @@ export class Connection implements SlotHolder {
 
   private async drop(next: LinkState, fault: UpstreamFault | undefined): Promise<void> {
     const { channel, hangUp } = this;
+    const lost = this.holdsState && next !== 'stopping';
     this.channel = undefined;
     this.dialNumber += 1;
     this.dialling = undefined;
     this.hangUp = undefined;
     if (fault) this.lastError = fault.message;
     this.move(next);
+    if (lost && !this.lost) {
+      this.lost = true;
+      this.options.onLost(this);
+    }
     hangUp?.cancel(`${this.server} was stopped while it was starting`);
     await channel?.transport.close();
     // Room is made only once the process or the sockets are gone. A new dial of ours may have claimed it again.
@@ -355,6 +416,10 @@ export class Connection implements SlotHolder {
 
 function stoppedWhileStarting(server: string): UpstreamFault {
   return new UpstreamFault('unreachable', `${server} was stopped while it was starting`);
+}
+
+function sessionLost(server: string): UpstreamFault {
+  return new UpstreamFault('session_lost', `${server} no longer has what it kept for this session`);
 }
 
 function asFault(error: unknown): UpstreamFault {

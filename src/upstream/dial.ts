@@ -1,5 +1,4 @@
 import type { Cancellation } from '../base/cancellation.ts';
-import type { Relayed } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
@@ -23,7 +22,7 @@ export type SessionTransport = Transport & {
 export type Dialler = {
   self: Implementation;
   /** What a legacy server may ask the caller; a modern one hears it with each request. */
-  relayed: Relayed;
+  capabilities: JsonObject;
   spec: ServerSpec;
   stdio(events: TransportEvents): Transport;
   http(events: TransportEvents): SessionTransport;
@@ -136,6 +135,9 @@ class Attempt<T extends Transport> {
         this.closed = fault;
         if (this.settled) events.onClosed(fault);
       },
+      onReopened: () => {
+        if (this.settled) events.onReopened?.();
+      },
     });
     this.offHangUp = hangUp.onCancel(() => void this.transport.close());
   }
@@ -194,6 +196,7 @@ async function discover(
         capabilities: isObject(capabilities) ? capabilities : {},
         serverInfo: isObject(serverInfo) ? serverInfo : undefined,
         instructions: typeof instructions === 'string' ? instructions : undefined,
+        stateful: false,
       },
     };
   }
@@ -229,7 +232,7 @@ async function initialize(transport: Transport, dialler: Dialler, deadline: numb
   const proposed = isLegacyRevision(protocol) ? protocol : LATEST_LEGACY_REVISION;
   const params = {
     protocolVersion: proposed,
-    capabilities: dialler.relayed.capabilities,
+    capabilities: dialler.capabilities,
     clientInfo: dialler.self,
   };
   const request = { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params } as const;
@@ -256,6 +259,8 @@ async function initialize(transport: Transport, dialler: Dialler, deadline: numb
     capabilities: isObject(capabilities) ? capabilities : {},
     serverInfo: isObject(serverInfo) ? serverInfo : undefined,
     instructions: typeof instructions === 'string' ? instructions : undefined,
+    // Over HTTP a server that gives out no session id remembers nobody.
+    stateful: !('setSession' in transport) || answer.sessionId !== undefined,
   };
 }
 

@@ -16,13 +16,17 @@ export type ListenerOptions = {
   onEnd(fault: UpstreamFault | undefined): void;
   /** The first try is over: the stream is open, or it is not. May be called again. */
   onTried(): void;
+  /** It is open again, and the server was not told where to go on. */
+  onReopened(): void;
+  /** Whether this refusal says that what the stream belonged to is gone, so that no other try can help. */
+  isFinal(fault: UpstreamFault): boolean;
 };
 
 /**
  * Keeps a legacy server's standalone stream open. Opening → open (headers came) → waiting (it ended or broke) → opening …
- * A wait is the stream's `retry:`, else one second, doubled at each failure in a row. Ended for good: a refusal, or more
- * than six failures in a row. A refusal before it was ever open says that there is no such stream, whatever its status:
- * many servers answer 404 or a page instead of 405.
+ * A wait is the stream's `retry:`, else one second, doubled at each failure in a row. A refusal before it was ever open
+ * says that there is no such stream, whatever its status: many servers answer 404 or a page instead of 405; so do more
+ * than six failures in a row. Once it was open it is tried again for as long as the session lasts.
  */
 export class EventListener implements ReplySink {
   readonly #options: ListenerOptions;
@@ -46,9 +50,11 @@ export class EventListener implements ReplySink {
   }
 
   opened(_head: ReplyHead): void {
+    const missed = this.#everOpen && !this.#lastEventId;
     this.#failures = 0;
     this.#everOpen = true;
     this.#options.onTried();
+    if (missed) this.#options.onReopened();
   }
 
   event(event: SseEvent): void {
@@ -63,7 +69,7 @@ export class EventListener implements ReplySink {
     const { status } = fault;
     const passing =
       status === undefined ? fault.kind === 'unreachable' : status >= 500 || status === 429 || status === 409;
-    if (passing) this.#wait(fault);
+    if (passing || (this.#everOpen && !this.#options.isFinal(fault))) this.#wait(fault);
     else this.#finish(this.#everOpen || fault.kind === 'needs_auth' ? fault : undefined);
   }
 
@@ -83,11 +89,13 @@ export class EventListener implements ReplySink {
     if (stream?.lastEventId) this.#lastEventId = stream.lastEventId;
     this.#retryMs = stream?.retryMs ?? this.#retryMs;
     if (fault) this.#failures += 1;
-    if (this.#failures > MAX_FAILURES) {
+    // An id that the server no longer takes may be what it refuses.
+    if (fault && this.#failures > 1) this.#lastEventId = '';
+    if (this.#failures > MAX_FAILURES && !this.#everOpen) {
       this.#finish(fault);
       return;
     }
-    const base = (this.#retryMs ?? DELAY_MS.first) * 2 ** this.#failures;
+    const base = (this.#retryMs ?? DELAY_MS.first) * 2 ** Math.min(10, this.#failures);
     const jitter = 0.75 + Math.random() / 2;
     const delay = this.#failures > 0 ? base * jitter : base;
     this.#timer = setTimeout(

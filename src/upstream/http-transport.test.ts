@@ -221,22 +221,34 @@ describe('the standalone stream', () => {
     });
   }
 
-  for (const [status, kind] of [
-    [404, 'session_lost'],
-    [401, 'needs_auth'],
-    [400, 'http'],
-  ] as const) {
-    test(`${status} once it was open: it is over (${kind})`, async () => {
+  test('404 once it was open: the session is over', async () => {
+    await using it = await HttpRig.start((_seen, response) => {
+      if (it.upstream.requests.length > 1) response.writeHead(404).end();
+      else {
+        startSse(response);
+        response.end('retry: 100\n\n');
+      }
+    });
+    it.transport.setSession('s1', '2025-11-25');
+    const fault = await new Promise<UpstreamFault | undefined>((resolve) => it.transport.listen(resolve));
+    assert.equal(fault?.kind, 'session_lost');
+  });
+
+  for (const status of [401, 400, 405]) {
+    test(`${status} once it was open: it is asked for until it is open again`, async () => {
       await using it = await HttpRig.start((_seen, response) => {
-        if (it.upstream.requests.length > 1) response.writeHead(status).end();
-        else {
-          startSse(response);
-          response.end('retry: 100\n\n');
+        const nth = it.upstream.requests.length;
+        if (nth === 2 || nth === 3) {
+          response.writeHead(status).end();
+          return;
         }
+        startSse(response);
+        if (nth === 1) response.end('retry: 100\n\n');
+        else response.write(data(note));
       });
       it.transport.setSession('s1', '2025-11-25');
-      const fault = await new Promise<UpstreamFault | undefined>((resolve) => it.transport.listen(resolve));
-      assert.equal(fault?.kind, kind);
+      it.transport.listen();
+      await eventually('a note came', () => it.stray.length === 1);
     });
   }
 

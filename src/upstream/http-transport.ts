@@ -44,6 +44,8 @@ export class HttpTransport implements Transport {
   #sessionHeaders: string[] = [];
   #listener: EventListener | undefined;
   #closed: UpstreamFault | undefined;
+  /** The server no longer knows the session. */
+  #forgotten = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpTransportOptions, events: TransportEvents) {
@@ -57,7 +59,11 @@ export class HttpTransport implements Transport {
       server: this.#server,
       session: undefined,
       onStray: (message) => events.onMessage(message),
-      settled: (exchange) => this.#inFlight.delete(exchange),
+      settled: (exchange) => {
+        this.#inFlight.delete(exchange);
+        // Not before a call that found out by itself could begin anew.
+        if (this.#forgotten) setImmediate(() => this.#closeForgotten());
+      },
       resume: (lastEventId, reply) => this.#get(lastEventId, reply),
     };
   }
@@ -117,9 +123,12 @@ export class HttpTransport implements Transport {
         const ended = fault && this.#inSession(fault);
         onEnd?.(ended);
         // Whoever waits for news on it would wait for ever. A call under way finds out by itself and goes on.
-        if (ended?.kind === 'session_lost' && this.#inFlight.size === 0) void this.close();
+        this.#forgotten = ended?.kind === 'session_lost';
+        this.#closeForgotten();
       },
       onTried: tried.resolve,
+      onReopened: () => this.#events.onReopened?.(),
+      isFinal: (fault) => this.#inSession(fault).kind === 'session_lost',
     });
     return tried.promise;
   }
@@ -131,6 +140,10 @@ export class HttpTransport implements Transport {
 
   diagnostics(): { pid?: number; stderr?: string[] } {
     return {};
+  }
+
+  #closeForgotten(): void {
+    if (this.#forgotten && this.#inFlight.size === 0) void this.close();
   }
 
   async #shut(): Promise<void> {

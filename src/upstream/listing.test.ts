@@ -24,6 +24,7 @@ async function read(pages: Record<string, (cursor: unknown) => Page>) {
     capabilities: { tools: {}, prompts: {}, resources: {} },
     serverInfo: undefined,
     instructions: undefined,
+    stateful: false,
   };
   const listing = await readListing(peer, true, async (method, params) => {
     asked.push([method, params.cursor]);

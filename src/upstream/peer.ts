@@ -9,6 +9,8 @@ export type Peer = {
   capabilities: JsonObject;
   serverInfo: JsonObject | undefined;
   instructions: string | undefined;
+  /** It keeps something for us from call to call, which ends with the channel. */
+  stateful: boolean;
 };
 
 export type Channel = { transport: Transport; peer: Peer };

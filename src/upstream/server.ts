@@ -7,6 +7,7 @@ import type { Era } from '../protocol/revisions.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
+import { type Circle, isSession } from './circle.ts';
 import { Connection, type LinkState } from './connection.ts';
 import { type Dialler, dial } from './dial.ts';
 import { type Listing, readListing } from './listing.ts';
@@ -16,12 +17,6 @@ import { TaskFollowers } from './task-followers.ts';
 import { type TaskListener, TaskSubscription } from './task-subscription.ts';
 import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
 import { ConnectionWatch, type Watcher, type WatchLease } from './watch.ts';
-
-/**
- * For whom a connection may be used: the owner of a principal, the conversation it belongs to, and what its client can
- * be asked, which a legacy server is told once and for all when it is dialled.
- */
-export type Circle = { owner: string; session: string; relayed: Relayed };
 
 export type ServerCall = {
   method: string;
@@ -40,8 +35,12 @@ export type UpstreamServerOptions = {
   slots: Slots;
   transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
   onCatalogueChange(server: UpstreamServer): void;
-  /** The server logged something on the connection that belongs to this conversation alone, during none or several of its calls. */
-  onSessionLog(session: string, params: JsonObject): void;
+  /** The server said something on the connection of this conversation alone, during none or several of its calls. */
+  onSessionNotice(session: string, method: string, params: JsonObject): void;
+  /** The server is about to keep state for a legacy session. False: another process has some already. */
+  holdSession(session: string): Promise<boolean>;
+  /** What the server kept for a legacy session is gone: the session cannot go on. */
+  onSessionLost(session: string): void;
 };
 
 /** What is known of a server, from memory. */
@@ -74,6 +73,12 @@ export type ConnectionStatus = {
 
 /** Connections of one server, one an isolation key; beyond this the one idle longest is closed. */
 const MAX_CONNECTIONS = 1_000;
+/** Legacy sessions of one principal that one server keeps state for; one more ends that which is idle longest. */
+const MAX_SESSIONS = 64;
+/** State behind a session is worth more than the connection: it is kept longer than `idleTimeout`, ms. */
+const SESSION_IDLE_MS = 24 * 3_600_000;
+/** What a server says to one conversation and not during a call. */
+const SESSION_NOTICES = new Set(['notifications/message', 'notifications/elicitation/complete']);
 const DIAL_TIMEOUT_MS = 60_000;
 const LIST_MAX_BYTES = 32 * 1024 * 1024;
 const STDERR_KEPT = 50;
@@ -180,27 +185,43 @@ export class UpstreamServer {
 
   /** A downstream session ended: what only it used is closed. */
   async endSession(session: string): Promise<void> {
-    if (this.isolation !== 'session') return;
-    const ended = [...this.connections.values()].filter((one) => baseOf(one.key) === session);
-    for (const connection of ended) {
-      this.connections.delete(connection.key);
-      this.unwatch(connection);
-    }
-    await Promise.all(ended.map((connection) => connection.close()));
+    const ended = [...this.connections.values()].filter((one) => one.base === session);
+    await Promise.all(ended.map((connection) => this.discard(connection)));
+  }
+
+  /** The same, but calls under way are left to end. */
+  abandonSession(session: string): void {
+    for (const one of this.connections.values()) if (one.base === session) one.abandoned = true;
+  }
+
+  /** The server goes away, and with it what it keeps for anybody. */
+  loseSessions(): void {
+    for (const one of this.connections.values()) if (one.holdsState) this.options.onSessionLost(one.base);
+  }
+
+  /** The roots of this session's client changed: told to the server where the connection is this session's alone. */
+  rootsChanged(session: string): void {
+    for (const one of this.connections.values()) if (one.base === session) one.rootsChanged();
   }
 
   /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
   sweep(now: number): void {
     this.taskFollowers.sweep(now);
-    for (const [key, connection] of this.connections) {
-      const idle = connection.unused && now - connection.lastUsed > this.spec.lifecycle.idleTimeoutMs;
-      if (!idle) continue;
-      if (connection.state === 'connected') void connection.evict();
-      else if (connection.state === 'disconnected') {
-        this.connections.delete(key);
-        this.unwatch(connection);
-      }
+    const { idleTimeoutMs } = this.spec.lifecycle;
+    for (const connection of this.connections.values()) {
+      if (!connection.unused) continue;
+      const patience = connection.holdsState ? Math.max(idleTimeoutMs, SESSION_IDLE_MS) : idleTimeoutMs;
+      if (connection.abandoned) void this.discard(connection);
+      else if (now - connection.lastUsed <= patience) continue;
+      else if (connection.state === 'connected') void connection.evict();
+      else if (connection.state === 'disconnected') void this.discard(connection);
     }
+  }
+
+  private discard(connection: Connection): Promise<void> {
+    if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
+    this.unwatch(connection);
+    return connection.close();
   }
 
   /** Asks the server whether it is well; a server that nobody uses is not woken up for it. */
@@ -283,14 +304,21 @@ export class UpstreamServer {
     const known = this.connections.get(key) ?? this.sharable(base);
     if (known) return known;
     if (this.closing) throw new UpstreamFault('unreachable', `${this.name} is being stopped`);
+    const exclusive = isSession(base);
+    if (exclusive) this.makeRoomFor(circle.principal);
     this.makeRoom();
-    const connection = new Connection({
+    const connection: Connection = new Connection({
       server: this.name,
       key,
+      base,
+      principal: circle.principal,
+      exclusive,
       self: this.options.self,
       slot: this.slot,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
-      dial: (events, deadline, hangUp) => this.dial(circle.relayed, events, deadline, hangUp),
+      dial: (events, deadline, hangUp) => this.dial(connection, circle.relayed, events, deadline, hangUp),
+      onReopened: (one) => this.watches.get(one)?.reopened(),
+      onLost: (one) => this.options.onSessionLost(one.base),
       onNotification: (from, method, params) => this.noticed(from, method, params),
       onState: (one) => {
         if (one.lastError !== undefined) this.lastError = one.lastError;
@@ -307,23 +335,36 @@ export class UpstreamServer {
   /** The connection over which a server turned out to be modern was made before anybody knew. */
   private sharable(base: string): Connection | undefined {
     if (this.verdict?.era !== 'modern') return undefined;
-    for (const one of this.connections.values()) if (baseOf(one.key) === base) return one;
+    for (const one of this.connections.values()) if (one.base === base) return one;
     return undefined;
   }
 
   private makeRoom(): void {
     if (this.connections.size < MAX_CONNECTIONS) return;
+    this.sacrifice([...this.connections.values()], `${this.name} has ${MAX_CONNECTIONS} busy connections`);
+  }
+
+  /** Whoever opens many sessions pushes out their own, and nobody else's. */
+  private makeRoomFor(principal: string): void {
+    const own = [...this.connections.values()].filter(
+      (one) => isSession(one.base) && one.principal === principal,
+    );
+    if (own.length >= MAX_SESSIONS) this.sacrifice(own, `${MAX_SESSIONS} sessions of yours are busy on it`);
+  }
+
+  /** Closes the one idle longest. @throws UpstreamFault when all are busy */
+  private sacrifice(connections: readonly Connection[], allBusy: string): void {
     let oldest: Connection | undefined;
-    for (const one of this.connections.values()) {
+    for (const one of connections) {
       if (one.unused && (!oldest || one.lastUsed < oldest.lastUsed)) oldest = one;
     }
-    if (!oldest) throw new UpstreamFault('capacity', `${this.name} has ${MAX_CONNECTIONS} busy connections`);
-    this.connections.delete(oldest.key);
-    this.unwatch(oldest);
-    void oldest.close();
+    if (!oldest) throw new UpstreamFault('capacity', allBusy);
+    if (oldest.holdsState) this.options.onSessionLost(oldest.base);
+    void this.discard(oldest);
   }
 
   private async dial(
+    connection: Connection,
     relayed: Relayed,
     events: TransportEvents,
     deadline: number,
@@ -335,7 +376,7 @@ export class UpstreamServer {
     const dialler: Dialler = {
       ...others,
       self: this.options.self,
-      relayed,
+      capabilities: isSession(connection.base) ? relayed.session : relayed.capabilities,
       spec: this.spec,
       hangUp,
       stdio: (opened) => {
@@ -358,7 +399,20 @@ export class UpstreamServer {
       hint?.era === era && hint.transport === channel.transport.kind ? hint.probedAt : Date.now();
     this.verdict = { era, revision, transport: channel.transport.kind, probedAt };
     this.lastError = undefined;
+    await this.hold(connection, channel);
     return channel;
+  }
+
+  /** From the first call on the server may keep something for the session: that has to be known before. */
+  private async hold(connection: Connection, { peer, transport }: Channel): Promise<void> {
+    if (!isSession(connection.base) || !peer.stateful) return;
+    let held = false;
+    try {
+      held = await this.options.holdSession(connection.base);
+    } finally {
+      if (!held) await transport.close();
+    }
+    if (!held) throw new UpstreamFault('session_lost', 'another process has the state of this session');
   }
 
   private async load(circle: Circle, deadline: number): Promise<Listing> {
@@ -370,9 +424,8 @@ export class UpstreamServer {
   }
 
   private noticed(from: Connection, method: string, params: JsonObject): void {
-    const session = baseOf(from.key);
-    if (method === 'notifications/message' && this.isolation === 'session' && session !== EVERYBODY) {
-      this.options.onSessionLog(session, params);
+    if (isSession(from.base) && SESSION_NOTICES.has(method)) {
+      this.options.onSessionNotice(from.base, method, params);
     }
     this.taskFollowers.notice(from, method, params);
     this.watches.get(from)?.notice(method, params);
@@ -391,11 +444,6 @@ export class UpstreamServer {
 
 function keyOf(base: string, { relayed }: Circle): string {
   return relayed.signature === '' ? base : `${base}|${relayed.signature}`;
-}
-
-function baseOf(key: string): string {
-  const bar = key.lastIndexOf('|');
-  return bar < 0 ? key : key.slice(0, bar);
 }
 
 function overallState(states: LinkState[]): LinkState {

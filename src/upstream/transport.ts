@@ -86,6 +86,8 @@ export type Answer = {
 export type TransportEvents = {
   /** A message that belongs to no exchange: unsolicited notifications and requests, and for stdio every non-response. */
   onMessage(message: JsonRpcMessage): void;
+  /** The stream of what the server says unasked was lost and is open again: something may have been missed. */
+  onReopened?(): void;
   /** The channel is gone. Called exactly once, after every exchange in flight was rejected; also after close(). */
   onClosed(fault: UpstreamFault): void;
 };

@@ -1,10 +1,10 @@
 import { messageOf } from '../base/errors.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
-import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
+import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
-import { type Circle, UpstreamServer, type UpstreamStatus } from './server.ts';
+import { UpstreamServer, type UpstreamServerOptions, type UpstreamStatus } from './server.ts';
 import { Slots } from './slots.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
@@ -21,7 +21,9 @@ export type UpstreamsOptions = {
   maxHttpServers: number;
   maxStdioServers: number;
   onCatalogueChange(server: string): void;
-  onSessionLog(session: string, params: JsonObject): void;
+  onSessionNotice: UpstreamServerOptions['onSessionNotice'];
+  holdSession: UpstreamServerOptions['holdSession'];
+  onSessionLost: UpstreamServerOptions['onSessionLost'];
   onFault(server: string, message: string): void;
 };
 
@@ -64,6 +66,7 @@ export class Upstreams implements AsyncDisposable {
       if (entry?.spec && entry.fingerprint === server.fingerprint) continue;
       this.servers.delete(name);
       this.nextHealthCheck.delete(server);
+      server.loseSessions();
       const leaving = server.close().finally(() => this.leaving.delete(leaving));
       this.leaving.add(leaving);
     }
@@ -94,6 +97,15 @@ export class Upstreams implements AsyncDisposable {
     await Promise.all([...this.servers.values()].map((server) => server.endSession(session)));
   }
 
+  rootsChanged(session: string): void {
+    for (const server of this.servers.values()) server.rootsChanged(session);
+  }
+
+  /** A downstream session is over for what one server lost: what it has on others is closed when it is not in use. */
+  abandonSession(session: string): void {
+    for (const server of this.servers.values()) server.abandonSession(session);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.sweeper);
     await Promise.all([...[...this.servers.values()].map((server) => server.close()), ...this.leaving]);
@@ -112,12 +124,14 @@ export class Upstreams implements AsyncDisposable {
       slots: stdio ? this.stdioSlots : this.httpSlots,
       transports,
       onCatalogueChange: (changed) => this.options.onCatalogueChange(changed.name),
-      onSessionLog: (session, params) => this.options.onSessionLog(session, params),
+      onSessionNotice: this.options.onSessionNotice,
+      holdSession: this.options.holdSession,
+      onSessionLost: this.options.onSessionLost,
     });
     this.servers.set(entry.name, server);
     // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.
     if (entry.spec.lifecycle.connect === 'eager' && server.isolation !== 'user') {
-      const nobody: Circle = { owner: '', session: '', relayed: NOTHING_RELAYED };
+      const nobody: Circle = { owner: '', principal: '', session: '', relayed: NOTHING_RELAYED };
       server.connect(nobody, EAGER_TIMEOUT_MS).catch((error: unknown) => {
         this.options.onFault(entry.name, messageOf(error));
       });

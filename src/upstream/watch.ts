@@ -76,7 +76,9 @@ export class ConnectionWatch {
   /** What a legacy server was told. */
   private readonly told = new Set<string>();
   private peer: Peer | undefined;
-  private subscription: { live: Subscription; filter: string; since: number } | undefined;
+  private subscription:
+    | { live: Subscription; filter: string; honoured: readonly unknown[]; since: number }
+    | undefined;
   private release: (() => void) | undefined;
   private syncing = false;
   private wished = false;
@@ -113,6 +115,15 @@ export class ConnectionWatch {
   /** The connection's state changed: perhaps there is a new channel, or none. */
   channelChanged(): void {
     if (this.options.connection.peer !== this.peer) this.sync();
+  }
+
+  /** What a legacy server said unasked may have been missed: whoever listens looks for themselves. */
+  reopened(): void {
+    if (this.closed) return;
+    this.options.onListsChanged();
+    for (const [uri, entry] of this.entries) {
+      if (entry.active) for (const watcher of [...entry.watchers]) watcher.updated({ uri });
+    }
   }
 
   /** Something that the server said unasked, or on a subscription. */
@@ -197,12 +208,15 @@ export class ConnectionWatch {
       await this.ask('resources/unsubscribe', uri);
     }
     for (const [uri, entry] of [...this.entries]) {
-      if (this.told.has(uri)) continue;
-      const reply = await this.ask('resources/subscribe', uri);
-      if (reply.ok === true) {
-        this.told.add(uri);
-        activate(uri, entry);
-      } else this.refuse(uri, entry);
+      const known = this.told.has(uri);
+      if (!known && (await this.ask('resources/subscribe', uri)).ok !== true) {
+        this.refuse(uri, entry);
+        continue;
+      }
+      this.told.add(uri);
+      // Another may have come in its place while the server was asked.
+      const current = this.entries.get(uri);
+      if (current) activate(uri, current);
     }
   }
 
@@ -215,7 +229,10 @@ export class ConnectionWatch {
   private async subscribe(peer: Peer): Promise<void> {
     const notifications = this.wantedOf(peer);
     const filter = JSON.stringify(notifications);
-    if (this.subscription?.filter === filter) return;
+    if (this.subscription?.filter === filter) {
+      this.honour(this.subscription.honoured, notifications);
+      return;
+    }
     const old = this.subscription;
     if (filter === '{}') {
       this.subscription = undefined;
@@ -226,15 +243,20 @@ export class ConnectionWatch {
       this.notice(method, params),
     );
     if (!live) return;
-    const honoured = await acknowledgement(live);
+    const { resourceSubscriptions } = await acknowledgement(live);
     if (this.closed || this.peer !== this.options.connection.peer) {
       live.stop();
       throw new UpstreamFault('unreachable', 'the channel changed meanwhile');
     }
-    this.subscription = { live, filter, since: Date.now() };
+    const honoured = Array.isArray(resourceSubscriptions) ? resourceSubscriptions : [];
+    this.subscription = { live, filter, honoured, since: Date.now() };
     old?.live.stop();
     void live.ended.then(() => this.broken(live));
-    const uris = Array.isArray(honoured.resourceSubscriptions) ? honoured.resourceSubscriptions : [];
+    this.honour(honoured, notifications);
+  }
+
+  /** Settles what was asked for on a modern server by what it has agreed to. */
+  private honour(uris: readonly unknown[], notifications: JsonObject): void {
     for (const uri of (notifications.resourceSubscriptions as string[] | undefined) ?? []) {
       const entry = this.entries.get(uri);
       if (!entry) continue;

@@ -37,6 +37,14 @@ metadata: { name: ${era} }
 spec: { servers: [${era}] }
 `);
     }
+    parts.push(`kind: Server
+metadata: { name: common }
+spec: { url: "${fixtures.legacy!.url}", prefix: never, isolation: shared }
+---
+kind: Project
+metadata: { name: common }
+spec: { servers: [common] }
+`);
     await writeFile(file, parts.join('---\n'));
     castellan = await startCastellan(['--config', file], { dataDir: path.join(folder, 'data') });
   });
@@ -46,7 +54,7 @@ spec: { servers: [${era}] }
     await rm(folder, { recursive: true, force: true });
   });
 
-  async function connect(server: ServerEra, era: ClientEra): Promise<Wire> {
+  async function connect(server: ServerEra | 'common', era: ClientEra): Promise<Wire> {
     const { stdout } = await castellan.cli(
       ...['create', 'mcptoken', `t${Math.random()}`, '-p', server, '--rbac', 'clone'],
     );
@@ -143,7 +151,7 @@ spec: { servers: [${era}] }
 
   test('a server that comes back is asked again, and its subscribers are told to read again', async () => {
     for (const server of ['legacy', 'modern'] as const) {
-      const wire = await connect(server, 'legacy');
+      const wire = await connect(server === 'legacy' ? 'common' : server, 'legacy');
       using heard = await wire.listen({});
       await wire.ask('resources/subscribe', { uri: WATCHED });
       const port = Number(new URL(fixtures[server]!.url).port);

@@ -1,6 +1,6 @@
 import { TASKS } from '../../protocol/extensions.ts';
 import { ErrorCode, isObject, type JsonRpcError } from '../../protocol/jsonrpc.ts';
-import type { Circle } from '../../upstream/server.ts';
+import type { Circle } from '../../upstream/circle.ts';
 
 /** The same circle, whose client now takes tasks: it is us who waits for them. */
 export function withTasks(circle: Circle): Circle {

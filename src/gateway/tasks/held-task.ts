@@ -12,8 +12,9 @@ import { asInputRequests, type InputAnswers, type InputRequests } from '../../pr
 import { ErrorCode, isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
 import { relatedTo } from '../../protocol/related-task.ts';
 import type { SuspendedCall, UpstreamReply } from '../../upstream/calls.ts';
+import type { Circle } from '../../upstream/circle.ts';
 import type { Leg } from '../../upstream/live-call.ts';
-import type { Circle, ServerCall } from '../../upstream/server.ts';
+import type { ServerCall } from '../../upstream/server.ts';
 import { UpstreamFault } from '../../upstream/transport.ts';
 import type { Callee } from './callee.ts';
 import { pause } from './pause.ts';

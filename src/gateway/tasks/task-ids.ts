@@ -3,7 +3,7 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import { relayedCapabilities } from '../../protocol/input-requests.ts';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
 import { canonicalName } from '../../protocol/names.ts';
-import type { Circle } from '../../upstream/server.ts';
+import type { Circle } from '../../upstream/circle.ts';
 import { type CallerOnSurface, callerContext, serversOf } from '../scope.ts';
 
 /** A task of a server, as our id of it carries it. */
@@ -61,5 +61,6 @@ export class TaskIds {
 export function circleOf(task: TaskRef, circle: Circle): Circle {
   if (!task.home) return circle;
   const { session, capabilities } = task.home;
-  return { owner: circle.owner, session, relayed: relayedCapabilities(capabilities) };
+  const { owner, principal } = circle;
+  return { owner, principal, session, relayed: relayedCapabilities(capabilities) };
 }

@@ -1,6 +1,7 @@
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
-import type { Circle, UpstreamServer } from '../../upstream/server.ts';
+import type { Circle } from '../../upstream/circle.ts';
+import type { UpstreamServer } from '../../upstream/server.ts';
 import type { TaskSubscription } from '../../upstream/task-subscription.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
 import type { Scope } from '../scope.ts';
