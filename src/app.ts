@@ -312,6 +312,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
         tokens,
         live,
         audit,
+        store,
         denials,
         logger,
         version,
@@ -322,7 +323,12 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       return origins;
     },
     ready: () => store.ready(),
-    metrics: () => metricsText(gateway.stats, { upstreams: upstreams.status(), openStreams: streams.size }),
+    metrics: () =>
+      metricsText(gateway.stats, {
+        upstreams: upstreams.status(),
+        openStreams: streams.size,
+        audit: audit.status,
+      }),
     publicUrl: options.publicUrl,
     version: options.version,
     logger,

@@ -22,6 +22,7 @@ export const FILTERS = {
   digest: 'digest',
   intent: 'intent',
   chain: 'chain',
+  seq: 'seq',
 } as const satisfies Record<string, keyof AuditEventsTable>;
 
 export type AuditFilter = { readonly [name in keyof typeof FILTERS]?: string };
@@ -65,7 +66,7 @@ export async function queryEvents(db: Kysely<Schema>, query: AuditQuery): Promis
   }
 }
 
-type Rows = SelectQueryBuilder<Schema, 'audit_events', AuditEventsTable>;
+export type Rows = SelectQueryBuilder<Schema, 'audit_events', AuditEventsTable>;
 
 /** Matches among the next rows in time; `next` is where the look ended. */
 async function windowOf(
@@ -121,7 +122,7 @@ export function matching<R extends Rows>(rows: R, filter: AuditFilter): R {
     const prefix = PATTERNED.has(name) && wanted.endsWith('*') ? wanted.slice(0, -1) : undefined;
     found = (
       prefix === undefined
-        ? found.where(column, '=', wanted)
+        ? found.where(column, '=', column === 'seq' ? Number(wanted) : wanted)
         : found.where(({ eb, fn, val, lit }) =>
             eb(fn('substr', [column, lit(1), lit(prefix.length)]), '=', val(prefix)),
           )

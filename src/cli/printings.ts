@@ -1,3 +1,4 @@
+import type { RecordedEvent } from '../audit/row.ts';
 import type { ServerStatus, ToolView } from '../http/api/live.ts';
 import type { TokenObject } from '../http/api/token-objects.ts';
 import { type Binding, bindingText } from '../resources/bindings.ts';
@@ -157,4 +158,35 @@ export const statusPrinting: Printing<ServerStatus> = {
   ],
   nameOf: (server) => `server/${server.name}`,
   none: 'no servers',
+};
+
+const actorText = ({ actor, user, token, behind }: RecordedEvent): string => {
+  const who = token === undefined ? (user ?? actor) : `${user}/${token}`;
+  return behind === undefined ? who : `${who} (by ${behind})`;
+};
+
+/** What the event was about: the tool, else what was changed, else the server. */
+const aboutText = ({ tool, target, server }: RecordedEvent) => tool ?? target ?? server;
+
+export const auditPrinting: Printing<RecordedEvent> = {
+  columns: [
+    { title: 'TIME', value: ({ at }) => `${at.slice(0, 19).replace('T', ' ')}Z` },
+    { title: 'EVENT', value: ({ event }) => event },
+    { title: 'OUTCOME', value: ({ outcome }) => outcome },
+    { title: 'WHO', value: actorText },
+    { title: 'PROJECT', value: ({ project }) => project },
+    { title: 'WHAT', value: aboutText },
+    { title: 'MS', value: ({ durationMs }) => durationMs },
+    { title: 'SURFACE', value: ({ surface }) => surface, wide: true },
+    { title: 'FROM', value: ({ address }) => address, wide: true },
+    { title: 'TRACE', value: ({ trace }) => trace, wide: true },
+    {
+      title: 'DETAIL',
+      value: ({ detail }) => (detail === undefined ? detail : JSON.stringify(detail)),
+      wide: true,
+    },
+    { title: 'ID', value: ({ id }) => id, wide: true },
+  ],
+  nameOf: ({ id }) => `auditevent/${id}`,
+  none: 'no events',
 };

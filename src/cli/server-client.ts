@@ -14,8 +14,17 @@ const TIMEOUT_MS = 120_000;
 
 /** Adds the options that say which server a verb talks to. */
 export function withServer(command: Command): Command {
+  return withAccess(
+    command.option(
+      '--server <url>',
+      'the server to talk to (default: the one that runs on the data directory)',
+    ),
+  );
+}
+
+/** The same without `--server`, for verbs where that means something else too. */
+export function withAccess(command: Command): Command {
   return command
-    .option('--server <url>', 'the server to talk to (default: the one that runs on the data directory)')
     .option(
       '--data-dir <dir>',
       `data directory of the server (default: $CASTELLAN_DATA_DIR, else ${DEFAULT_DATA_DIR})`,

@@ -113,6 +113,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/test.ts')).defineTest,
   },
   {
+    name: 'audit',
+    group: OTHER,
+    summary: 'what happened: query, verify, export',
+    load: async () => (await import('./commands/audit.ts')).defineAudit,
+  },
+  {
     name: 'version',
     group: OTHER,
     summary: 'print the version of the command line, and of the server if one runs',

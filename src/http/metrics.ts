@@ -4,6 +4,7 @@ import { type CallStats, DURATION_BUCKETS } from '../gateway/stats.ts';
 export type Gauges = {
   upstreams: readonly { name: string; state: string; connections: number; inFlight: number }[];
   openStreams: number;
+  audit: { waiting: number; lost: number; failing: boolean };
 };
 
 const STATES = ['disconnected', 'connecting', 'connected', 'needs_auth', 'failed', 'stopping'];
@@ -46,6 +47,12 @@ export function metricsText(stats: CallStats, gauges: Gauges): string {
   }
   family('castellan_open_streams', 'gauge', 'Calls and streams that are open towards clients.');
   lines.push(`castellan_open_streams ${gauges.openStreams}`);
+  family('castellan_audit_waiting', 'gauge', 'Audit rows that are not written yet.');
+  lines.push(`castellan_audit_waiting ${gauges.audit.waiting}`);
+  family('castellan_audit_lost_total', 'counter', 'Audit rows that could not be kept: too many waited.');
+  lines.push(`castellan_audit_lost_total ${gauges.audit.lost}`);
+  family('castellan_audit_failing', 'gauge', '1 while the audit cannot be written.');
+  lines.push(`castellan_audit_failing ${gauges.audit.failing ? 1 : 0}`);
   family('process_resident_memory_bytes', 'gauge', 'Resident memory of this process.');
   lines.push(`process_resident_memory_bytes ${process.memoryUsage.rss()}`);
   return `${lines.join('\n')}\n`;

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import type { RecordedEvent } from '../../audit/row.ts';
 import type { ToolView } from '../../http/api/live.ts';
 import { CommandFailure, Exit } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { type OutputFormat, printItem, printItems, withOutput } from '../output.ts';
-import { type AnyObject, printingOf, toolPrinting } from '../printings.ts';
+import { type AnyObject, auditPrinting, printingOf, toolPrinting } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { projectOf, type StoredKind, targetOf, withProject } from '../targets.ts';
 import { cleanLine } from '../terminal.ts';
@@ -16,7 +17,7 @@ type Flags = ServerFlags & {
 };
 
 const EXAMPLES = `
-Kinds: servers (srv), projects (proj), mcptokens (token), tools. Singular, plural and alias all work, and so does an
+Kinds: servers (srv), projects (proj), mcptokens (token), tools, auditevents. Singular, plural and alias all work, and so does an
 id in place of a name.
 
 Examples:
@@ -41,6 +42,9 @@ export function defineGet(program: Command, context: VerbContext): void {
 }
 
 async function run(word: string, names: string[], flags: Flags, context: VerbContext): Promise<void> {
+  const [kind = '', id] = word.split('/', 2);
+  if (/^auditevents?$/i.test(kind))
+    return getEvents(id === undefined ? names : [id, ...names], flags, context);
   const target = targetOf(word, names);
   const client = await ServerClient.connect(flags, context);
   if (target.kind === 'tools') return getTools(client, target.names, flags, context);
@@ -69,6 +73,25 @@ async function getObjects(
   const [only] = objects;
   if (only && objects.length === 1) printItem(terminal, flags.output, only, printing);
   else printItems(terminal, flags.output, objects, printing);
+}
+
+async function getEvents(ids: readonly string[], flags: Flags, context: VerbContext): Promise<void> {
+  const { terminal } = context;
+  const client = await ServerClient.connect(flags, context);
+  const query = { project: flags.project };
+  if (ids.length === 0) {
+    const { items } = await client.get('auditevents', query);
+    return printItems(terminal, flags.output, (items as RecordedEvent[]).reverse(), auditPrinting);
+  }
+  const events: RecordedEvent[] = [];
+  for (const id of ids) {
+    events.push(
+      (await client.get(`auditevents/${encodeURIComponent(id)}`, query)) as unknown as RecordedEvent,
+    );
+  }
+  const [only] = events;
+  if (only && events.length === 1) printItem(terminal, flags.output, only, auditPrinting);
+  else printItems(terminal, flags.output, events, auditPrinting);
 }
 
 async function getTools(

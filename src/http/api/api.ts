@@ -7,8 +7,10 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Tokens } from '../../identity/tokens.ts';
 import type { Resources } from '../../resources/registry.ts';
+import type { Store } from '../../store/database.ts';
 import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
+import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
@@ -25,6 +27,7 @@ export type ApiDeps = {
   tokens: Tokens;
   live: LiveView;
   audit: Audit;
+  store: Store;
   denials: Denials;
   logger: Logger;
   /** Of the running server. */
@@ -44,6 +47,7 @@ export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'denials' | 'log
     ...accessRoutes(deps),
     ...tokenRoutes(deps),
     ...liveRoutes(deps),
+    ...auditRoutes(deps),
     ...resourceRoutes(deps),
   ];
 }

@@ -1,0 +1,144 @@
+import type { Audit } from '../../audit/audit.ts';
+import { type AuditFilter, type AuditQuery, FILTERS, queryEvents } from '../../audit/query.ts';
+import { AuditTail } from '../../audit/tail.ts';
+import { AuditVerifier, type VerifyReport } from '../../audit/verify.ts';
+import { Refusal } from '../../base/errors.ts';
+import type { Ask } from '../../identity/decide.ts';
+import { duration } from '../../resources/quantities.ts';
+import type { Store } from '../../store/database.ts';
+import { type ApiContext, flag } from './responses.ts';
+import type { Route } from './route.ts';
+
+type Deps = { audit: Audit; store: Store };
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1_000;
+const EXPORT_PAGE = 500;
+const OWN = ['since', 'until', 'order', 'limit', 'cursor', 'watch', 'after'];
+
+/** `/audit`: to be queried, followed, verified and taken away; there is no way to write it. */
+export function auditRoutes({ audit, store }: Deps): Route[] {
+  const db = store.background;
+  const tail = new AuditTail(db, audit);
+  let verifying: Promise<VerifyReport> | undefined;
+  const verify = () => {
+    // Whoever asks while one is under way gets the same answer: it reads every row.
+    verifying ??= new AuditVerifier(db, audit.chains.keys).run().finally(() => {
+      verifying = undefined;
+    });
+    return verifying;
+  };
+  const need = { ask: viewOf };
+  const list = async (c: ApiContext) => {
+    const filter = filterOf(c);
+    if (!flag(c, 'watch')) return c.json(await queryEvents(db, queryOf(c, filter)));
+    return c.json(await tail.wait(filter, c.req.query('after'), c.req.raw.signal));
+  };
+  return [
+    { method: 'GET', path: '/audit', need, handle: list },
+    {
+      method: 'GET',
+      path: '/audit/verify',
+      // The chains hold every project's rows.
+      need: { ask: () => ({ role: 'view', resource: 'audit' }) },
+      handle: async (c) => c.json(await verify()),
+    },
+    {
+      method: 'GET',
+      path: '/audit/export',
+      need,
+      handle: (c) => {
+        const query = { ...queryOf(c, filterOf(c)), limit: EXPORT_PAGE };
+        const headers = { 'content-type': 'application/x-ndjson; charset=utf-8' };
+        return new Response(jsonLines(db, query), { headers });
+      },
+    },
+    { method: 'GET', path: '/auditevents', need, handle: list },
+    {
+      method: 'GET',
+      path: '/auditevents/:id',
+      need,
+      handle: async (c) => c.json(await oneEvent(store, c)),
+    },
+  ];
+}
+
+/** A page a pull, so that a slow reader holds up nobody and nothing gathers. */
+function jsonLines(db: Store['background'], query: AuditQuery): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  let cursor = query.cursor;
+  return new ReadableStream({
+    async pull(controller) {
+      const page = await queryEvents(db, { ...query, cursor });
+      cursor = page.next;
+      const lines = page.items.map((item) => `${JSON.stringify(item)}\n`).join('');
+      if (lines !== '') controller.enqueue(encoder.encode(lines));
+      if (cursor === undefined) controller.close();
+    },
+  });
+}
+
+async function oneEvent({ background }: Store, c: ApiContext) {
+  const id = c.req.param('id') ?? '';
+  const [chain = '', seq = ''] = id.split('.', 2);
+  const filter = { ...filterOf(c), chain, ...(/^\d{1,15}$/.test(seq) ? { seq } : { seq: '0' }) };
+  const { items } = await queryEvents(background, { filter, order: 'newest', limit: 1 });
+  if (items[0]) return items[0];
+  throw new Refusal('not_found', `there is no audit event ${id.slice(0, 100)}`);
+}
+
+/** A token sees the rows of its own project, whatever it asks for. */
+function projectOf(c: ApiContext): string | undefined {
+  const { project } = c.get('caller');
+  return c.req.query('project') ?? (project === '*' ? undefined : project);
+}
+
+function viewOf(c: ApiContext): Ask {
+  const project = projectOf(c);
+  return { role: 'view', resource: 'audit', ...(project === undefined ? {} : { project }) };
+}
+
+function filterOf(c: ApiContext): AuditFilter {
+  const known = [...Object.keys(FILTERS), ...OWN];
+  const given = c.req.query();
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new Refusal('invalid', `${unknown.slice(0, 100)}: unknown: use one of ${known.join(', ')}`);
+  }
+  const filter: Record<string, string> = {};
+  for (const name of Object.keys(FILTERS)) {
+    const value = given[name];
+    if (value !== undefined) filter[name] = value;
+  }
+  const project = projectOf(c);
+  return project === undefined ? filter : { ...filter, project };
+}
+
+function queryOf(c: ApiContext, filter: AuditFilter): AuditQuery {
+  const { since, until, order = 'newest', limit, cursor } = c.req.query();
+  if (order !== 'newest' && order !== 'oldest')
+    throw new Refusal('invalid', 'order: must be newest or oldest');
+  return {
+    filter,
+    order,
+    limit: limit === undefined ? DEFAULT_LIMIT : limitOf(limit),
+    ...(since === undefined ? {} : { since: timeOf('since', since) }),
+    ...(until === undefined ? {} : { until: timeOf('until', until) }),
+    ...(cursor === undefined ? {} : { cursor }),
+  };
+}
+
+function limitOf(text: string): number {
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new Refusal('invalid', `limit: must be a number from 1 to ${MAX_LIMIT}`);
+}
+
+/** A moment, or how long ago it was. */
+function timeOf(field: string, text: string): number {
+  const ago = duration.parse(text);
+  if (ago !== undefined) return Date.now() - ago;
+  const moment = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(moment)) return moment;
+  throw new Refusal('invalid', `${field}: write how long ago (1h, 30m, 7d) or an ISO 8601 time`);
+}

@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, before, test } from 'node:test';
+import type { RecordedEvent } from '../../src/audit/row.ts';
+import { apiRoutes } from '../../src/http/api/api.ts';
+import { temporaryFolder } from '../support/databases.ts';
+import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+
+let castellan: TestCastellan;
+let admin = '';
+let token = '';
+let file = '';
+let turn = 0;
+
+before(async () => {
+  const folder = await temporaryFolder();
+  file = path.join(folder, 'castellan.yaml');
+  const everything = {
+    command: `\${castellan:node}`,
+    args: [`\${castellan:package:@modelcontextprotocol/server-everything}`, 'stdio'],
+    tools: { readOnly: ['get*'] },
+  };
+  const documents = [
+    { kind: 'Server', metadata: { name: 'everything' }, spec: everything },
+    { kind: 'Project', metadata: { name: 'demo' }, spec: { servers: ['everything'] } },
+    {
+      kind: 'Project',
+      metadata: { name: 'open' },
+      spec: { servers: ['everything'], audit: { intent: 'relaxed', arguments: true } },
+    },
+  ];
+  const text = documents.map((one) => JSON.stringify({ apiVersion: 'castellan/v1', ...one })).join('\n---\n');
+  await writeFile(file, text);
+  castellan = await startCastellan(['--config', file]);
+  admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
+  token = await newToken('agent', 'demo');
+});
+after(() => castellan[Symbol.asyncDispose]());
+
+async function newToken(name: string, project: string, bind = 'role:run,resource:tools'): Promise<string> {
+  const made = await castellan.cli('create', 'mcptoken', name, '-p', project, '--bind', bind);
+  assert.equal(made.code, 0, made.stderr);
+  return made.stdout.trim();
+}
+
+/** A trace id of its own, by which the rows of one request are found. */
+function newTrace(): string {
+  turn += 1;
+  return turn.toString(16).padStart(32, 'a');
+}
+
+const headersOf = (credential: string, trace: string) => ({
+  authorization: `Bearer ${credential}`,
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  traceparent: `00-${trace}-00f067aa0ba902b7-01`,
+});
+
+async function call(project: string, credential: string, name: string, args: object, trace = newTrace()) {
+  const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } };
+  const response = await fetch(`${castellan.url}/projects/${project}/mcp`, {
+    method: 'POST',
+    headers: headersOf(credential, trace),
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { trace, status: response.status, text };
+}
+
+/** The rows of a request, oldest first; records are written a moment after the answer. */
+async function rowsOf(trace: string, count: number, path_ = 'audit'): Promise<RecordedEvent[]> {
+  const deadline = Date.now() + 5_000;
+  for (;;) {
+    const answer = await fetch(`${castellan.url}/api/v1/${path_}?trace=${trace}&order=oldest`, {
+      headers: { authorization: `Bearer ${admin}` },
+    });
+    const { items } = (await answer.json()) as { items: RecordedEvent[] };
+    if (items.length >= count || Date.now() > deadline) {
+      assert.equal(items.length, count, JSON.stringify(items));
+      return items;
+    }
+  }
+}
+
+test('a call that may change something is announced, and one row says how it ended', async () => {
+  const { trace, text } = await call('demo', token, 'everything__echo', { message: 'hi there' });
+  assert.match(text, /hi there/);
+  const [intent, outcome] = await rowsOf(trace, 2);
+  assert.deepEqual([intent!.event, intent!.outcome], ['tool.intent', 'allowed']);
+  assert.deepEqual([outcome!.event, outcome!.outcome], ['tool.call', 'ok']);
+  assert.equal(outcome!.intent, intent!.id);
+  const { user, token: name, project, surface, server, tool } = outcome!;
+  assert.deepEqual(
+    [user, name, project, surface, server, tool],
+    ['admin', 'agent', 'demo', 'consumer', 'everything', 'everything__echo'],
+  );
+  assert.match(outcome!.tokenSha!, /^[0-9a-f]{64}$/);
+  assert.equal(outcome!.argumentsDigest, intent!.argumentsDigest);
+  assert.ok(outcome!.durationMs! >= 0);
+  assert.doesNotMatch(JSON.stringify([intent, outcome]), /hi there/);
+});
+
+test('a call that the operator calls read-only has one row; so has one that is refused', async () => {
+  const read = await call('demo', token, 'everything__get-sum', { a: 1, b: 2 });
+  const [only] = await rowsOf(read.trace, 1);
+  assert.deepEqual([only!.event, only!.outcome, only!.intent], ['tool.call', 'ok', undefined]);
+  const bare = await newToken('bare', 'demo', 'role:run,resource:tools,name:other__*');
+  for (const [credential, name] of [
+    [token, 'everything__no-such'],
+    [bare, 'everything__echo'],
+  ] as const) {
+    const { trace } = await call('demo', credential, name, {});
+    const [row] = await rowsOf(trace, 1);
+    assert.deepEqual(
+      [row!.event, row!.outcome, row!.tool, (row!.detail as { code: string }).code],
+      ['tool.call', 'refused', name, 'UNKNOWN_TOOL'],
+    );
+  }
+});
+
+test('arguments are recorded where the project says so, without what looks like a secret', async () => {
+  const open = await newToken('open', 'open');
+  const given = { message: 'seen', password: 'hunter2' };
+  const { trace } = await call('open', open, 'everything__echo', given);
+  const rows = await rowsOf(trace, 2);
+  const recorded = rows.flatMap(
+    ({ detail }) => (detail as { arguments?: unknown } | undefined)?.arguments ?? [],
+  );
+  assert.ok(recorded.length > 0);
+  for (const one of recorded) assert.deepEqual(one, { message: 'seen', password: '[secret]' });
+});
+
+test('guesses are counted by address, not written one by one', async () => {
+  const guess = (raw: string) =>
+    fetch(`${castellan.url}/projects/demo/mcp`, { method: 'POST', headers: headersOf(raw, newTrace()) });
+  for (let at = 0; at < 20; at += 1) assert.equal((await guess(`cst_pat_${at}`)).status, 401);
+  const { stdout } = await castellan.cli('audit', 'query', '--event', 'auth.failed', '-o', 'json');
+  const { items } = JSON.parse(stdout) as { items: RecordedEvent[] };
+  const malformed = items.filter(({ detail }) => (detail as { reason: string }).reason === 'malformed');
+  assert.equal(malformed.length, 1);
+  assert.equal(malformed[0]!.address, '127.0.0.1');
+});
+
+test('query, get, export and verify on the command line', async () => {
+  const { trace } = await call('demo', token, 'everything__echo', { message: 'x' });
+  await rowsOf(trace, 2);
+  const table = await castellan.cli(
+    'audit',
+    'query',
+    '--since',
+    '1h',
+    '--tool',
+    'everything__e*',
+    '-p',
+    'demo',
+  );
+  assert.match(table.stdout, /^TIME +EVENT +OUTCOME +WHO +PROJECT +WHAT +MS\n/);
+  assert.match(table.stdout, /tool\.call +ok +admin\/agent +demo +everything__echo +\d+/);
+  const one = (await rowsOf(trace, 2))[0]!;
+  const got = await castellan.cli('get', 'auditevent', one.id, '-o', 'json');
+  assert.deepEqual(JSON.parse(got.stdout), one);
+  const lines = (await castellan.cli('audit', 'export', '--trace', trace)).stdout.trim().split('\n');
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line).event),
+    ['tool.intent', 'tool.call'],
+  );
+  const streamed = await fetch(`${castellan.url}/api/v1/audit/export?order=oldest&trace=${trace}`, {
+    headers: { authorization: `Bearer ${admin}` },
+  });
+  assert.deepEqual((await streamed.text()).trim().split('\n'), lines);
+  const verified = await castellan.cli('audit', 'verify');
+  assert.equal(verified.code, 0, verified.stdout);
+  assert.match(verified.stdout, /^\d+ rows in \d+ chains are as they were written\n$/);
+  assert.equal((await castellan.cli('audit', 'query', '--limit', '0')).code, 64);
+  assert.equal((await castellan.cli('audit', 'query', '--since', 'yesterday')).code, 1);
+});
+
+test('whoever watches hears of what happens', async () => {
+  const watch = async (after?: string) => {
+    const url = new URL(`${castellan.url}/api/v1/audit?watch=true&event=tool.call`);
+    if (after !== undefined) url.searchParams.set('after', after);
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${admin}` } });
+    return (await answer.json()) as { items: RecordedEvent[]; next: string };
+  };
+  const { next, items } = await watch();
+  assert.deepEqual(items, []);
+  const waiting = watch(next);
+  const { trace } = await call('demo', token, 'everything__echo', { message: 'x' });
+  const heard = await waiting;
+  assert.deepEqual(
+    heard.items.map((item) => item.trace),
+    [trace],
+  );
+});
+
+test('a token with the right sees the rows of its own project alone', async () => {
+  const auditor = await newToken('auditor', 'demo', 'role:view,resource:audit');
+  const ask = (query: string) =>
+    fetch(`${castellan.url}/api/v1/audit${query}`, { headers: { authorization: `Bearer ${auditor}` } });
+  const { items } = (await (await ask('')).json()) as { items: RecordedEvent[] };
+  assert.ok(items.length > 0);
+  assert.ok(items.every(({ project }) => project === 'demo'));
+  assert.equal((await ask('?project=open')).status, 403);
+  assert.equal((await ask('/verify')).status, 403);
+  const other = await fetch(`${castellan.url}/api/v1/audit`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(other.status, 403);
+});
+
+type Act = { path: string; body?: object; before?: () => Promise<unknown> };
+const api = (method: string, route: string, body?: object, trace = newTrace()) =>
+  fetch(`${castellan.url}/api/v1/${route}`, {
+    method,
+    headers: headersOf(admin, trace),
+    ...(body ? { body: JSON.stringify(body) } : {}),
+  });
+const server = (name: string) => ({
+  kind: 'Server',
+  metadata: { name },
+  spec: { url: 'http://127.0.0.1:9/mcp' },
+});
+const withApi = (object: object) => ({ apiVersion: 'castellan/v1', ...object });
+const tokenBody = (name: string) => ({ name, project: 'demo', rbac: 'empty' });
+const make = (name: string) => () => api('POST', 'mcptokens', tokenBody(name));
+
+/** One request for each mutating route, which does what the route is for. */
+const ACTS: Readonly<Record<string, Act>> = {
+  'POST /auth/can-i': { path: 'auth/can-i', body: { role: 'view', resource: 'servers' } },
+  'POST /mcptokens': { path: 'mcptokens', body: tokenBody('made') },
+  'PUT /mcptokens/:name': {
+    path: 'mcptokens/applied',
+    body: withApi({ kind: 'McpToken', metadata: { name: 'applied', project: 'demo' }, spec: {} }),
+  },
+  'POST /mcptokens/introspect': { path: 'mcptokens/introspect', body: {} },
+  'DELETE /mcptokens/:name': { path: 'mcptokens/gone?project=demo', before: make('gone') },
+  'POST /mcptokens/:name/revoke': { path: 'mcptokens/ended/revoke?project=demo', before: make('ended') },
+  'POST /mcptokens/:name/rotate': { path: 'mcptokens/turned/rotate?project=demo', before: make('turned') },
+  'POST /servers/:name/connect': { path: 'servers/everything/connect' },
+  'POST /reload': { path: 'reload' },
+  'PUT /:kind/:name': { path: 'servers/put', body: withApi(server('put')) },
+  'DELETE /:kind/:name': {
+    path: 'servers/away',
+    before: () => api('PUT', 'servers/away', withApi(server('away'))),
+  },
+};
+
+test('every mutating route has its rows, as the golden table says', async () => {
+  const routes = apiRoutes({ store: {}, audit: {} } as never);
+  const mutating = routes
+    .filter(({ method }) => method !== 'GET')
+    .map(({ method, path: at }) => `${method} ${at}`);
+  assert.deepEqual(
+    mutating.filter((route) => !ACTS[route]),
+    [],
+    'a mutating route without an act here',
+  );
+  const table: string[] = [];
+  for (const route of mutating) {
+    const { path: at, body, before: prepare } = ACTS[route]!;
+    await prepare?.();
+    const trace = newTrace();
+    const answer = await api(route.split(' ')[0]!, at, body, trace);
+    assert.ok(answer.ok, `${route}: ${answer.status} ${await answer.text()}`);
+    // Whatever was recorded before this row is written before it.
+    const mark = newTrace();
+    await call('demo', token, 'everything__no-such', {}, mark);
+    await rowsOf(mark, 1);
+    const found = await api('GET', `audit?trace=${trace}&order=oldest`);
+    const { items } = (await found.json()) as { items: RecordedEvent[] };
+    assert.ok(items.every(({ user, address }) => user === 'admin' && address === '127.0.0.1'));
+    const events = items.map(({ event, target }) => (target ? `${event}(${target.split('/')[0]})` : event));
+    table.push(`${route}: ${events.sort().join(' ') || '-'}`);
+  }
+  const golden = new URL('../golden/route-audit.txt', import.meta.url);
+  assert.equal(`${table.join('\n')}\n`, await readFile(golden, 'utf8'));
+});
+
+test('tampering with the file is found, and said where', async () => {
+  await castellan.stop();
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  const row = database.prepare("select chain, seq from audit_events where event = 'tool.intent'").get()!;
+  database.exec(
+    `update audit_events set token_name = 'other' where chain = '${row.chain}' and seq = ${row.seq}`,
+  );
+  database.close();
+  await using again = await startCastellan(['--config', file], { dataDir: castellan.dataDir });
+  const { code, stdout, stderr } = await again.cli('audit', 'verify');
+  assert.equal(code, 1);
+  assert.match(
+    stdout,
+    new RegExp(`chain \\d+, row ${row.seq} \\(${row.chain}\\.${row.seq}\\): this row was changed`),
+  );
+  assert.match(stderr, /1 findings/);
+});
