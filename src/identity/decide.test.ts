@@ -1,59 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import {
-  ACTIONS,
-  ADMINISTRATOR,
-  type Binding,
-  BOUND_RESOURCES,
-  parseBinding,
-  ROLES,
-} from '../resources/bindings.ts';
-import { type Ask, covers, decide, grants, type Layer, type RoleAsk } from './decide.ts';
+import { anyAsk, anyBinding, layerOf, roleAsk } from '../../test/support/arbitrary-bindings.ts';
+import { ADMINISTRATOR, type Binding, parseBinding } from '../resources/bindings.ts';
+import { type Ask, covers, decide, grants } from './decide.ts';
 
-const names = fc.constantFrom('a__x', 'a__y', 'a__', 'b__x', 'ab__x', '*', 'a__*');
-const globs = fc.oneof(
-  names,
-  fc.string({ unit: fc.constantFrom('a', 'b', '_', 'x', '*', '?'), minLength: 1, maxLength: 6 }),
-);
-const projects = fc.constantFrom('p', 'q', '*');
-const actions = fc.record({ action: fc.constantFrom(...ACTIONS) }, { noNullPrototype: true });
-
-const anyBinding: fc.Arbitrary<Binding> = fc.oneof(
-  { weight: 1, arbitrary: actions },
-  {
-    weight: 5,
-    arbitrary: fc.record(
-      {
-        role: fc.constantFrom(...ROLES),
-        resource: fc.constantFrom(...BOUND_RESOURCES),
-        name: globs,
-        project: projects,
-      },
-      { requiredKeys: ['role', 'resource'], noNullPrototype: true },
-    ),
-  },
-);
-
-const roleAsk: fc.Arbitrary<RoleAsk> = fc.record(
-  {
-    role: fc.constantFrom(...ROLES),
-    resource: fc.constantFrom(...BOUND_RESOURCES),
-    name: names,
-    project: fc.constantFrom('p', 'q'),
-  },
-  { requiredKeys: ['role', 'resource'], noNullPrototype: true },
-);
-const anyAsk: fc.Arbitrary<Ask> = fc.oneof(
-  { weight: 1, arbitrary: actions },
-  { weight: 5, arbitrary: roleAsk },
-);
-
-const layerOf = (principal: string, bindings: readonly Binding[], project?: string): Layer => ({
-  principal,
-  rights: bindings.map((binding) => ({ rbac: 'r', subject: principal, binding })),
-  project,
-});
 const someBindings = fc.array(anyBinding, { maxLength: 5 });
 const allows = (bindings: readonly Binding[], ask: Ask) => decide([layerOf('User:x', bindings)], ask).allowed;
 
