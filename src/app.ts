@@ -8,9 +8,12 @@ import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
 import { Refusal } from './base/errors.ts';
 import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
+import { Freezes } from './freezes/freezes.ts';
+import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
+import { CredentialCheck } from './http/credential-check.ts';
 import { EndpointAudit } from './http/endpoint-audit.ts';
 import { GatewayLiveView } from './http/live-view.ts';
 import { McpEndpoint } from './http/mcp-endpoint.ts';
@@ -25,6 +28,9 @@ import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { ManagedObjects } from './identity/managed-objects.ts';
 import { RightsIndex } from './identity/rights.ts';
 import { Tokens } from './identity/tokens.ts';
+import { AddressLimiter } from './limits/address-limiter.ts';
+import { CallLimiter } from './limits/call-limiter.ts';
+import { ClientAddresses } from './limits/client-address.ts';
 import { ServerClient } from './net/server-client.ts';
 import { Resources } from './resources/registry.ts';
 import type { ServerEntry } from './resources/spec.ts';
@@ -44,6 +50,8 @@ export type CastellanOptions = {
   databaseUrl: string | undefined;
   publicUrl: string | undefined;
   allowedOrigins: readonly string[];
+  /** CIDR ranges of proxies whose `X-Forwarded-For` is believed. */
+  trustedProxies: readonly string[];
   logLevel: LogLevel;
   maxHttpServers: number;
   maxStdioServers: number;
@@ -93,6 +101,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => retention.close());
     const resources = await openResources(options, data, store, audit, logger);
     stack.defer(() => resources.close());
+    const freezes = await Freezes.open({ store, logger });
+    stack.defer(() => freezes.close());
     const authorizer = new Authorizer(() => resources.snapshot().access);
     const tokens = new Tokens({ store, resources, authorizer, logger });
     stack.defer(() => tokens.close());
@@ -102,7 +112,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     await swept;
     const upstream = openUpstreams(
       stack,
-      { options, data, store, sessions, audit, resources, authorizer, logger },
+      { options, data, store, sessions, audit, resources, freezes, authorizer, logger },
       children,
     );
     const door = openDoor(stack, {
@@ -112,6 +122,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       audit,
       sessions,
       resources,
+      freezes,
       authorizer,
       tokens,
       localAdmin,
@@ -185,12 +196,13 @@ function openSessions(stack: AsyncDisposableStack, data: DataDirectory, store: S
 
 function openUpstreams(
   stack: AsyncDisposableStack,
-  deps: Pick<DoorDeps, 'options' | 'store' | 'sessions' | 'audit' | 'resources' | 'authorizer' | 'logger'> & {
-    data: DataDirectory;
-  },
+  deps: Pick<
+    DoorDeps,
+    'options' | 'store' | 'sessions' | 'audit' | 'resources' | 'freezes' | 'authorizer' | 'logger'
+  > & { data: DataDirectory },
   children: ChildProcesses,
 ): { gateway: Gateway; upstreams: Upstreams } {
-  const { options, data, store, sessions, audit, resources, authorizer, logger } = deps;
+  const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const upstreams: Upstreams = stack.use(
@@ -216,13 +228,18 @@ function openUpstreams(
     }),
   );
   const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
-  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit);
+  const limiter = new CallLimiter(() => performance.now());
+  const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {
-    if (now.servers === before.servers && now.projects === before.projects) return;
-    upstreams.reconcile(now);
-    gateway.stats.retain((server) => now.servers.has(server));
+    const sameServers = now.servers === before.servers && now.projects === before.projects;
+    if (sameServers && now.policies === before.policies) return;
+    if (!sameServers) {
+      upstreams.reconcile(now);
+      gateway.stats.retain((server) => now.servers.has(server));
+    }
     gateway.changed();
   });
   return { gateway, upstreams };
@@ -259,6 +276,7 @@ type DoorDeps = {
   audit: Audit;
   sessions: LegacySessions;
   resources: Resources;
+  freezes: Freezes;
   authorizer: Authorizer;
   tokens: Tokens;
   localAdmin: LocalAdmin;
@@ -268,7 +286,7 @@ type DoorDeps = {
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { gateway, upstreams } = deps;
+  const { freezes, gateway, upstreams } = deps;
   const denials = new Denials(audit);
   stack.defer(() => denials.close());
   const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
@@ -282,12 +300,17 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     gateway.rightsChanged();
   });
   const authenticator = new Authenticator(tokens, localAdmin, authorizer);
+  const credentials = new CredentialCheck(
+    authenticator,
+    new ClientAddresses(options.trustedProxies),
+    new AddressLimiter(() => performance.now()),
+  );
   const endpoint = new McpEndpoint({
     self: { name: 'castellan', title: 'Castellan', version: options.version },
     gateway,
     sessions,
     streams,
-    authenticator,
+    credentials,
     audit: new EndpointAudit(audit, denials),
     authorizer,
     snapshot: () => resources.snapshot(),
@@ -304,19 +327,8 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
       const objects = new ManagedObjects(resources, tokens);
       const { version } = options;
-      return createApi({
-        authenticator,
-        authorizer,
-        resources,
-        objects,
-        tokens,
-        live,
-        audit,
-        store,
-        denials,
-        logger,
-        version,
-      });
+      const known = { credentials, authorizer, audit, store, denials };
+      return createApi({ ...known, resources, freezes, objects, tokens, live, logger, version });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

@@ -35,14 +35,14 @@ export const EVENTS = {
   'session.started': ['revision', 'client', 'session'],
   'session.ended': ['session'],
   'tool.intent': ['arguments', 'era'],
-  'tool.call': ['code', 'rpcCode', 'arguments', 'era'],
-  'prompt.get': ['code', 'rpcCode', 'name'],
-  'resource.read': ['code', 'rpcCode'],
+  'tool.call': ['code', 'rpcCode', 'arguments', 'era', 'policy', 'rule', 'failed'],
+  'prompt.get': ['code', 'rpcCode', 'name', 'policy', 'rule', 'failed'],
+  'resource.read': ['code', 'rpcCode', 'policy', 'rule', 'failed'],
   'task.get': ['code', 'rpcCode'],
   'task.result': ['code', 'rpcCode'],
   'task.update': ['code', 'rpcCode'],
   'task.cancel': ['code', 'rpcCode'],
-  'completion.complete': ['code', 'rpcCode'],
+  'completion.complete': ['code', 'rpcCode', 'policy', 'rule', 'failed'],
   'tool.appeared': ['fingerprint'],
   'tool.changed': ['fingerprint', 'before'],
   'tool.disappeared': ['fingerprint'],
@@ -55,6 +55,8 @@ export const EVENTS = {
   'token.rotated': ['id', 'prefix', 'before', 'expiresAt'],
   'token.revoked': ['id', 'prefix'],
   'token.deleted': ['id', 'prefix'],
+  'calls.frozen': ['reason'],
+  'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;
 
 export type AuditEventName = keyof typeof EVENTS;

@@ -56,6 +56,7 @@ export const printings: Readonly<
       { title: 'NAME', value: ({ metadata }) => metadata.name },
       { title: 'SERVERS', value: ({ spec }) => list(spec.servers) },
       { title: 'OPERATOR-SERVERS', value: ({ spec }) => list(spec.operatorServers) },
+      { title: 'STATUS', value: ({ status }) => status?.state },
       ...MANAGEMENT,
     ],
     nameOf: ({ metadata }) => `project/${metadata.name}`,

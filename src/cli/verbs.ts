@@ -113,6 +113,24 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/test.ts')).defineTest,
   },
   {
+    name: 'policy',
+    group: TOOLS,
+    summary: 'test what policies say about a call',
+    load: async () => (await import('./commands/policy.ts')).definePolicy,
+  },
+  {
+    name: 'freeze',
+    group: TOOLS,
+    summary: 'stop all calls of a project, or of everything',
+    load: async () => (await import('./commands/freeze.ts')).defineFreeze,
+  },
+  {
+    name: 'unfreeze',
+    group: TOOLS,
+    summary: 'let stopped calls go on',
+    load: async () => (await import('./commands/freeze.ts')).defineUnfreeze,
+  },
+  {
     name: 'audit',
     group: OTHER,
     summary: 'what happened: query, verify, export',

@@ -29,6 +29,7 @@ export class CallRecord {
   readonly #startedAt = performance.now();
   #tool: ViewTool | undefined;
   #sent = false;
+  #rule: { policy: string; rule?: number; failed?: boolean } | undefined;
 
   constructor(audit: Audit, event: AuditEventName, from: GatewayRequest) {
     const { caller, scope, request } = from;
@@ -54,6 +55,11 @@ export class CallRecord {
     this.#tool = tool;
     this.#event.server = tool.server;
     this.#event.tool = tool.canonical;
+  }
+
+  /** Which policy refused it, for those who read the audit. */
+  decidedBy(rule: { policy: string; rule?: number; failed?: boolean }): void {
+    this.#rule = rule;
   }
 
   /** The last step before the server hears of it. */
@@ -87,7 +93,7 @@ export class CallRecord {
     const recorded = event.intent === undefined ? this.#arguments() : undefined;
     const rpcCode = outcome.ok ? undefined : outcome.error.code;
     if (code !== undefined || rpcCode !== undefined || recorded)
-      event.detail = { code, rpcCode, ...recorded };
+      event.detail = { code, rpcCode, ...this.#rule, ...recorded };
     this.#audit.record(event);
     return outcome;
   }

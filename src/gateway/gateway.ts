@@ -13,6 +13,7 @@ import { CachingHints } from './caching-hints.ts';
 import { CallRecord, RECORDED } from './call-record.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
+import type { Gates } from './gates.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
@@ -50,6 +51,7 @@ export class Gateway {
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
   private readonly audit: Audit;
+  private readonly gates: Gates;
   private readonly bridge: Bridge;
   private readonly pages: ListPages;
   private readonly hints = new CachingHints();
@@ -61,20 +63,22 @@ export class Gateway {
     sealer: Sealer,
     authorizer: Authorizer,
     audit: Audit,
+    gates: Gates,
   ) {
     this.audit = audit;
+    this.gates = gates;
     this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
     this.bridge = { interactions: new Interactions(sealer), tasks: this.tasks };
     this.pages = new ListPages(sealer, this.lists);
     this.self = self;
     this.upstreams = upstreams;
-    this.views = new Views(upstreams);
+    this.views = new Views(upstreams, gates);
     this.watches = new ResourceWatches({
       upstreams,
       owners: async (scope, circle, uri) =>
         this.ownersOf(await this.views.complete(scope, circle), { scope, circle }, uri),
     });
-    const deps = { views: this.views, upstreams, authorizer, stats: this.stats, bridge: this.bridge };
+    const deps = { views: this.views, upstreams, authorizer, gates, stats: this.stats, bridge: this.bridge };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -84,12 +88,12 @@ export class Gateway {
       'resources/list': (from) => this.list(from, 'resources'),
       'resources/templates/list': (from) => this.list(from, 'templates'),
       'tools/call': (from) => callTool(deps, from),
-      'prompts/get': (from) => this.getPrompt(from),
-      'resources/read': (from) => this.readResource(from),
-      'completion/complete': (from) => this.complete(from),
+      'prompts/get': (from) => this.gated(from, () => this.getPrompt(from)),
+      'resources/read': (from) => this.gated(from, () => this.readResource(from)),
+      'completion/complete': (from) => this.gated(from, () => this.complete(from)),
       'tasks/get': (from) => this.onTask(from),
       'tasks/result': (from) => this.onTask(from),
-      'tasks/update': (from) => this.onTask(from),
+      'tasks/update': (from) => this.gated(from, () => this.onTask(from)),
       'tasks/cancel': (from) => this.onTask(from),
     };
   }
@@ -201,6 +205,19 @@ export class Gateway {
     return { ok: true, result: this.hints.on(page.result, ttlMs), reusable: page.whole };
   }
 
+  /** A request other than a tool call, when neither a freeze nor a limit is in its way. */
+  private async gated(from: GatewayRequest, serve: () => Promise<GatewayOutcome>): Promise<GatewayOutcome> {
+    const stopped = this.gates.frozen(from);
+    if (stopped) return failed(asJsonRpcError(stopped));
+    const place = this.gates.enter(from);
+    if (place && 'refusal' in place) return failed(asJsonRpcError(place.refusal));
+    try {
+      return await serve();
+    } finally {
+      place?.release();
+    }
+  }
+
   private async getPrompt(from: GatewayRequest): Promise<GatewayOutcome> {
     const { name } = from.request.params;
     if (typeof name !== 'string') return invalidParams('params.name must be the name of a prompt');
@@ -278,6 +295,8 @@ export class Gateway {
   private async relay(from: GatewayRequest, name: string, params: JsonObject): Promise<GatewayOutcome> {
     const server = this.upstreams.get(name);
     if (!server) return invalidParams(`${name} was just removed from the configuration`);
+    const denied = this.gates.deniedServer(from, name);
+    if (denied) return failed(asJsonRpcError(denied));
     from.record?.goesTo(name);
     try {
       return await dispatch(this.bridge, server, from, { params });

@@ -1,3 +1,5 @@
+import type { Freeze } from '../freezes/freezes.ts';
+import type { Taken } from '../limits/call-limiter.ts';
 import { ErrorCode, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
@@ -9,7 +11,10 @@ export type RefusalCode =
   | 'UPSTREAM_TIMEOUT'
   | 'RESULT_TOO_LARGE'
   | 'CANCELLED'
-  | 'AUDIT_UNAVAILABLE';
+  | 'AUDIT_UNAVAILABLE'
+  | 'POLICY_DENIED'
+  | 'RATE_LIMITED'
+  | 'FROZEN';
 
 export type CallRefusal = {
   code: RefusalCode;
@@ -88,6 +93,40 @@ export function auditUnavailable(retryAfterMs: number): CallRefusal {
     sentence:
       'The audit cannot be written right now, and calls that may change something wait for it. The call was not made; retry later. Tools that only read go on.',
     more: { retryAfterMs },
+  };
+}
+
+/** @param reason what the rule says to whoever is refused */
+export function policyDenied(reason: string | undefined): CallRefusal {
+  const why = reason ?? 'the policies of this project do not allow it';
+  return {
+    code: 'POLICY_DENIED',
+    retry: 'never',
+    sentence: `This call was denied by policy and not made: ${why}. The same call will be denied again; do without it, or ask whoever runs this project.`,
+    more: { reason: why },
+  };
+}
+
+export function rateLimited({ subject, what, retryAfterMs }: Extract<Taken, { ok: false }>): CallRefusal {
+  const whose = subject === 'project' ? 'this project' : `this ${subject} in this project`;
+  const limit = what === 'rate' ? 'too many calls in a short time' : 'too many calls at the same time';
+  return {
+    code: 'RATE_LIMITED',
+    retry: 'after_ms',
+    sentence: `The call was not made: ${whose} has made ${limit}. Wait ${retryAfterMs} ms and try again.`,
+    more: { retryAfterMs, limit: subject },
+  };
+}
+
+export function frozen({ scope, reason, by, at }: Freeze): CallRefusal {
+  const what = scope === '*' ? 'all projects' : `project ${scope}`;
+  const since = new Date(at).toISOString();
+  const why = reason === '' ? '' : ` (${reason})`;
+  return {
+    code: 'FROZEN',
+    retry: 'never',
+    sentence: `The call was not made: ${by} has stopped the calls of ${what} since ${since}${why}. Wait until somebody lets them go on; retrying does not help.`,
+    more: { since, by, ...(reason === '' ? {} : { reason }) },
   };
 }
 

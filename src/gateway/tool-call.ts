@@ -1,8 +1,8 @@
 /**
  * The way of a tool call, in order:
  *
- *   find the tool on this surface → authorize → compare mirrored headers → announce → dispatch upstream → shape the
- *   result
+ *   find the tool on this surface → authorize → compare mirrored headers → freeze → limits → policy → announce →
+ *   dispatch upstream → shape the result
  *
  * Each step takes what only the step before it can make, so none can be left out.
  */
@@ -14,10 +14,12 @@ import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
+import type { Gates } from './gates.ts';
 import {
   asFault,
   asToolResult,
   auditUnavailable,
+  type CallRefusal,
   failed,
   invalidParams,
   refusalOf,
@@ -33,6 +35,7 @@ export type ToolCallDeps = {
   views: Views;
   upstreams: Upstreams;
   authorizer: Authorizer;
+  gates: Gates;
   stats: CallStats;
   bridge: Bridge;
 };
@@ -77,7 +80,29 @@ function callFound(
   if (!call) return failed(unknownTool(String(from.request.params.name)));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
   if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
-  return run(deps, from, call);
+  return pass(deps, from, call, args);
+}
+
+/** Through what may stop a call although its caller has the right to it. */
+function pass(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  call: AuthorizedCall,
+  args: JsonObject | undefined,
+): GatewayOutcome | Promise<GatewayOutcome> {
+  const { gates } = deps;
+  const stopped = gates.frozen(from);
+  if (stopped) return refused(stopped, call.tool);
+  const place = gates.enter(from);
+  if (place && 'refusal' in place) return refused(place.refusal, call.tool);
+  const denied = gates.deniedTool(from, call.tool, args);
+  if (!denied) return place ? run(deps, from, call).finally(place.release) : run(deps, from, call);
+  place?.release();
+  return refused(denied, call.tool);
+}
+
+function refused(refusal: CallRefusal, { definition }: ViewTool): GatewayOutcome {
+  return { ok: true, result: asToolResult(refusal, definition.outputSchema !== undefined) };
 }
 
 /** A gateway's answer. `reusable`: the same result object answers others too, so its text is worth keeping. */
@@ -124,7 +149,7 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
   } catch (error) {
     settle('fault');
     const refusal = refusalOf(asFault(error), tool.server);
-    return { ok: true, result: asToolResult(refusal, tool.definition.outputSchema !== undefined) };
+    return refused(refusal, tool);
   }
 }
 
@@ -149,7 +174,7 @@ async function announce(from: GatewayRequest, tool: ViewTool): Promise<GatewayOu
   } catch (error) {
     if (!(error instanceof AuditUnavailable)) throw error;
     const refusal = auditUnavailable(error.retryAfterMs);
-    return { ok: true, result: asToolResult(refusal, tool.definition.outputSchema !== undefined) };
+    return refused(refusal, tool);
   }
 }
 

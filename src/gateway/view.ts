@@ -70,8 +70,9 @@ export const NOTICE_META = 'castellan/notice';
 /**
  * Merges what the servers offer and the rights allow. Pure: the same parts give the same view, in the order the project
  * names them.
+ * @param hides whether policies keep a tool, by its canonical name, from everybody
  */
-export function buildView(scope: Scope, parts: readonly ViewPart[]): View {
+export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool: string) => boolean): View {
   const { project, rights } = scope;
   const degraded: Degraded[] = [];
   const shortLimit = exposedNameLimit(project.name);
@@ -96,7 +97,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[]): View {
     for (const tool of listing.tools) {
       if (!isOffered(tool.name, spec)) continue;
       const canonical = canonicalName(server, tool.name);
-      if (!rights.runs(canonical)) continue;
+      if (!rights.runs(canonical) || hides(canonical)) continue;
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const exposed = exposedName(withPrefix(server, own, spec.prefix, toolClashes), canonical, limit);
       if (tools.has(exposed)) {
@@ -186,7 +187,7 @@ function emptyReason(
   if (down.length === parts.length) return 'None of the servers of this surface can be reached right now.';
   if (down.length > 0)
     return 'The servers that can be reached offer no tools here; others cannot be reached.';
-  return 'The servers of this surface offer no tools, or tools.allow, tools.deny and the rights of this credential leave none.';
+  return 'The servers of this surface offer no tools, or tools.allow, tools.deny, the policies and the rights of this credential leave none.';
 }
 
 function isOffered(name: string, spec: ServerSpec): boolean {

@@ -3,6 +3,7 @@ import type { Circle } from '../upstream/circle.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import type { Gates } from './gates.ts';
 import { type Scope, serversOf } from './scope.ts';
 import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
 
@@ -18,11 +19,13 @@ type Entry = { epoch: number; view: View };
 /** The views of all surfaces: built when first asked for, kept until something that they show has changed. */
 export class Views {
   private readonly upstreams: Upstreams;
+  private readonly gates: Pick<Gates, 'hides'>;
   private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
   private epoch = 0;
 
-  constructor(upstreams: Upstreams) {
+  constructor(upstreams: Upstreams, gates: Pick<Gates, 'hides'>) {
     this.upstreams = upstreams;
+    this.gates = gates;
   }
 
   /** The configuration or a catalogue changed. */
@@ -37,7 +40,7 @@ export class Views {
     if (known && known.epoch === this.epoch) return known.view;
     // Read before the parts: a change during the build must not look included.
     const { epoch } = this;
-    const view = buildView(scope, this.parts(scope, circle));
+    const view = buildView(scope, this.parts(scope, circle), (tool) => this.gates.hides(scope.project, tool));
     this.views.set(key, { epoch, view });
     return view;
   }

@@ -6,7 +6,6 @@ import type { Gateway } from '../gateway/gateway.ts';
 import type { GatewayRequest, Scope } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
-import type { Authenticator } from '../identity/authenticator.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
@@ -19,6 +18,7 @@ import type { Snapshot, Surface } from '../resources/spec.ts';
 import { AS_HEADER } from './acting-as.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
+import type { CredentialCheck } from './credential-check.ts';
 import type { EndpointAudit } from './endpoint-audit.ts';
 import { bodyHeaderFault, parseBody, readBody } from './json-body.ts';
 import { Listening } from './listening.ts';
@@ -32,7 +32,7 @@ export type McpEndpointDeps = {
   gateway: Gateway;
   sessions: LegacySessions;
   streams: OpenStreams;
-  authenticator: Authenticator;
+  credentials: CredentialCheck;
   audit: EndpointAudit;
   authorizer: Authorizer;
   snapshot(): Snapshot;
@@ -111,7 +111,7 @@ export class McpEndpoint {
     const raw = bearerOf(req);
     return raw === undefined || req.headers[AS_HEADER] !== undefined
       ? undefined
-      : this.deps.authenticator.peek(raw);
+      : this.deps.credentials.peek(raw);
   }
 
   private async authenticate(
@@ -122,12 +122,18 @@ export class McpEndpoint {
     const raw = bearerOf(req);
     let reason = header === undefined ? 'no credential' : 'no bearer token';
     if (raw !== undefined) {
-      const proven = await this.deps.authenticator.authenticate(raw);
+      const proven = await this.deps.credentials.check(req, raw);
       const as = req.headers[AS_HEADER];
       if (proven.ok)
         return as === undefined
           ? proven.value
-          : await this.deps.authenticator.impersonate(proven.value, String(as));
+          : await this.deps.credentials.impersonate(proven.value, String(as));
+      if (proven.error === 'too many') {
+        this.deps.audit.unknown(req, proven.error);
+        const wait = { 'retry-after': String(proven.retryAfterSeconds) };
+        refuseHttp(res, 429, 'Too many wrong credentials came from this address; wait and retry', wait);
+        return undefined;
+      }
       reason = proven.error;
     }
     this.deps.audit.unknown(req, reason);

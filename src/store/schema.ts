@@ -9,6 +9,7 @@ export interface Schema {
   mcp_tokens: McpTokensTable;
   resources: ResourcesTable;
   sessions: SessionsTable;
+  freezes: FreezesTable;
   audit_manifest: AuditManifestTable;
   audit_chains: AuditChainsTable;
   audit_events: AuditEventsTable;
@@ -62,6 +63,16 @@ export interface ResourcesTable {
   resource_version: number;
   created_at: number;
   updated_at: number;
+}
+
+/** Owner: freezes. */
+export interface FreezesTable {
+  /** Name of a project; `*` is every project. */
+  scope: string;
+  reason: string;
+  /** A principal. */
+  frozen_by: string;
+  frozen_at: number;
 }
 
 /** Owner: gateway. Legacy sessions; the id itself is sealed state that the client holds. */

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { auditUnavailable, refusalOf, unknownTool } from '../../src/gateway/refusals.ts';
+import {
+  auditUnavailable,
+  frozen,
+  policyDenied,
+  rateLimited,
+  refusalOf,
+  unknownTool,
+} from '../../src/gateway/refusals.ts';
 import { ErrorCode } from '../../src/protocol/jsonrpc.ts';
 import { type FaultKind, UpstreamFault } from '../../src/upstream/transport.ts';
 
@@ -25,6 +32,12 @@ const KINDS = Object.keys({
 const REFUSALS = KINDS.flatMap((kind) =>
   [false, true].map((sent) => refusalOf(new UpstreamFault(kind, 'reason', { sent }), 'server')),
 );
+
+const GATES = [
+  policyDenied('reason'),
+  rateLimited({ ok: false, subject: 'token', what: 'rate', retryAfterMs: 1 }),
+  frozen({ scope: 'demo', reason: 'reason', by: 'User:admin', at: 0 }),
+];
 
 /** The table rows of the section under this heading, as trimmed cells. */
 function rows(heading: string): string[][] {
@@ -60,7 +73,7 @@ describe('docs/errors.md and the code name the same refusals', () => {
 
   test('codes that faults lead to, with what their retry is', () => {
     const unknown = unknownTool('x').data as { code: string };
-    const made = [...REFUSALS, auditUnavailable(1)].map(({ code, retry }) => `${code} ${retry}`);
+    const made = [...REFUSALS, auditUnavailable(1), ...GATES].map(({ code, retry }) => `${code} ${retry}`);
     const told = documented.map(([code, retry]) => `${code} ${retry}`);
     assert.deepEqual(sorted(told), sorted([...made, `${unknown.code} –`]));
   });

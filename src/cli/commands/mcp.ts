@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { FreezeObject } from '../../http/api/freeze-routes.ts';
 import type { ServerStatus } from '../../http/api/live.ts';
 import { Exit, failed } from '../exit.ts';
 import { oneOf } from '../options.ts';
@@ -82,8 +83,12 @@ async function showStatus(
   context: VerbContext,
 ): Promise<void> {
   const client = await ServerClient.connect(flags, context);
-  const { items } = await client.get('mcp/status');
-  printItems(context.terminal, flags.output, items as ServerStatus[], statusPrinting);
+  const { items, frozen = [] } = await client.get('mcp/status');
+  printItems(context.terminal, flags.output, items as ServerStatus[], statusPrinting, { frozen });
+  for (const { project, since, by, reason } of frozen as FreezeObject[]) {
+    const what = project === undefined ? 'all projects are' : `project ${project} is`;
+    context.terminal.warn(cleanLine(`${what} frozen since ${since} by ${by}${reason ? `: ${reason}` : ''}`));
+  }
 }
 
 async function connectServer(

@@ -2,25 +2,29 @@ import { Hono } from 'hono';
 import type { Audit } from '../../audit/audit.ts';
 import type { Denials } from '../../audit/denials.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { Authenticator } from '../../identity/authenticator.ts';
+import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Tokens } from '../../identity/tokens.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
+import type { CredentialCheck } from '../credential-check.ts';
 import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
+import { freezeRoutes } from './freeze-routes.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
+import { policyRoutes } from './policy-routes.ts';
 import { resourceRoutes } from './resource-routes.ts';
 import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './responses.ts';
 import { mounted, type Route } from './route.ts';
 import { tokenRoutes } from './token-routes.ts';
 
 export type ApiDeps = {
-  authenticator: Authenticator;
+  credentials: CredentialCheck;
+  freezes: Freezes;
   authorizer: Authorizer;
   resources: Resources;
   objects: ManagedObjects;
@@ -35,7 +39,7 @@ export type ApiDeps = {
 };
 
 /** Every route of the API, the more exact ones first. */
-export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'denials' | 'logger'>): Route[] {
+export function apiRoutes(deps: Omit<ApiDeps, 'credentials' | 'denials' | 'logger'>): Route[] {
   const { version } = deps;
   return [
     {
@@ -48,16 +52,18 @@ export function apiRoutes(deps: Omit<ApiDeps, 'authenticator' | 'denials' | 'log
     ...tokenRoutes(deps),
     ...liveRoutes(deps),
     ...auditRoutes(deps),
+    ...freezeRoutes(deps),
+    ...policyRoutes(deps),
     ...resourceRoutes(deps),
   ];
 }
 
 /** The REST API, to be mounted under `/api/v1`. It authenticates by itself; Host and Origin are the router's. */
 export function createApi(deps: ApiDeps): Hono<ApiEnv> {
-  const { authenticator, authorizer, logger } = deps;
+  const { credentials, authorizer, logger } = deps;
   const audit = new ApiAudit(deps.audit, deps.denials);
   const api = new Hono<ApiEnv>();
-  api.use(neverStored, authenticated(authenticator, audit), audit.acting(), boundedBody);
+  api.use(neverStored, authenticated(credentials, audit), audit.acting(), boundedBody);
   api.route('/', mounted(apiRoutes(deps), authorizer));
   // A route and not `notFound`, which would be lost where this app is mounted.
   api.all('*', (c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));

@@ -1,7 +1,8 @@
+import type { IncomingMessage } from 'node:http';
 import { createMiddleware } from 'hono/factory';
-import type { Authenticator } from '../../identity/authenticator.ts';
 import type { AuthenticationError } from '../../identity/tokens.ts';
 import { AS_HEADER } from '../acting-as.ts';
+import type { CredentialCheck } from '../credential-check.ts';
 import type { ApiAudit } from './api-audit.ts';
 import { type ApiEnv, refuse } from './responses.ts';
 
@@ -15,20 +16,24 @@ const REASONS: Readonly<Record<AuthenticationError, string>> = {
 };
 
 /** Finds the caller of every request; without one it answers 401. */
-export function authenticated(authenticator: Authenticator, audit: ApiAudit) {
+export function authenticated(credentials: CredentialCheck, audit: ApiAudit) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const raw = BEARER.exec(c.req.header('authorization') ?? '')?.[1];
     if (raw === undefined) {
       audit.unknown(c, 'no credential');
       return refuse(c, 401, 'UNAUTHENTICATED', 'send a credential: Authorization: Bearer …');
     }
-    const found = await authenticator.authenticate(raw);
+    const { incoming } = c.env as { incoming: IncomingMessage };
+    const found = await credentials.check(incoming, raw);
     if (!found.ok) {
       audit.unknown(c, found.error);
-      return refuse(c, 401, 'UNAUTHENTICATED', REASONS[found.error]);
+      if (found.error !== 'too many') return refuse(c, 401, 'UNAUTHENTICATED', REASONS[found.error]);
+      c.header('retry-after', String(found.retryAfterSeconds));
+      const sentence = 'too many wrong credentials came from this address; wait and retry';
+      return refuse(c, 429, 'RATE_LIMITED', sentence);
     }
     const as = c.req.header(AS_HEADER);
-    c.set('caller', as === undefined ? found.value : await authenticator.impersonate(found.value, as));
+    c.set('caller', as === undefined ? found.value : await credentials.impersonate(found.value, as));
     await next();
   });
 }

@@ -1,17 +1,19 @@
 import type { Audit } from '../../audit/audit.ts';
 import { Refusal } from '../../base/errors.ts';
+import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
+import { seenFreezes } from './freeze-routes.ts';
 import type { LiveView } from './live.ts';
 import { type ApiContext, flag } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
 type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView };
-type ActDeps = LiveDeps & { audit: Audit };
+type ActDeps = LiveDeps & { audit: Audit; freezes: Freezes };
 
 /** What runs now: tools as agents see them, upstream states, and the two acts on them. */
-export function liveRoutes({ authorizer, resources, live, audit }: ActDeps): Route[] {
+export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActDeps): Route[] {
   const nameOf = (c: ApiContext) => serverName(resources, c) ?? c.req.param('name') ?? '';
   const sees = (c: ApiContext, name: string) =>
     authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
@@ -47,7 +49,11 @@ export function liveRoutes({ authorizer, resources, live, audit }: ActDeps): Rou
       method: 'GET',
       path: '/mcp/status',
       need: serverList,
-      handle: (c) => c.json({ items: live.status().filter(({ name }) => sees(c, name)) }),
+      handle: (c) =>
+        c.json({
+          items: live.status().filter(({ name }) => sees(c, name)),
+          frozen: seenFreezes({ authorizer, freezes }, c.get('caller')),
+        }),
     },
     {
       method: 'GET',

@@ -1,4 +1,5 @@
 import { Refusal } from '../../base/errors.ts';
+import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Ask } from '../../identity/decide.ts';
 import { resourceOf } from '../../identity/guards.ts';
@@ -8,13 +9,15 @@ import { kindOf } from '../../resources/kinds.ts';
 import type { ResourceKind } from '../../resources/known-objects.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { Resources } from '../../resources/registry.ts';
+import { withStatus } from './object-status.ts';
 import { type ApiContext, flag, jsonObject } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
-type Deps = { authorizer: Authorizer; resources: Resources; objects: ManagedObjects };
+type Deps = { authorizer: Authorizer; freezes: Freezes; resources: Resources; objects: ManagedObjects };
 
 /** The objects of every kind but tokens, by plural, singular or alias. */
-export function resourceRoutes({ authorizer, resources, objects }: Deps): Route[] {
+export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps): Route[] {
+  const shown = (object: ResourceObject) => withStatus(object, resources.snapshot(), freezes);
   const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
   const isSeen = (c: ApiContext, object: ResourceObject) =>
     authorizer.decide(c.get('caller'), objectAsk('view', object.kind as ResourceKind, object.metadata.name))
@@ -24,13 +27,19 @@ export function resourceRoutes({ authorizer, resources, objects }: Deps): Route[
       method: 'GET',
       path: '/:kind',
       need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
-      handle: (c) => c.json({ items: resources.list(kindOfPath(c)).filter((object) => isSeen(c, object)) }),
+      handle: (c) =>
+        c.json({
+          items: resources
+            .list(kindOfPath(c))
+            .filter((object) => isSeen(c, object))
+            .map(shown),
+        }),
     },
     {
       method: 'GET',
       path: '/:kind/:name',
       need: { ask: asking('view') },
-      handle: (c) => c.json(find(resources, authorizer, c)),
+      handle: (c) => c.json(shown(find(resources, authorizer, c))),
     },
     {
       method: 'PUT',

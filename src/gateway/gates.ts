@@ -1,0 +1,105 @@
+import type { Freezes } from '../freezes/freezes.ts';
+import type { CallLimiter, LimitedBy } from '../limits/call-limiter.ts';
+import { CallerFacts, type Facts, ToolFacts } from '../policy/expression.ts';
+import type { ProjectPolicies, Ruling } from '../policy/policy-book.ts';
+import type { Verdict } from '../policy/verdict.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
+import type { Policies, ProjectEntry } from '../resources/spec.ts';
+import { type CallRefusal, frozen, policyDenied, rateLimited } from './refusals.ts';
+import type { GatewayRequest } from './scope.ts';
+
+/** A call that has its place under the limits gives it back when it is over. */
+export type Place = { refusal: CallRefusal } | { release: () => void };
+
+type GatesDeps = {
+  freezes: Pick<Freezes, 'of'>;
+  limiter: CallLimiter;
+  /** Of the current snapshot. */
+  policies: () => Policies;
+};
+
+/** What may stop a call that its caller has the right to make: a freeze, a limit, a policy. */
+export class Gates {
+  readonly #deps: GatesDeps;
+
+  constructor(deps: GatesDeps) {
+    this.#deps = deps;
+  }
+
+  frozen({ scope }: GatewayRequest): CallRefusal | undefined {
+    const freeze = this.#deps.freezes.of(scope.project.name);
+    return freeze && frozen(freeze);
+  }
+
+  /** Undefined where the project limits nothing. */
+  enter({ caller, scope }: GatewayRequest): Place | undefined {
+    const { limits } = scope.project.spec;
+    if (!limits) return undefined;
+    const { uid } = scope.project;
+    const by: LimitedBy[] = [];
+    if (limits.token && caller.tokenId !== undefined)
+      by.push({ subject: 'token', key: `${uid}|token|${caller.tokenId}`, limit: limits.token });
+    if (limits.user) by.push({ subject: 'user', key: `${uid}|user|${caller.owner}`, limit: limits.user });
+    if (limits.project) by.push({ subject: 'project', key: `${uid}|project`, limit: limits.project });
+    const taken = this.#deps.limiter.take(by);
+    return taken.ok ? taken : { refusal: rateLimited(taken) };
+  }
+
+  /** Whether no call of the tool can ever be allowed, and nothing is to be said about that. */
+  hides(project: ProjectEntry, tool: string): boolean {
+    return this.#policiesOf(project).tool(tool).hidden;
+  }
+
+  deniedTool(
+    from: GatewayRequest,
+    tool: { canonical: string; server: string; readOnly: boolean },
+    args: JsonObject | undefined,
+  ): CallRefusal | undefined {
+    const { canonical: name, server, readOnly } = tool;
+    const ruling = this.#policiesOf(from.scope.project).tool(name);
+    return refusalOf(from, ruling, () => factsOf(from, { name, server, readOnly }, args));
+  }
+
+  /** Prompts, resources and completions belong to a server as a whole. */
+  deniedServer(from: GatewayRequest, server: string): CallRefusal | undefined {
+    const ruling = this.#policiesOf(from.scope.project).server(server);
+    const tool = { name: `${server}__*`, server, readOnly: true };
+    return refusalOf(from, ruling, () => factsOf(from, tool, from.request.params));
+  }
+
+  #policiesOf({ name, spec }: ProjectEntry): ProjectPolicies {
+    return this.#deps.policies().book.of(name, spec.defaultAction);
+  }
+}
+
+function refusalOf(from: GatewayRequest, ruling: Ruling, facts: () => Facts): CallRefusal | undefined {
+  const verdict = ruling.settled ?? ruling.decide(facts);
+  if (verdict.action === 'allow') return undefined;
+  from.record?.decidedBy(nameOf(verdict));
+  return policyDenied(verdict.reason);
+}
+
+/** For operators: which rule it was, counted from 0 as in the file. */
+function nameOf({ by, failed }: Verdict): { policy: string; rule?: number; failed?: boolean } {
+  if (by === 'defaultAction') return { policy: by };
+  if ('fault' in by) return { policy: by.policy, failed: true };
+  return failed ? { ...by, failed } : by;
+}
+
+function factsOf(
+  { caller, scope }: GatewayRequest,
+  tool: { name: string; server: string; readOnly: boolean },
+  args: JsonObject | undefined,
+): Facts {
+  return {
+    args: args ?? {},
+    tool: new ToolFacts(tool),
+    caller: new CallerFacts({
+      owner: caller.owner,
+      principal: caller.principal,
+      token: caller.tokenName ?? '',
+      project: scope.project.name,
+      surface: scope.surface,
+    }),
+  };
+}

@@ -1,0 +1,51 @@
+import type { IncomingMessage } from 'node:http';
+import { sha256Hex } from '../base/ids.ts';
+import type { Authenticator } from '../identity/authenticator.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { AuthenticationError } from '../identity/tokens.ts';
+import type { AddressLimiter } from '../limits/address-limiter.ts';
+import type { ClientAddresses } from '../limits/client-address.ts';
+
+export type Checked =
+  | { ok: true; value: AuthenticatedCaller }
+  | { ok: false; error: AuthenticationError }
+  /** Nobody looked at the credential: too many wrong ones came from there. */
+  | { ok: false; error: 'too many'; retryAfterSeconds: number };
+
+/** Checks credentials as they come from the network: each address may be wrong only so often. */
+export class CredentialCheck {
+  readonly #authenticator: Authenticator;
+  readonly #addresses: ClientAddresses;
+  readonly #limiter: AddressLimiter;
+
+  constructor(authenticator: Authenticator, addresses: ClientAddresses, limiter: AddressLimiter) {
+    this.#authenticator = authenticator;
+    this.#addresses = addresses;
+    this.#limiter = limiter;
+  }
+
+  /** The answer when it is known without waiting; undefined means: ask `check`. */
+  peek(raw: string): AuthenticatedCaller | undefined {
+    return this.#authenticator.peek(raw);
+  }
+
+  impersonate(caller: AuthenticatedCaller, subject: string): Promise<AuthenticatedCaller> {
+    return this.#authenticator.impersonate(caller, subject);
+  }
+
+  /** Rejects with a Refusal `unavailable` alone, when the database is away. */
+  async check(req: IncomingMessage, raw: string): Promise<Checked> {
+    const forwarded = req.headers['x-forwarded-for'];
+    const address = this.#addresses.of(
+      req.socket.remoteAddress,
+      Array.isArray(forwarded) ? forwarded.join(',') : forwarded,
+    );
+    const wait = this.#limiter.wait(address, () => sha256Hex(raw));
+    if (wait !== undefined)
+      return { ok: false, error: 'too many', retryAfterSeconds: Math.ceil(wait / 1_000) };
+    const found = await this.#authenticator.authenticate(raw);
+    if (found.ok) this.#limiter.right(sha256Hex(raw));
+    else this.#limiter.wrong(address);
+    return found;
+  }
+}
