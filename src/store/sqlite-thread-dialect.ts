@@ -1,3 +1,5 @@
+import { getCompileCacheDir } from 'node:module';
+import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type DatabaseConnection, type Driver, type QueryResult, SqliteDialect } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
@@ -58,7 +60,7 @@ export class SqliteThread {
 
   #started(): Worker {
     if (this.#worker) return this.#worker;
-    const worker = new Worker(THREAD, { workerData: this.#file });
+    const worker = new Worker(THREAD, { workerData: this.#file, env: threadEnvironment() });
     worker.on('message', (reply: ThreadReply) => {
       const waiting = this.#waiting.shift();
       if (this.#waiting.length === 0) worker.unref();
@@ -77,6 +79,15 @@ export class SqliteThread {
     this.#waiting = [];
     for (const one of waiting) one.reject(unavailable(error));
   }
+}
+
+/**
+ * Nothing of the process's environment but where compiled code is kept. Without it the thread would load the compiler
+ * that takes types off: 18 MB and a tenth of a second.
+ */
+function threadEnvironment(): Record<string, string> {
+  const kept = getCompileCacheDir();
+  return kept === undefined ? {} : { NODE_COMPILE_CACHE: path.dirname(kept) };
 }
 
 function asError({ message, ...codes }: { message: string; errcode?: number; code?: string }): unknown {
