@@ -32,6 +32,7 @@ import { AddressLimiter } from './limits/address-limiter.ts';
 import { CallLimiter } from './limits/call-limiter.ts';
 import { ClientAddresses } from './limits/client-address.ts';
 import { ServerClient } from './net/server-client.ts';
+import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
 import type { ServerEntry } from './resources/spec.ts';
 import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
@@ -103,6 +104,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => resources.close());
     const freezes = await Freezes.open({ store, logger });
     stack.defer(() => freezes.close());
+    const rotation = new KeyRotation({ store, resources, audit, logger });
+    stack.defer(() => rotation.close());
     const authorizer = new Authorizer(() => resources.snapshot().access);
     const tokens = new Tokens({ store, resources, authorizer, logger });
     stack.defer(() => tokens.close());
@@ -123,6 +126,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       sessions,
       resources,
       freezes,
+      rotation,
       authorizer,
       tokens,
       localAdmin,
@@ -252,7 +256,7 @@ function transportsOver(children: ChildProcesses, client: ServerClient, audit: A
     return { url: spec.target.url, headers: spec.target.headers, client, serverName: name };
   };
   return {
-    stdio: ({ name, spec }, events) => {
+    stdio: ({ name, spec, confidential }, events) => {
       if (spec?.target.type !== 'stdio') throw new Error(`${name} is no stdio server`);
       audit.record({
         event: 'process.started',
@@ -262,7 +266,10 @@ function transportsOver(children: ChildProcesses, client: ServerClient, audit: A
         detail: { command: spec.target.command, arguments: spec.target.args.length },
       });
       const maxLineBytes = Math.max(spec.lifecycle.maxResultBytes, 32 * 1024 * 1024) + MAX_LINE_SLACK;
-      return new StdioTransport({ target: spec.target, serverName: name, children, maxLineBytes }, events);
+      return new StdioTransport(
+        { target: spec.target, confidential, serverName: name, children, maxLineBytes },
+        events,
+      );
     },
     http: (entry, events) => new HttpTransport(httpOptions(entry), events),
     sse: (entry, events) => new SseTransport(httpOptions(entry), events),
@@ -277,6 +284,7 @@ type DoorDeps = {
   sessions: LegacySessions;
   resources: Resources;
   freezes: Freezes;
+  rotation: KeyRotation;
   authorizer: Authorizer;
   tokens: Tokens;
   localAdmin: LocalAdmin;
@@ -286,7 +294,7 @@ type DoorDeps = {
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { freezes, gateway, upstreams } = deps;
+  const { freezes, rotation, gateway, upstreams } = deps;
   const denials = new Denials(audit);
   stack.defer(() => denials.close());
   const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
@@ -328,7 +336,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const objects = new ManagedObjects(resources, tokens);
       const { version } = options;
       const known = { credentials, authorizer, audit, store, denials };
-      return createApi({ ...known, resources, freezes, objects, tokens, live, logger, version });
+      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, logger, version });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

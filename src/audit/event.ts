@@ -51,6 +51,7 @@ export const EVENTS = {
   'resource.created': ['uid', 'version', 'fields', 'fingerprint'],
   'resource.changed': ['uid', 'version', 'fields', 'fingerprint'],
   'resource.deleted': ['uid', 'version'],
+  'keys.rotated': ['key', 'keys', 'resealed', 'retired'],
   'token.created': ['id', 'prefix', 'surfaces', 'rbac', 'expiresAt', 'parent'],
   'token.rotated': ['id', 'prefix', 'before', 'expiresAt'],
   'token.revoked': ['id', 'prefix'],

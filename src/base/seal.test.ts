@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { deriveKey, keyCheckValue, Sealer } from './seal.ts';
+import { deriveKey, keyCheckValue, keyIdOf, Sealer } from './seal.ts';
 
 const key = () => ({ bytes: randomBytes(32) });
 
@@ -47,11 +47,17 @@ describe('sealing', () => {
 
   it('opens under an older key of the ring and names an unknown one', () => {
     const [old, next] = [key(), key()];
-    const sealed = new Sealer(old).seal('a', 'kept');
-    assert.deepEqual(new Sealer(next, [old]).open('a', sealed), { ok: true, value: 'kept' });
-    assert.deepEqual(new Sealer(next).open('a', sealed), { ok: false, error: 'unknown_key' });
-    const rotated = new Sealer(next, [old]).seal('a', 'new');
+    const sealer = new Sealer(old);
+    assert.equal(sealer.keyId, keyIdOf(old));
+    const sealed = sealer.seal('a', 'kept');
+    sealer.use(next, [old]);
+    assert.equal(sealer.keyId, keyIdOf(next));
+    assert.deepEqual(sealer.open('a', sealed), { ok: true, value: 'kept' });
+    const rotated = sealer.seal('a', 'new');
     assert.deepEqual(new Sealer(old).open('a', rotated), { ok: false, error: 'unknown_key' });
+    sealer.use(next, []);
+    assert.deepEqual(sealer.open('a', sealed), { ok: false, error: 'unknown_key' });
+    assert.deepEqual(sealer.open('a', rotated), { ok: true, value: 'new' });
   });
 
   it('derives a key for each purpose, and a check value that is none of them', () => {

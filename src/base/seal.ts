@@ -36,16 +36,29 @@ type Ring = { id: Buffer; master: MasterKey; derived: Map<string, KeyObject> };
 
 /**
  * Seals small texts with AES-256-GCM. A sealed text is the base64url of
- * `version(1) key id(4) nonce(12) ciphertext tag(16)`. The first key seals; all open, so that keys can rotate.
+ * `version(1) key id(4) nonce(12) ciphertext tag(16)`. One key seals; all open, so that keys can rotate.
  * `purpose` is a constant of the calling code, never input: each one keeps a derived key in memory.
  */
 export class Sealer {
-  readonly #rings: readonly Ring[];
-  readonly #current: Ring;
+  #rings: readonly Ring[];
+  #current: Ring;
 
-  constructor(current: MasterKey, older: readonly MasterKey[] = []) {
+  constructor(current: MasterKey) {
     this.#current = ring(current);
-    this.#rings = [this.#current, ...older.map(ring)];
+    this.#rings = [this.#current];
+  }
+
+  /** Of the key that seals: 8 hexadecimal digits. */
+  get keyId(): string {
+    return this.#current.id.toString('hex');
+  }
+
+  /** Seals with `current` from now on, and opens what was sealed with it or with one of the others. */
+  use(current: MasterKey, others: readonly MasterKey[]): void {
+    const known = (master: MasterKey) =>
+      this.#rings.find((one) => one.master.bytes.equals(master.bytes)) ?? ring(master);
+    this.#rings = [current, ...others].map(known);
+    this.#current = this.#rings[0]!;
   }
 
   /** `context` must be presented again to open: it ties the text to the row or principal that it belongs to. */
@@ -84,6 +97,11 @@ export class Sealer {
 
 function ring(master: MasterKey): Ring {
   return { id: deriveKey(master, 'key-id').subarray(0, KEY_ID_BYTES), master, derived: new Map() };
+}
+
+/** What `Sealer.keyId` says while this key seals. */
+export function keyIdOf(master: MasterKey): string {
+  return ring(master).id.toString('hex');
 }
 
 /** A KeyObject: from a Buffer, each use would import the key again, at four times the cost of opening. */

@@ -41,6 +41,16 @@ const subjectText = ({ kind, name }: Subject) =>
 export const printings: Readonly<
   { [Kind in Exclude<KindName, 'McpToken'>]: Printing<ResourceObject> } & { McpToken: Printing<TokenObject> }
 > = {
+  Secret: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'KEYS', value: ({ spec }) => list(spec.keys) },
+      { title: 'UPDATED', value: ({ metadata }) => minute(metadata.updatedAt) },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `secret/${metadata.name}`,
+    none: 'no secrets',
+  },
   Server: {
     columns: [
       { title: 'NAME', value: ({ metadata }) => metadata.name },

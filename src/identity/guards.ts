@@ -1,11 +1,13 @@
 /**
  * What a change of an object needs beside the right to change objects of its kind, as rights are when it happens:
- * nobody gives what they lack, nobody but those who may starts processes, and an administrator remains.
+ * nobody gives what they lack, starts processes or sends secrets somewhere without the right to, and an administrator
+ * remains.
  */
 import { canonicalJson } from '../base/canonical-json.ts';
 import { Refusal } from '../base/errors.ts';
 import type { RbacFields, UserFields } from '../resources/access-fields.ts';
 import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
+import { secretReferences } from '../resources/expansion.ts';
 import type { ChangeCheck, PlannedChange } from '../resources/layer-edit.ts';
 import type { Access, Subject } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
@@ -15,6 +17,7 @@ import { RightsIndex } from './rights.ts';
 
 const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
   Policy: 'policies',
+  Secret: 'secrets',
   Server: 'servers',
   Project: 'projects',
   Group: 'groups',
@@ -33,7 +36,10 @@ export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
     const index = new RightsIndex(change.before());
     const layers = index.layersOf(caller);
     demand(layers, changeAsk(change));
-    if (change.kind === 'Server') guardProcesses(layers, change);
+    if (change.kind === 'Server') {
+      guardProcesses(layers, change);
+      guardSecrets(layers, change);
+    }
     if (change.kind === 'Rbac') guardGrants(layers, change);
     if (change.kind === 'User') guardMembership(layers, index, change);
     guardLastAdministrator(change);
@@ -60,10 +66,26 @@ const PROCESS_FIELDS = ['command', 'args', 'env', 'cwd'];
 
 function guardProcesses(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
   if (wanted === undefined) return;
-  const process = (spec: Record<string, unknown> | undefined) =>
-    canonicalJson(PROCESS_FIELDS.map((field) => spec?.[field] ?? null));
-  if (process(wanted) === process(existing?.spec)) return;
+  if (fieldsText(wanted, PROCESS_FIELDS) === fieldsText(existing?.spec, PROCESS_FIELDS)) return;
   demand(layers, { action: 'spawn' }, ', which starting or changing a process needs');
+}
+
+const SECRET_FIELDS = [...PROCESS_FIELDS, 'url', 'headers'];
+
+/** Whoever may say where a server is or what it runs has its secrets sent there. */
+function guardSecrets(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
+  if (wanted === undefined) return;
+  const uses = (spec: unknown) => new Set(secretReferences(spec).map(({ name }) => name));
+  const before = uses(existing?.spec);
+  const changed = fieldsText(wanted, SECRET_FIELDS) !== fieldsText(existing?.spec, SECRET_FIELDS);
+  for (const name of uses(wanted)) {
+    if (!changed && before.has(name)) continue;
+    demand(layers, { role: 'use', resource: 'secrets', name }, ', which a server that refers to it needs');
+  }
+}
+
+function fieldsText(spec: Record<string, unknown> | undefined, fields: readonly string[]): string {
+  return canonicalJson(fields.map((field) => spec?.[field] ?? null));
 }
 
 /** New bindings need `escalate` where the caller lacks them, new subjects of such bindings `bind`. */

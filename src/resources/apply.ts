@@ -1,5 +1,5 @@
 import { parseFile } from './documents.ts';
-import { type Environment, expandAll, expandVariables } from './expansion.ts';
+import { type Environment, expandAll, expandSecretValue, expandVariables } from './expansion.ts';
 import { KINDS, type KindName } from './kinds.ts';
 import type { Labels } from './labels.ts';
 import { API_VERSION } from './objects.ts';
@@ -18,8 +18,8 @@ export type AppliedObject = {
 };
 
 /**
- * The objects of a file for `apply`: variables of `env` expanded in servers, in an order in which each finds what it
- * names (servers, projects, tokens). `problems` of the file as a whole mean that nothing in it may be applied.
+ * The objects of a file for `apply`: variables of `env` expanded in servers and secrets, in an order in which each finds what it
+ * names (secrets, servers, projects, tokens). `problems` of the file as a whole mean that nothing in it may be applied.
  */
 export function objectsToApply(
   file: string,
@@ -30,8 +30,7 @@ export function objectsToApply(
   const objects = parsed.objects.map((object): AppliedObject => {
     const { kind, name, project, labels, resourceVersion, spec, line, locate } = object;
     const faults: Problem[] = [];
-    const expanded =
-      kind === 'Server' ? expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults) : spec;
+    const expanded = expandedFor(kind, spec, env, faults);
     return {
       apiVersion: API_VERSION,
       kind,
@@ -49,6 +48,14 @@ export function objectsToApply(
   });
   objects.sort((a, b) => rank(a.kind) - rank(b.kind));
   return { objects, problems: parsed.problems, notices: parsed.notices };
+}
+
+/** In a server the rest is the running server's to replace; a secret's values have to be complete when they arrive. */
+function expandedFor(kind: KindName, spec: unknown, env: Environment, faults: Problem[]): unknown {
+  if (kind === 'Server') return expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults);
+  return kind === 'Secret'
+    ? expandAll(spec, ['spec'], (value) => expandSecretValue(value, env), faults)
+    : spec;
 }
 
 const rank = (kind: KindName): number => KINDS.findIndex((one) => one.kind === kind);

@@ -104,13 +104,13 @@ describe('configuration files', () => {
     ],
     [
       'a reserved kind',
-      'kind: Secret\nmetadata: { name: p }\n',
-      'f.yaml:1: kind: kind Secret is not available yet: this version knows Policy, Server, Project, Group, User, Rbac, McpToken',
+      'kind: Repository\nmetadata: { name: p }\n',
+      'f.yaml:1: kind: kind Repository is not available yet: this version knows Policy, Secret, Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'no kind',
       'metadata: { name: p }\n',
-      'f.yaml:1: kind: is missing: add one of Policy, Server, Project, Group, User, Rbac, McpToken',
+      'f.yaml:1: kind: is missing: add one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken',
     ],
     [
       'another apiVersion',

@@ -6,7 +6,9 @@ import type { Problem } from './problems.ts';
 
 const builtin = (key: string) =>
   key === 'node' ? { value: '/bin/node' } : { error: `castellan:${key} is not known` };
-const withEnv = (env: Environment) => (text: string) => expandText(text, { env, builtin });
+const secret = (name: string, key: string) =>
+  name === 's.t' && key === 'k' ? { value: 'opened' } : { error: `there is no secret ${name}.${key}` };
+const withEnv = (env: Environment) => (text: string) => expandText(text, { env, builtin, secret });
 const open = '${';
 
 describe('expansion of values', () => {
@@ -22,6 +24,7 @@ describe('expansion of values', () => {
     [`$${open}A}`, `${open}A}`],
     [`$$${open}A}`, `$${open}A}`],
     [`${open}castellan:node}`, '/bin/node'],
+    [`a${open}secret:s.t.k}b`, 'aopenedb'],
     ['pa$$word', 'pa$$word'],
   ];
   for (const [text, expected] of cases) {
@@ -36,7 +39,11 @@ describe('expansion of values', () => {
     [`${open}CASTELLAN_MASTER_KEY}`, /CASTELLAN_MASTER_KEY .* never expands/],
     [`${open}castellan_master_key}`, /never expands/],
     [`${open}CASTELLAN_X:-y}`, /never expands/],
-    [`${open}secret:github.token}`, /secrets are not available yet/],
+    [`${open}secret:github.token}`, /there is no secret github.token/],
+    [`${open}secret:github}`, /names no secret: write \$\{secret:NAME\.KEY\}/],
+    [`${open}secret:CASTELLAN_X.k}`, /names no secret/],
+    [`${open}secret:a.b c}`, /names no secret/],
+    [`${open}env:CASTELLAN_MASTER_KEY}`, /never expands/],
     [`${open}input:key}`, /environment variable/],
     [`${open}castellan:nope}`, /castellan:nope is not known/],
     [`${open}not a name}`, /is no placeholder/],
@@ -55,7 +62,7 @@ describe('expansion of values', () => {
   }
 
   it('expands no variable for an object that came over the API', () => {
-    const outcome = expandText(`${open}PATH}`, { env: undefined, builtin });
+    const outcome = expandText(`${open}PATH}`, { env: undefined, builtin, secret });
     assert.match(outcome.errors[0] ?? '', /variable PATH does not expand in the server/);
   });
 
@@ -103,10 +110,10 @@ describe('expansion by the client that applies', () => {
     fc.assert(
       fc.property(texts, value, value, (text, a, b) => {
         const env = { A: a.join(''), B: b.join('') };
-        const direct = expandText(text, { env, builtin });
+        const direct = expandText(text, { env, builtin, secret });
         const sent = expandVariables(text, env);
         fc.pre(direct.errors.length === 0 && sent.errors.length === 0);
-        const arrived = expandText(sent.text, { env: undefined, builtin });
+        const arrived = expandText(sent.text, { env: undefined, builtin, secret });
         assert.deepEqual(arrived, { text: direct.text, errors: [] });
       }),
       { numRuns: 2000 },

@@ -1,5 +1,7 @@
+import { nameFault } from './names.ts';
 import { isMapping } from './objects.ts';
 import type { FieldPath, Problem } from './problems.ts';
+import { secretKeyFault } from './secret-fields.ts';
 
 /** The environment as `process.env` has it. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -11,16 +13,18 @@ export type ExpansionSources = {
   /** Undefined: variables do not expand here (an object from the API, where the client has expanded them). */
   env: Environment | undefined;
   builtin: (key: string) => BuiltinValue;
+  secret: (name: string, key: string, raw: string) => BuiltinValue;
 };
 
 type Part =
   | { type: 'text'; text: string }
   | { type: 'variable'; name: string; fallback: string | undefined; raw: string }
-  | { type: 'secret'; raw: string }
+  | { type: 'secret'; name: string; key: string; raw: string }
   | { type: 'builtin'; key: string; raw: string }
   | { type: 'bad'; raw: string; error: string };
 
 const PLACEHOLDER = /\$\$\{|\$\{([^}]*)(\}?)/g;
+const SECRET = /^secret:(.+)\.([^.]+)$/s;
 const VARIABLE = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
 
 /**
@@ -44,7 +48,7 @@ function partsOf(text: string): Part[] {
 function placeholder(raw: string, inside: string, closed: boolean): Part {
   if (!closed)
     return { type: 'bad', raw, error: `"\${" is not closed: add "}", or write "$\${" for a literal "\${"` };
-  if (inside.startsWith('secret:')) return { type: 'secret', raw };
+  if (inside.startsWith('secret:')) return secretPart(inside, raw);
   if (inside.startsWith('castellan:'))
     return { type: 'builtin', key: inside.slice('castellan:'.length), raw };
   if (inside.startsWith('input:')) {
@@ -68,6 +72,24 @@ function placeholder(raw: string, inside: string, closed: boolean): Part {
   return { type: 'variable', name: name!, fallback, raw };
 }
 
+function secretPart(inside: string, raw: string): Part {
+  const [, name, key] = SECRET.exec(inside) ?? [];
+  if (name === undefined || key === undefined || nameFault(name) || secretKeyFault(key))
+    return { type: 'bad', raw, error: `names no secret: write \${secret:NAME.KEY}` };
+  return { type: 'secret', name, key, raw };
+}
+
+/** The secrets that the texts below `value` refer to, each as often as it does. */
+export function secretReferences(value: unknown): { name: string; key: string }[] {
+  if (typeof value === 'string') {
+    return partsOf(value).flatMap((part) =>
+      part.type === 'secret' ? [{ name: part.name, key: part.key }] : [],
+    );
+  }
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(secretReferences);
+}
+
 type Outcome = { text: string; errors: string[] };
 
 /** Replaces everything that this process can know. A placeholder that fails stays as written, and is an error. */
@@ -89,7 +111,7 @@ function partValue(part: Part, sources: ExpansionSources): BuiltinValue {
     case 'bad':
       return { error: part.error };
     case 'secret':
-      return { error: `secrets are not available yet: use an environment variable, \${VAR}` };
+      return sources.secret(part.name, part.key, part.raw);
     case 'builtin':
       return sources.builtin(part.key);
     case 'variable':
@@ -126,11 +148,21 @@ export function expandVariables(text: string, env: Environment): Outcome {
       written += part.raw;
       continue;
     }
-    const outcome = partValue(part, { env, builtin: () => ({ error: '' }) });
+    const outcome = partValue(part, { env, builtin: nothing, secret: nothing });
     if ('error' in outcome) errors.push(outcome.error);
     else written = appendLiteral(written, outcome.value);
   }
   return { text: written, errors };
+}
+
+const nothing = () => ({ error: '' });
+
+/** Replaces variables in a value of a Secret, where no other placeholder has a meaning. */
+export function expandSecretValue(text: string, env: Environment): Outcome {
+  const none = () => ({
+    error: `only variables expand in a secret: write \${VAR}, or "$\${" for a literal "\${"`,
+  });
+  return expandText(text, { env, builtin: none, secret: none });
 }
 
 function appendLiteral(written: string, literal: string): string {
@@ -142,11 +174,11 @@ function appendLiteral(written: string, literal: string): string {
 export function expandAll(
   value: unknown,
   path: FieldPath,
-  expand: (text: string) => Outcome,
+  expand: (text: string, path: FieldPath) => Outcome,
   problems: Problem[],
 ): unknown {
   if (typeof value === 'string') {
-    const { text, errors } = expand(value);
+    const { text, errors } = expand(value, path);
     problems.push(...errors.map((message) => ({ path, message })));
     return text;
   }

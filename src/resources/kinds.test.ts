@@ -21,11 +21,14 @@ describe('kinds', () => {
         );
       }
     }
-    assert.throws(() => kindOf('secrets'), /kind Secret is not available yet/);
+    assert.throws(() => kindOf('repositories'), /kind Repository is not available yet/);
   });
 
   it('names the nearest kind for a mistyped one', () => {
     assert.throws(() => kindOf('Servr'), /did you mean Server\?/);
-    assert.throws(() => kindOf('xyz'), /use one of Policy, Server, Project, Group, User, Rbac, McpToken/);
+    assert.throws(
+      () => kindOf('xyz'),
+      /use one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken/,
+    );
   });
 });

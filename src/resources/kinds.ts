@@ -2,7 +2,7 @@ import { Refusal } from '../base/errors.ts';
 import { nearest, printable } from './names.ts';
 
 /** The kinds that objects can have now. */
-export type KindName = 'Policy' | 'Server' | 'Project' | 'Group' | 'User' | 'Rbac' | 'McpToken';
+export type KindName = 'Policy' | 'Secret' | 'Server' | 'Project' | 'Group' | 'User' | 'Rbac' | 'McpToken';
 
 export type KindInfo = {
   kind: string;
@@ -26,13 +26,13 @@ const kind = (name: string, available: boolean, alias?: string, plural?: string)
 /** In an order in which each kind finds what it names, and what restricts comes first: `apply` follows it. */
 export const KINDS: readonly KindInfo[] = [
   kind('Policy', true, undefined, 'policies'),
+  kind('Secret', true),
   kind('Server', true, 'srv'),
   kind('Project', true, 'proj'),
   kind('Group', true),
   kind('User', true),
   kind('Rbac', true, undefined, 'rbac'),
   kind('McpToken', true, 'token'),
-  kind('Secret', false),
   kind('OAuthClient', false),
   kind('Repository', false, undefined, 'repositories'),
 ];

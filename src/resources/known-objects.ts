@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
-import { canonicalJson } from '../base/canonical-json.ts';
-import { base62, sha256Hex } from '../base/ids.ts';
+import { base62 } from '../base/ids.ts';
 import type { FileObject } from './documents.ts';
 import type { KindName } from './kinds.ts';
 import { type Labels, NO_LABELS } from './labels.ts';
@@ -41,11 +40,15 @@ export function storedObject(stored: StoredObject): KnownObject {
 }
 
 /** `before` is the object of that name until now: its times stay when nothing changed. */
-export function fileObject(declared: FileObject, before: KnownObject | undefined, now: number): KnownObject {
+export function fileObject(
+  declared: FileObject,
+  resourceVersion: string,
+  before: KnownObject | undefined,
+  now: number,
+): KnownObject {
   const { kind, name, spec, labels = NO_LABELS, file, locate } = declared;
   const uid = fileUid(kind, name);
   const same = before?.uid === uid ? before.object.metadata : undefined;
-  const resourceVersion = sha256Hex(canonicalJson([spec, labels])).slice(0, 16);
   const time = new Date(now).toISOString();
   const object: ResourceObject = {
     apiVersion: API_VERSION,

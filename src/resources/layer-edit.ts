@@ -12,6 +12,7 @@ import { printable } from './names.ts';
 import { describeProblems, type Problem } from './problems.ts';
 import { unknownServers } from './project-fields.ts';
 import { objectKey, type RowWriter, type StoredLayer, type StoredObject } from './resource-rows.ts';
+import { changedSecret, secretKeys } from './secret-fields.ts';
 import { locateField } from './snapshot.ts';
 import type { Access, Subject } from './spec.ts';
 
@@ -22,6 +23,8 @@ export type PutObject = {
   kind: ResourceKind;
   name: string;
   spec: Record<string, unknown>;
+  /** Of a Secret alone, by key; they stay apart from the spec, which everybody may see. */
+  values?: Readonly<Record<string, string>> | undefined;
   /** Absent: none. */
   labels?: Labels;
   /** The version that has to be there; absent: whatever there is. */
@@ -92,13 +95,17 @@ export class LayerEdit {
 
   /** @throws Refusal `invalid` when it names what does not exist, `conflict` when it belongs to a file */
   async put(
-    { kind, name, spec, labels = NO_LABELS, expected }: PutObject,
+    { kind, name, spec: written, values, labels = NO_LABELS, expected }: PutObject,
     check?: ChangeCheck,
   ): Promise<{ action: PutAction; stored: StoredObject }> {
     refuseFileObject(this.#files, kind, name);
-    this.#refuseDangling(kind, spec);
     const existing = this.layer.objects.get(objectKey(kind, name));
     refuseOtherVersion(`${kind.toLowerCase()} ${name}`, existing?.version, expected);
+    const spec =
+      kind === 'Secret'
+        ? changedSecret({ ...written, ...(values && { data: values }) }, existing?.spec)
+        : written;
+    this.#refuseDangling(kind, spec);
     const now = Date.now();
     const content = { spec, labels };
     const planned = {
@@ -106,15 +113,17 @@ export class LayerEdit {
       ...content,
     };
     this.#ask(check, { kind, name, existing, wanted: spec }, this.#with(planned));
-    if (existing?.spec && contentText(existing) === contentText(content)) {
+    // Values that are given are written, the same ones too: telling them apart would tell what they are.
+    if (!values && existing?.spec && contentText(existing) === contentText(content)) {
       return { action: 'unchanged', stored: existing };
     }
     if (!existing) this.#refuseTooMany(kind);
     const action = existing ? 'configured' : 'created';
     if (!this.#write) return { action, stored: planned };
     const stored = await (existing
-      ? this.#write.update(existing, content, now)
+      ? this.#write.update(existing, content, now, values ? ['data'] : [])
       : this.#write.insert(kind, name, content, now));
+    if (kind === 'Secret') await this.#write.putValues(stored, secretKeys(spec), values ?? {});
     this.layer = this.#with(stored);
     return { action, stored };
   }
@@ -169,7 +178,7 @@ export class LayerEdit {
 
   #with(stored: StoredObject): StoredLayer {
     const objects = new Map(this.layer.objects).set(objectKey(stored.kind, stored.name), stored);
-    return { revision: this.layer.revision, objects };
+    return { ...this.layer, objects };
   }
 
   #exists(kind: ResourceKind): (name: string) => boolean {

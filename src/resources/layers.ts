@@ -9,11 +9,14 @@ import { DEFAULT_PROJECT } from './objects.ts';
 import type { LocatedProblem } from './problems.ts';
 import { projectSpec, type TokenFields, unknownServers } from './project-fields.ts';
 import { objectKey } from './resource-rows.ts';
+import { changedSecret, type SecretFields } from './secret-fields.ts';
 
 /** What the files given at start declare together. A later file's object replaced an earlier one's as a whole. */
 export type FileLayer = {
   /** By kind and name; tokens are no objects of this layer. */
   objects: ReadonlyMap<string, FileObject>;
+  /** Values of secrets as written, by name and key; the objects name the keys alone. */
+  secrets: ReadonlyMap<string, Readonly<Record<string, string>>>;
   tokens: readonly FileToken[];
   notices: readonly LocatedProblem[];
 };
@@ -31,7 +34,12 @@ export type FileToken = {
 /** Whether another layer has an object that the objects of files may name. */
 export type OtherLayer = (kind: KindName, name: string) => boolean;
 
-export const NO_FILES: FileLayer = { objects: new Map(), tokens: [], notices: [] };
+export const NO_FILES: FileLayer = {
+  objects: new Map(),
+  secrets: new Map(),
+  tokens: [],
+  notices: [],
+};
 
 /** Reads all files, in order. The error lists every problem found, with file and line. */
 export async function readFileLayer(
@@ -40,7 +48,7 @@ export async function readFileLayer(
 ): Promise<Result<FileLayer, LocatedProblem[]>> {
   const parsed: ParsedFile[] = [];
   for (const file of files) parsed.push(await readParsed(file));
-  const problems = parsed.flatMap((one) => [...one.problems, ...duplicates(one)]);
+  const problems = parsed.flatMap((one) => [...one.problems, ...duplicates(one), ...emptySecrets(one)]);
   if (problems.length > 0) return refused(problems);
   const layer = mergeFiles(parsed);
   const dangling = danglingNames(layer, other);
@@ -82,18 +90,37 @@ function duplicates({ objects }: ParsedFile): LocatedProblem[] {
   });
 }
 
+/** A file has nobody to keep a value for it. */
+function emptySecrets({ objects }: ParsedFile): LocatedProblem[] {
+  return objects.flatMap(({ kind, spec, locate }) => {
+    if (kind !== 'Secret') return [];
+    const { keys = [], data = {} } = spec as SecretFields;
+    const message = `a secret of a file needs its values: write them below data, as \${VAR} if you like`;
+    const absent = keys.findIndex((key) => !Object.hasOwn(data, key));
+    if (absent >= 0) return [locate({ path: ['spec', 'keys', absent], message })];
+    return Object.keys(data).length > 0 ? [] : [locate({ path: ['spec', 'data'], message })];
+  });
+}
+
 function mergeFiles(parsed: readonly ParsedFile[]): FileLayer {
   const last = new Map<string, FileObject>();
   for (const object of parsed.flatMap((one) => one.objects)) last.set(keyOf(object), object);
   const isToken = ({ kind }: FileObject) => kind === 'McpToken';
   const objects = new Map<string, FileObject>();
-  for (const object of last.values())
-    if (!isToken(object)) objects.set(objectKey(object.kind, object.name), object);
+  const secrets = new Map<string, Readonly<Record<string, string>>>();
+  for (const object of last.values()) {
+    if (isToken(object)) continue;
+    const { data = {} } = object.spec as SecretFields;
+    if (object.kind === 'Secret') secrets.set(object.name, data);
+    const spec = object.kind === 'Secret' ? changedSecret({ data }, undefined) : object.spec;
+    objects.set(objectKey(object.kind, object.name), { ...object, spec });
+  }
   const client = parsed.filter((one) => one.client);
   const own = objectKey('Project', DEFAULT_PROJECT);
   if (client.length > 0 && !objects.has(own)) objects.set(own, clientProject(client));
   return {
     objects,
+    secrets,
     tokens: [...last.values()].filter(isToken).map(({ name, project, labels, spec, file, line }) => {
       return { name, project: project ?? DEFAULT_PROJECT, labels, spec, file, line };
     }),

@@ -6,6 +6,7 @@ import { nameFault, printable } from './names.ts';
 import { policyProblems } from './policy-fields.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
 import { projectProblems, tokenProblems } from './project-fields.ts';
+import { secretProblems } from './secret-fields.ts';
 import { serverProblems } from './server-fields.ts';
 
 export const API_VERSION = 'castellan/v1';
@@ -77,6 +78,7 @@ export function checkObject(value: unknown): { object?: WrittenObject; problems:
 
 const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
   Policy: policyProblems,
+  Secret: secretProblems,
   Server: serverProblems,
   Project: projectProblems,
   Group: groupProblems,

@@ -66,7 +66,8 @@ describe('a Policy', () => {
 
   it('decides in the snapshot, and says there when it cannot', () => {
     const object = { kind: 'Policy' as const, uid: 'pol_1', file: undefined, locate: locateField };
-    const surroundings = { env: {}, builtin: () => ({ error: 'none' }) };
+    const none = () => ({ error: 'none' });
+    const surroundings = { env: {}, builtin: none, secret: none, digest: (text: string) => text };
     const good = { ...object, name: 'good', spec: { projects: ['*'], rules: [RULE] } };
     const bad = { ...object, name: 'bad', spec: { projects: ['other'] } };
     const { policies } = buildSnapshot([good, bad], 1, surroundings);

@@ -186,8 +186,15 @@ onEachDatabase('resources', (make) => {
         [{ ...server('a'), kind: 'McpToken', spec: {} }, /is created, not put/],
         [server('a', { url: `http://x/${open}A}` }), /^spec\.url: variable A does not expand in the server/],
         [
-          server('a', { url: 'http://x/', headers: { a: `${open}secret:s.k}` } }),
-          /secrets are not available yet/,
+          server('a', { url: 'http://x/', headers: { a: `${open}secret:s}` } }),
+          /^spec\.headers\.a: names no secret/,
+        ],
+        [
+          server('a', {
+            url: 'http://x/',
+            tools: { override: { t: { description: `${open}secret:s.k}` } } },
+          }),
+          /^spec\.tools\.override\.t\.description: a secret cannot stand here: use it in env, headers, args, url/,
         ],
         [server('a', { url: `ftp://${open}castellan:node}` }), /^spec\.url: is not an http or https URL/],
         [server('a', JSON.parse('{"command":"x","env":{"__proto__":"x"}}')), /__proto__: is not a valid key/],
@@ -294,7 +301,10 @@ onEachDatabase('resources', (make) => {
       assert.ok(servers.get('a')?.error?.startsWith(`${place}:3: mcpServers.a.env.T: ${variable}`));
       assert.equal(servers.get('a')?.spec, undefined);
       assert.match(servers.get('c')?.error ?? '', /client\.json:5: .*CASTELLAN_PORT .* never expands/);
-      assert.match(servers.get('d')?.error ?? '', /client\.json:6: .*secrets are not available yet/);
+      assert.match(
+        servers.get('d')?.error ?? '',
+        /client\.json:6: .*there is no secret s: create it, with a key k/,
+      );
       assert.match(
         servers.get('e')?.error ?? '',
         /client\.json:7: mcpServers\.e\.url: is not an http or https URL/,

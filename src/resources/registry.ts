@@ -6,20 +6,23 @@ import type { Store } from '../store/database.ts';
 import { NO_ACCESS } from './access-model.ts';
 import { bundledValue } from './bundled.ts';
 import { checkedPut } from './checked-put.ts';
+import type { FileObject } from './documents.ts';
 import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
 import { type ChangeCheck, type ExpectedVersion, LayerEdit, type PutAction } from './layer-edit.ts';
 import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
 import type { ResourceObject } from './objects.ts';
 import { describeProblem, describeProblems } from './problems.ts';
-import { objectKey, ResourceRows, type StoredLayer } from './resource-rows.ts';
+import { NOTHING_STORED, objectKey, ResourceRows, type StoredLayer } from './resource-rows.ts';
+import { secretValue } from './secret-lookup.ts';
+import { SecretValues } from './secret-values.ts';
 import { buildSnapshot, NO_POLICIES, resolveSpec, type Surroundings } from './snapshot.ts';
 import type { Snapshot } from './spec.ts';
 
 const POLL_MS = 2000;
 
 export type ResourcesOptions = {
-  store: Pick<Store, 'db' | 'dialect'>;
+  store: Pick<Store, 'db' | 'dialect' | 'keys'>;
   audit: Pick<Audit, 'append'>;
   /** In order: a later file's object replaces an earlier one's of the same kind and name. */
   files: readonly string[];
@@ -59,7 +62,7 @@ export class Resources {
   readonly #surroundings: Surroundings;
   readonly #listeners = new Set<ChangeListener>();
   #files: FileLayer = NO_FILES;
-  #stored: StoredLayer = { revision: -1, objects: new Map() };
+  #stored: StoredLayer = NOTHING_STORED;
   #objects: ReadonlyMap<string, KnownObject> = new Map();
   #snapshot: Snapshot = {
     generation: 0,
@@ -74,15 +77,21 @@ export class Resources {
 
   private constructor(options: ResourcesOptions) {
     this.#options = options;
-    this.#rows = new ResourceRows(options.store.db, options.audit);
-    this.#surroundings = { env: options.env, builtin: (key) => bundledValue(key, options) };
+    const { keys, db } = options.store;
+    this.#rows = new ResourceRows(db, new SecretValues(keys), options.audit);
+    this.#surroundings = {
+      env: options.env,
+      builtin: (key) => bundledValue(key, options),
+      secret: (name, key) => secretValue(name, key, this.#files, this.#stored, options.env),
+      digest: (text) => keys.mac('server', text),
+    };
   }
 
   /** @throws Refusal `invalid` when a file is broken: every problem with file, line, field and fix */
   static async open(options: ResourcesOptions): Promise<Resources> {
     const resources = new Resources(options);
     await resources.#rows.prepare();
-    resources.#stored = await resources.#rows.read();
+    resources.#stored = await resources.#rows.read(NOTHING_STORED);
     const read = await readFileLayer(options.files, resources.#storedNames());
     if (!read.ok) throw new Refusal('invalid', describeProblems(read.error));
     resources.#files = read.value;
@@ -121,7 +130,11 @@ export class Resources {
   resolved(nameOrUid: string): { spec: unknown; error: string | undefined } | undefined {
     const known = this.#find('Server', nameOrUid);
     if (!known) return undefined;
-    const { spec, problems } = resolveSpec(known, this.#surroundings);
+    const secret = (name: string, key: string, raw: string) => {
+      const found = this.#surroundings.secret(name, key);
+      return 'error' in found ? found : { value: raw };
+    };
+    const { spec, problems } = resolveSpec(known, { ...this.#surroundings, secret });
     return { spec, error: problems.length > 0 ? problems.map(describeProblem).join('; ') : undefined };
   }
 
@@ -156,8 +169,8 @@ export class Resources {
     { dryRun = false, alongside }: Pick<ChangeOptions, 'dryRun' | 'alongside'> = {},
   ): Promise<T> {
     return this.#inTurn(async () => {
-      if (dryRun) return work(new LayerEdit(await this.#rows.read(), this.#files, undefined));
-      const { outcome, layer } = await this.#rows.change(async (before, write) => {
+      if (dryRun) return work(new LayerEdit(await this.#rows.read(this.#stored), this.#files, undefined));
+      const { outcome, layer } = await this.#rows.change(this.#stored, async (before, write) => {
         const edit = new LayerEdit(before, this.#files, write);
         const result = await work(edit);
         await alongside?.(edit);
@@ -192,7 +205,8 @@ export class Resources {
   /** Takes over what another process on the same database changed. */
   async refresh(): Promise<void> {
     await this.#inTurn(async () => {
-      if ((await this.#rows.revision()) !== this.#stored.revision) this.#adopt(await this.#rows.read());
+      if ((await this.#rows.revision()) !== this.#stored.revision)
+        this.#adopt(await this.#rows.read(this.#stored));
     });
   }
 
@@ -230,7 +244,8 @@ export class Resources {
     }
     for (const declared of this.#files.objects.values()) {
       const key = objectKey(declared.kind, declared.name);
-      objects.set(key, fileObject(declared, this.#objects.get(key), Date.now()));
+      const version = this.#fileVersion(declared);
+      objects.set(key, fileObject(declared, version, this.#objects.get(key), Date.now()));
     }
     const before = this.#snapshot;
     const built = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
@@ -255,6 +270,14 @@ export class Resources {
         `policy ${name} cannot be read and denies everything it would cover: ${error}`,
       );
     }
+  }
+
+  /** Keyed, for the values of a secret count too. */
+  #fileVersion({ kind, name, spec, labels }: FileObject): string {
+    const values = kind === 'Secret' ? this.#files.secrets.get(name) : null;
+    return this.#options.store.keys
+      .mac('file-object', canonicalJson([kind, name, spec, labels ?? null, values ?? null]))
+      .slice(0, 16);
   }
 
   #tellNotices(): void {

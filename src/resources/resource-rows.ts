@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts';
 import type { ResourcesTable, Schema } from '../store/schema.ts';
 import type { KindName } from './kinds.ts';
 import { type Labels, NO_LABELS } from './labels.ts';
+import type { OpenedSecret, SecretValues } from './secret-values.ts';
 
 /** An object made over the API, as its row has it. */
 export type StoredObject = {
@@ -26,7 +27,11 @@ export type StoredLayer = {
   /** Grows with every change that any process makes. */
   revision: number;
   objects: ReadonlyMap<string, StoredObject>;
+  /** By uid. */
+  secrets: ReadonlyMap<string, OpenedSecret>;
 };
+
+export const NOTHING_STORED: StoredLayer = { revision: -1, objects: new Map(), secrets: new Map() };
 
 /**
  * One row that is no object carries the revision. Every writer raises it first, and so waits for the writer before
@@ -36,6 +41,7 @@ const REVISION_ROW = { kind: 'Revision', name: '' } as const;
 
 export const UID_PREFIX = {
   Policy: 'pol',
+  Secret: 'sec',
   Server: 'srv',
   Project: 'prj',
   Group: 'grp',
@@ -48,10 +54,12 @@ export const objectKey = (kind: KindName, name: string): string => `${kind}/${na
 
 export class ResourceRows {
   readonly #db: Kysely<Schema>;
+  readonly #values: SecretValues;
   readonly #audit: Pick<Audit, 'append'>;
 
-  constructor(db: Kysely<Schema>, audit: Pick<Audit, 'append'>) {
+  constructor(db: Kysely<Schema>, values: SecretValues, audit: Pick<Audit, 'append'>) {
     this.#db = db;
+    this.#values = values;
     this.#audit = audit;
   }
 
@@ -81,12 +89,16 @@ export class ResourceRows {
     return Number(row?.resource_version ?? 0);
   }
 
-  async read(): Promise<StoredLayer> {
-    return readLayer(this.#db);
+  /** `before` is what was read last: values of secrets that have not changed since are taken from there. */
+  async read(before: StoredLayer): Promise<StoredLayer> {
+    return this.#withSecrets(this.#db, await readObjects(this.#db), before);
   }
 
   /** Runs `work` alone among all writers; it sees what the last of them left. The audit tells of it, or it is undone. */
-  async change<T>(work: (layer: StoredLayer, write: RowWriter) => Promise<T>): Promise<T> {
+  async change<T>(
+    before: StoredLayer,
+    work: (layer: StoredLayer, write: RowWriter) => Promise<{ outcome: T; layer: StoredLayer }>,
+  ): Promise<{ outcome: T; layer: StoredLayer }> {
     return this.#db.transaction().execute(async (transaction) => {
       await transaction
         .updateTable('resources')
@@ -94,12 +106,21 @@ export class ResourceRows {
         .where('kind', '=', REVISION_ROW.kind)
         .where('name', '=', REVISION_ROW.name)
         .execute();
-      const layer = await readLayer(transaction);
-      const write = new RowWriter(transaction, layer.revision);
-      const done = await work(layer, write);
+      const read = await this.#withSecrets(transaction, await readObjects(transaction), before);
+      const write = new RowWriter(transaction, this.#values, read.revision);
+      const { outcome, layer } = await work(read, write);
+      const done = { outcome, layer: await this.#withSecrets(transaction, layer, read) };
       await this.#audit.append(transaction, ...write.told);
       return done;
     });
+  }
+
+  async #withSecrets(
+    db: Kysely<Schema>,
+    layer: Omit<StoredLayer, 'secrets'>,
+    { secrets }: StoredLayer,
+  ): Promise<StoredLayer> {
+    return { ...layer, secrets: await this.#values.load(db, layer.objects.values(), secrets) };
   }
 }
 
@@ -111,12 +132,23 @@ export class RowWriter {
   readonly transaction: Transaction<Schema>;
   /** What the audit will tell of all this. */
   readonly told: AuditChange[] = [];
+  readonly #values: SecretValues;
   /** Of the layer once this change is made. */
   readonly #revision: number;
 
-  constructor(transaction: Transaction<Schema>, revision: number) {
+  constructor(transaction: Transaction<Schema>, values: SecretValues, revision: number) {
     this.transaction = transaction;
+    this.#values = values;
     this.#revision = revision;
+  }
+
+  /** Leaves a secret with these values and with what it had under the other `names`. */
+  async putValues(
+    { uid }: StoredObject,
+    names: readonly string[],
+    values: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    await this.#values.put(this.transaction, uid, names, values);
   }
 
   async insert(
@@ -152,7 +184,13 @@ export class RowWriter {
     return object;
   }
 
-  async update(existing: StoredObject, { spec, labels }: RowContent, now: number): Promise<StoredObject> {
+  /** `more` names what changes beside spec and labels. */
+  async update(
+    existing: StoredObject,
+    { spec, labels }: RowContent,
+    now: number,
+    more: readonly string[] = [],
+  ): Promise<StoredObject> {
     const object = { ...existing, spec, labels, version: this.#revision, updatedAt: now };
     await this.transaction
       .updateTable('resources')
@@ -164,7 +202,7 @@ export class RowWriter {
       })
       .where('uid', '=', existing.uid)
       .execute();
-    const fields = changedFields(existing.spec ?? {}, spec);
+    const fields = [...changedFields(existing.spec ?? {}, spec), ...more];
     if (canonicalJson(existing.labels) !== canonicalJson(labels)) fields.push('labels');
     this.told.push(changeOf('resource.changed', object, { fields }));
     return object;
@@ -172,6 +210,7 @@ export class RowWriter {
 
   async remove(existing: StoredObject): Promise<void> {
     await this.transaction.deleteFrom('resources').where('uid', '=', existing.uid).execute();
+    if (existing.kind === 'Secret') await this.#values.remove(this.transaction, existing.uid);
     this.told.push(changeOf('resource.deleted', existing, {}));
   }
 }
@@ -194,7 +233,7 @@ function changedFields(before: Record<string, unknown>, after: Record<string, un
   return [...names].filter((name) => text(before[name]) !== text(after[name]));
 }
 
-async function readLayer(db: Kysely<Schema>): Promise<StoredLayer> {
+async function readObjects(db: Kysely<Schema>): Promise<Omit<StoredLayer, 'secrets'>> {
   const rows = await db.selectFrom('resources').selectAll().orderBy('kind').orderBy('name').execute();
   const objects = new Map<string, StoredObject>();
   let revision = 0;

@@ -3,7 +3,13 @@ import { sha256Hex } from '../base/ids.ts';
 import type { Policy } from '../policy/policy.ts';
 import { PolicyBook } from '../policy/policy-book.ts';
 import { buildAccess } from './access-model.ts';
-import { type Environment, type ExpansionSources, expandAll, expandText } from './expansion.ts';
+import {
+  type BuiltinValue,
+  type Environment,
+  type ExpansionSources,
+  expandAll,
+  expandText,
+} from './expansion.ts';
 import type { KindName } from './kinds.ts';
 import { policyOf } from './policy-fields.ts';
 import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
@@ -24,7 +30,16 @@ export type LayeredObject = {
 };
 
 /** What placeholders resolve to; variables do so for objects of files alone. */
-export type Surroundings = { env: Environment; builtin: ExpansionSources['builtin'] };
+export type Surroundings = {
+  env: Environment;
+  builtin: ExpansionSources['builtin'];
+  secret: (name: string, key: string) => BuiltinValue;
+  /** A keyed digest, so that nobody finds a short secret by trying. */
+  digest: (text: string) => string;
+};
+
+/** Where a secret may stand: what is listed to agents or shown of a server is none of its places. */
+const SECRET_FIELDS: ReadonlySet<unknown> = new Set(['env', 'headers', 'args', 'url']);
 
 /** A place in a request or a row, where there is no file. */
 export const locateField = ({ path, message }: Problem): LocatedProblem => ({
@@ -35,13 +50,25 @@ export const locateField = ({ path, message }: Problem): LocatedProblem => ({
 /** The expanded spec; placeholders that failed stay as written, and `problems` says why. */
 export function resolveSpec(
   object: LayeredObject,
-  { env, builtin }: Surroundings,
+  { env, builtin, secret }: Pick<Surroundings, 'env' | 'builtin'> & Pick<ExpansionSources, 'secret'>,
 ): { spec: unknown; problems: LocatedProblem[] } {
+  const sources = { env: object.file === undefined ? undefined : env, builtin, secret };
+  const { expanded, problems } = expandServer(object.spec, sources);
+  return { spec: expanded, problems: problems.map(object.locate) };
+}
+
+/** Replaces the placeholders of a server's spec, secrets only where nobody is shown them. */
+export function expandServer(
+  spec: unknown,
+  sources: ExpansionSources,
+): { expanded: unknown; problems: Problem[] } {
   const problems: Problem[] = [];
-  const sources = { env: object.file === undefined ? undefined : env, builtin };
-  const base: FieldPath = ['spec'];
-  const spec = expandAll(object.spec, base, (text) => expandText(text, sources), problems);
-  return { spec, problems: problems.map(object.locate) };
+  const elsewhere = () => ({
+    error: `a secret cannot stand here: use it in ${[...SECRET_FIELDS].join(', ')}`,
+  });
+  const expand = (text: string, [, field]: FieldPath) =>
+    expandText(text, SECRET_FIELDS.has(field) ? sources : { ...sources, secret: elsewhere });
+  return { expanded: expandAll(spec, ['spec'], expand, problems), problems };
 }
 
 /** Builds the picture from all objects, file objects already preferred over their namesakes from the API. */
@@ -87,20 +114,29 @@ function policiesOf(objects: readonly LayeredObject[]): Policies {
   return { entries, book: new PolicyBook(policies) };
 }
 
+const NOTHING_CONFIDENTIAL = { confidential: new Map<string, string>() };
+
 function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerEntry {
   const { name, uid } = object;
   const broken = (problems: readonly LocatedProblem[]): ServerEntry => {
     const error = problems.slice(0, 5).map(describeProblem).join('; ');
-    return { name, uid, fingerprint: sha256Hex(error), error, spec: undefined };
+    return { ...NOTHING_CONFIDENTIAL, name, uid, fingerprint: error, error, spec: undefined };
   };
   const written = serverProblems(object.spec);
   if (written.length > 0) return broken(written.map(object.locate));
-  const { spec, problems } = resolveSpec(object, surroundings);
+  const confidential = new Map<string, string>();
+  const secret = (secretName: string, key: string, raw: string) => {
+    const found = surroundings.secret(secretName, key);
+    if ('value' in found) confidential.set(found.value, raw);
+    return found;
+  };
+  const { spec, problems } = resolveSpec(object, { ...surroundings, secret });
   if (problems.length > 0) return broken(problems);
   const resolved = resolvedServerProblems(spec);
   if (resolved.length > 0) return broken(resolved.map(object.locate));
   const ready = serverSpec(spec as WrittenServer);
-  return { name, uid, fingerprint: sha256Hex(canonicalJson(ready)), error: undefined, spec: ready };
+  const fingerprint = surroundings.digest(canonicalJson([name, ready]));
+  return { name, uid, fingerprint, confidential, error: undefined, spec: ready };
 }
 
 /** A row that another version wrote may be unreadable here: the project then offers nothing rather than too much. */
@@ -112,5 +148,5 @@ function projectEntry({ name, uid, spec }: LayeredObject): ProjectEntry {
 /** A name that a project holds on to after its server left the files; listed, so that somebody sees why it is gone. */
 function missingServer(name: string, project: string): ServerEntry {
   const error = `there is no server ${name}, which project ${project} names: declare it, or remove it from the project`;
-  return { name, uid: '', fingerprint: sha256Hex(error), error, spec: undefined };
+  return { ...NOTHING_CONFIDENTIAL, name, uid: '', fingerprint: error, error, spec: undefined };
 }

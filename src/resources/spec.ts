@@ -49,8 +49,10 @@ export type ServerSpec = {
 export type ServerEntry = {
   name: string;
   uid: string;
-  /** SHA-256 of the expanded spec; a change of it restarts the server's connections. */
+  /** Keyed digest of the expanded spec, secrets included, or the error; a change of it restarts the connections. */
   fingerprint: string;
+  /** What nobody may read in what the server writes: values of secrets, and the placeholder to show instead. */
+  confidential: ReadonlyMap<string, string>;
   /** Why this server alone cannot run (an unset variable …); its spec is then undefined. */
   error: string | undefined;
   spec: ServerSpec | undefined;

@@ -5,6 +5,7 @@ import { ok, type Result, refused } from '../base/result.ts';
 import { keyCheckValue } from '../base/seal.ts';
 import type { Append } from './append.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { KeyRing } from './key-ring.ts';
 import { type Dialect, migrate } from './migrator.ts';
 import { appendTo, openPostgres, postgresPlace } from './postgres.ts';
 import type { Schema } from './schema.ts';
@@ -18,6 +19,8 @@ export type Store = {
   /** The same database for long reads, off the event loop; it begins no transaction. */
   readonly background: Kysely<Schema>;
   readonly dialect: Dialect;
+  /** What everything is sealed with. */
+  readonly keys: KeyRing;
   /** Writes the rows and moves the mark in one durable commit. False: the mark was elsewhere, nothing was written. */
   append(rows: Append): Promise<boolean>;
   /** Whether it answers now; the error is a sentence fit for `/readyz`. */
@@ -35,25 +38,30 @@ export async function openStore(options: {
   logger: Logger;
 }): Promise<Store> {
   const { dataDir, databaseUrl, logger } = options;
-  if (databaseUrl === undefined) {
-    const opened = await openSqlite(dataDir, (db) =>
-      prepare(db, 'sqlite', `${dataDir.path}/castellan.db`, dataDir),
-    );
-    return storeOver('sqlite', opened);
-  }
-  const db = await openPostgres(databaseUrl, logger);
+  const opened =
+    databaseUrl === undefined
+      ? await openSqlite(dataDir, (db) => prepare(db, 'sqlite', `${dataDir.path}/castellan.db`, dataDir))
+      : await openPostgresStore(databaseUrl, dataDir, logger);
+  const dialect: Dialect = databaseUrl === undefined ? 'sqlite' : 'postgres';
   try {
-    await prepare(db, 'postgres', postgresPlace(databaseUrl), dataDir);
-    return storeOver('postgres', {
-      db,
-      background: db,
-      append: (rows) => appendTo(db, rows),
-      close: () => db.destroy(),
-    });
+    const { masterKey, sealer } = dataDir;
+    const keys = await KeyRing.open({ db: opened.db, dialect, masterKey, sealer, logger });
+    return storeOver(dialect, keys, opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function openPostgresStore(url: string, dataDir: DataDirectory, logger: Logger): Promise<OpenSqlite> {
+  const db = await openPostgres(url, logger);
+  try {
+    await prepare(db, 'postgres', postgresPlace(url), dataDir);
   } catch (error) {
     await db.destroy();
     throw error;
   }
+  return { db, background: db, append: (rows) => appendTo(db, rows), close: () => db.destroy() };
 }
 
 async function prepare(
@@ -85,12 +93,13 @@ async function prepare(
   }
 }
 
-function storeOver(dialect: Dialect, { db, background, append, close }: OpenSqlite): Store {
+function storeOver(dialect: Dialect, keys: KeyRing, { db, background, append, close }: OpenSqlite): Store {
   let closed: Promise<void> | undefined;
   return {
     db,
     background,
     dialect,
+    keys,
     append,
     async ready() {
       if (closed) return refused('the database is closed');
@@ -102,7 +111,7 @@ function storeOver(dialect: Dialect, { db, background, append, close }: OpenSqli
       }
     },
     close() {
-      closed ??= close();
+      closed ??= keys.close().then(close);
       return closed;
     },
   };

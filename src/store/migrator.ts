@@ -5,6 +5,7 @@ import * as firstLight from './migrations/0001-first-light.ts';
 import * as audit from './migrations/0002-audit.ts';
 import * as rights from './migrations/0003-rights.ts';
 import * as freezes from './migrations/0004-freezes.ts';
+import * as secrets from './migrations/0005-secrets.ts';
 import * as sessionHolder from './migrations/0006-session-holder.ts';
 import * as labels from './migrations/0007-labels.ts';
 import type { Schema } from './schema.ts';
@@ -15,6 +16,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0002-audit': audit,
   '0003-rights': rights,
   '0004-freezes': freezes,
+  '0005-secrets': secrets,
   '0006-session-holder': sessionHolder,
   '0007-labels': labels,
 };

@@ -14,6 +14,8 @@ export interface Schema {
   audit_chains: AuditChainsTable;
   audit_events: AuditEventsTable;
   tool_sightings: ToolSightingsTable;
+  data_keys: DataKeysTable;
+  secret_values: SecretValuesTable;
 }
 
 /** Facts about this database itself. */
@@ -151,4 +153,27 @@ export interface ToolSightingsTable {
   tool: string;
   fingerprint: string;
   seen_at: number;
+}
+
+/** Owner: store. The keys that seal, each wrapped by the master key; number 0 is the master key itself. */
+export interface DataKeysTable {
+  number: number;
+  /** Of the key, as sealed texts carry it: 8 hexadecimal digits. */
+  key_id: string;
+  /** Null for number 0, and once retired. */
+  wrapped: string | null;
+  created_at: number;
+  /** When it began to seal; null while the other processes get to know it. */
+  active_at: number | null;
+  /** When it ceased to open. */
+  retired_at: number | null;
+}
+
+/** Owner: resources. The values of Secret objects; their rows in `resources` name the keys alone. */
+export interface SecretValuesTable {
+  secret_uid: string;
+  name: string;
+  /** Of the key that it is sealed under. */
+  key_id: string;
+  sealed: string;
 }

@@ -24,6 +24,8 @@ export type Dialler = {
   /** What a legacy server may ask the caller; a modern one hears it with each request. */
   capabilities: JsonObject;
   spec: ServerSpec;
+  /** Takes what it was given in confidence out of what a server says. */
+  hide(text: string): string;
   stdio(events: TransportEvents): Transport;
   http(events: TransportEvents): SessionTransport;
   sse(events: TransportEvents): Transport;
@@ -60,7 +62,7 @@ async function dialStdio(
     if (wanted !== 'legacy') {
       const probeMs =
         wanted === 'modern' ? remaining(deadline) : Math.min(STDIO_PROBE_MS, remaining(deadline) / 2);
-      const seen = await discover(attempt.transport, dialler.self, probeMs);
+      const seen = await discover(attempt.transport, dialler, probeMs);
       if (seen.peer) return attempt.settle(seen.peer);
       if (wanted === 'modern' || seen.refused) throw seen.fault ?? notModern();
       if (attempt.closed) {
@@ -89,7 +91,7 @@ async function dialHttp(
   try {
     await transport.open(remaining(deadline));
     if (wanted !== 'legacy') {
-      const seen = await discover(transport, dialler.self, remaining(deadline));
+      const seen = await discover(transport, dialler, remaining(deadline));
       if (seen.peer) return attempt.settle(seen.peer);
       if (seen.conclusive || wanted === 'modern') throw seen.fault ?? notModern();
     }
@@ -169,12 +171,12 @@ type Probe = { peer?: Peer; fault?: UpstreamFault; conclusive?: boolean; refused
 
 async function discover(
   transport: Transport,
-  self: Implementation,
+  dialler: Dialler,
   timeoutMs: number,
   again = true,
 ): Promise<Probe> {
   const method = 'server/discover';
-  const params = codecs.modern.encodeRequest(method, {}, modernEnvelope(self));
+  const params = codecs.modern.encodeRequest(method, {}, modernEnvelope(dialler.self));
   const headers = { 'mcp-protocol-version': MODERN_REVISION, 'mcp-method': method };
   let answer: Answer;
   try {
@@ -201,22 +203,23 @@ async function discover(
     };
   }
   // A server that refuses the revision which it offers in the same breath is asked once more.
-  if (again && offered(message).includes(MODERN_REVISION)) return discover(transport, self, timeoutMs, false);
-  const fault = modernRefusal(message);
+  if (again && offered(message).includes(MODERN_REVISION))
+    return discover(transport, dialler, timeoutMs, false);
+  const fault = modernRefusal(message, dialler);
   return fault ? { fault, conclusive: true, refused: true } : {};
 }
 
 /** A modern server that refuses our revision and offers no legacy one is a dead end, and says so. */
-function modernRefusal(message: JsonRpcResponse): UpstreamFault | undefined {
+function modernRefusal(message: JsonRpcResponse, { hide }: Dialler): UpstreamFault | undefined {
   if (!('error' in message)) return undefined;
   const { code, message: text } = message.error;
   if (code === ErrorCode.headerMismatch || code === ErrorCode.missingClientCapability) {
-    return new UpstreamFault('protocol', `the server refused server/discover: ${text}`);
+    return new UpstreamFault('protocol', `the server refused server/discover: ${hide(text)}`);
   }
   if (code !== ErrorCode.unsupportedProtocolVersion) return undefined;
   const supported = offered(message);
   if (supported.length === 0 || supported.some(isLegacyRevision)) return undefined;
-  return new UpstreamFault('protocol', `the server speaks only ${supported.join(', ')}`);
+  return new UpstreamFault('protocol', `the server speaks only ${hide(supported.join(', '))}`);
 }
 
 /** The revisions that a refusal of ours names as supported. */
@@ -241,13 +244,23 @@ async function initialize(transport: Transport, dialler: Dialler, deadline: numb
   if (!('result' in message)) {
     const status = answer.status;
     if (status !== undefined && status >= 400) {
-      throw new UpstreamFault('http', `the server refused initialize: ${message.error.message}`, { status });
+      throw new UpstreamFault(
+        'http',
+        `the server refused initialize: ${dialler.hide(message.error.message)}`,
+        { status },
+      );
     }
-    throw new UpstreamFault('protocol', `the server refused initialize: ${message.error.message}`);
+    throw new UpstreamFault(
+      'protocol',
+      `the server refused initialize: ${dialler.hide(message.error.message)}`,
+    );
   }
   const { protocolVersion, capabilities, serverInfo, instructions } = message.result;
   if (typeof protocolVersion !== 'string' || !isLegacyRevision(protocolVersion)) {
-    throw new UpstreamFault('protocol', `the server chose revision ${JSON.stringify(protocolVersion)}`);
+    throw new UpstreamFault(
+      'protocol',
+      `the server chose revision ${dialler.hide(JSON.stringify(protocolVersion))}`,
+    );
   }
   if ('setSession' in transport) {
     (transport as SessionTransport).setSession(answer.sessionId, protocolVersion);

@@ -12,6 +12,7 @@ import { Connection, type LinkState } from './connection.ts';
 import { type Dialler, dial } from './dial.ts';
 import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
+import { givenTo, secretHider } from './secret-hider.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
 import { TaskFollowers } from './task-followers.ts';
 import { type TaskListener, TaskSubscription } from './task-subscription.ts';
@@ -91,6 +92,7 @@ export class UpstreamServer {
   readonly spec: ServerSpec;
   readonly fingerprint: string;
   private readonly options: UpstreamServerOptions;
+  private readonly hide: (text: string) => string;
   private readonly slot: Slot;
   private readonly connections = new Map<string, Connection>();
   private readonly catalogues = new Map<string, Catalogue>();
@@ -107,6 +109,7 @@ export class UpstreamServer {
     this.name = options.entry.name;
     this.spec = options.entry.spec;
     this.fingerprint = options.entry.fingerprint;
+    this.hide = secretHider(givenTo(options.entry), options.entry.confidential);
     this.slot = this.isStdio ? options.slots : new SharedSlot(options.slots);
   }
 
@@ -378,6 +381,7 @@ export class UpstreamServer {
       self: this.options.self,
       capabilities: isSession(connection.base) ? relayed.session : relayed.capabilities,
       spec: this.spec,
+      hide: this.hide,
       hangUp,
       stdio: (opened) => {
         const transport = stdio(opened);

@@ -5,7 +5,7 @@ import type { JsonRpcMessage, JsonRpcRequest, JsonRpcResponse, RequestId } from 
 import { LineSplitter } from '../protocol/lines.ts';
 import type { Written } from '../protocol/model.ts';
 import type { StdioTarget } from '../resources/spec.ts';
-import { secretHider } from './stdio-secrets.ts';
+import { secretHider } from './secret-hider.ts';
 import {
   type Answer,
   type Exchange,
@@ -18,6 +18,8 @@ import {
 
 export type StdioTransportOptions = {
   target: StdioTarget;
+  /** Values that nothing it wrote may be shown with, and what is shown instead. */
+  confidential?: ReadonlyMap<string, string>;
   serverName: string;
   children: ChildProcesses;
   /** A line of the child that is longer ends the child; at least as large as any exchange's `maxBytes`. */
@@ -57,7 +59,7 @@ export class StdioTransport implements Transport {
   constructor(options: StdioTransportOptions, events: TransportEvents) {
     this.#options = options;
     this.#events = events;
-    this.#hideSecrets = secretHider(options.target);
+    this.#hideSecrets = secretHider(options.target, options.confidential);
   }
 
   /** Resolves once the process runs; whether it speaks MCP shows in the first exchange. Spawning needs no deadline. */

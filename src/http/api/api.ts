@@ -6,6 +6,7 @@ import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Tokens } from '../../identity/tokens.ts';
+import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { CredentialCheck } from '../credential-check.ts';
@@ -20,6 +21,7 @@ import { policyRoutes } from './policy-routes.ts';
 import { resourceRoutes } from './resource-routes.ts';
 import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './responses.ts';
 import { mounted, type Route } from './route.ts';
+import { secretRoutes } from './secret-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
 
 export type ApiDeps = {
@@ -29,6 +31,7 @@ export type ApiDeps = {
   resources: Resources;
   objects: ManagedObjects;
   tokens: Tokens;
+  rotation: KeyRotation;
   live: LiveView;
   audit: Audit;
   store: Store;
@@ -54,6 +57,7 @@ export function apiRoutes(deps: Omit<ApiDeps, 'credentials' | 'denials' | 'logge
     ...auditRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
+    ...secretRoutes(deps),
     ...resourceRoutes(deps),
   ];
 }
