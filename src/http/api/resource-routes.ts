@@ -44,8 +44,13 @@ export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps
     {
       method: 'PUT',
       path: '/:kind/:name',
-      // The change asks once more, when nothing can come between.
-      need: { ask: (c) => askOf(resources, c, objectOf(resources, c) ? 'edit' : 'create') },
+      // What the caller may not see is not there, to be created. The change asks once more, when nothing comes between.
+      need: {
+        ask: (c) => {
+          const object = objectOf(resources, c);
+          return askOf(resources, c, object && isSeen(c, object) ? 'edit' : 'create');
+        },
+      },
       handle: async (c) => {
         const body = await bodyFor(c);
         const how = { dryRun: flag(c, 'dryRun'), createOnly: flag(c, 'createOnly') };

@@ -5,6 +5,7 @@ import type { AuthenticatedCaller } from '../../identity/caller.ts';
 import { type Ask, askText, mayAny, type RoleAsk } from '../../identity/decide.ts';
 import { lacks } from '../../identity/guards.ts';
 import type { BoundResource } from '../../resources/bindings.ts';
+import { KINDS } from '../../resources/kinds.ts';
 import type { ApiContext, ApiEnv } from './responses.ts';
 
 /** What a caller needs for a route. */
@@ -80,14 +81,6 @@ function isHidden(
 
 /** The answer about an object that is not there for this caller. */
 export function notThere({ resource, name }: { resource: BoundResource; name: string }): Refusal {
-  const kind = SINGULAR[resource] ?? resource;
+  const kind = KINDS.find((one) => one.plural === resource)?.singular ?? resource;
   return new Refusal('not_found', `there is no ${kind} ${name} that you may see`);
 }
-
-const SINGULAR: Partial<Record<BoundResource, string>> = {
-  servers: 'server',
-  projects: 'project',
-  mcptokens: 'token',
-  users: 'user',
-  groups: 'group',
-};
