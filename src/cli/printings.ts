@@ -161,7 +161,7 @@ export const statusPrinting: Printing<ServerStatus> = {
     { title: 'NAME', value: (server) => server.name },
     { title: 'STATE', value: (server) => server.state },
     { title: 'TRANSPORT', value: (server) => server.transport },
-    { title: 'PROTOCOL', value: (server) => server.protocol },
+    { title: 'PROTOCOL', value: protocolText },
     { title: 'CONNECTIONS', value: (server) => server.connections },
     { title: 'TOOLS', value: (server) => server.tools },
     { title: 'LAST-ERROR', value: (server) => server.lastError },
@@ -201,3 +201,8 @@ export const auditPrinting: Printing<RecordedEvent> = {
   nameOf: ({ id }) => `auditevent/${id}`,
   none: 'no events',
 };
+
+/** The revision, and how long ago the server was asked for it. */
+function protocolText({ protocol, protocolSince }: ServerStatus): string | undefined {
+  return protocol === undefined ? undefined : `${protocol} (${ageOf(protocolSince)})`;
+}

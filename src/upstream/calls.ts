@@ -21,6 +21,7 @@ import type { Implementation, Written } from '../protocol/model.ts';
 import { relatedTaskOf } from '../protocol/related-task.ts';
 import type { Era } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
+import { isForeign } from './era-check.ts';
 import { type Leg, type LegEnd, LiveCall } from './live-call.ts';
 import type { Channel } from './peer.ts';
 import { SessionLogLevel } from './session-log-level.ts';
@@ -60,7 +61,8 @@ export type UpstreamCall = {
  */
 export type UpstreamReply =
   | { ok: true; result: JsonObject; written?: Written | undefined }
-  | { ok: false; error: JsonRpcError }
+  /** `foreign`: the server seems to speak another era than it did when it was asked. */
+  | { ok: false; error: JsonRpcError; foreign?: boolean }
   | { ok: 'suspended'; call: SuspendedCall };
 
 export type SuspendedCall = {
@@ -316,9 +318,12 @@ function giveUp({ peer, transport }: Channel, exchange: Exchange, id: number, fa
   transport.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params }).catch(() => {});
 }
 
-function replyTo(era: Era, method: string, { message, written }: Answer): UpstreamReply {
+function replyTo(era: Era, method: string, { message, written, status }: Answer): UpstreamReply {
   const codec = codecs[era];
-  if ('error' in message) return { ok: false, error: codec.decodeError(method, message.error) };
+  if ('error' in message) {
+    const error = codec.decodeError(method, message.error);
+    return isForeign(era, error, status) ? { ok: false, error, foreign: true } : { ok: false, error };
+  }
   const decoded = codec.decodeResult(method, message.result);
   if (!decoded.ok) throw new UpstreamFault('protocol', `invalid answer: ${decoded.reason}`, { sent: true });
   return { ok: true, result: decoded.result, written };

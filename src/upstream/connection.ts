@@ -47,6 +47,8 @@ export type ConnectionOptions = {
   onState(connection: Connection): void;
   /** The server may have said something unasked while nobody heard it. */
   onReopened(connection: Connection): void;
+  /** The server answers as if it spoke another era. */
+  onForeign(connection: Connection): void;
   /** What the server kept for an exclusive connection is lost. Called once. */
   onLost(connection: Connection): void;
 };
@@ -135,6 +137,7 @@ export class Connection implements SlotHolder {
       try {
         reply = await this.calls.run(channel, call);
         if (this.breaker !== CLOSED) this.breaker = CLOSED;
+        if (reply.ok === false && reply.foreign) this.options.onForeign(this);
       } catch (error) {
         reply = await this.secondTry(channel, call, asFault(error));
       }
@@ -354,6 +357,10 @@ export class Connection implements SlotHolder {
   /** What a failed call says about the connection, beside the call itself. */
   private judge(fault: UpstreamFault, channel: Channel): void {
     if (this.channel !== channel) return;
+    const { status } = fault;
+    if (fault.kind === 'http' && (status === 400 || status === 404 || status === 405)) {
+      this.options.onForeign(this);
+    }
     if (fault.kind === 'unreachable' || fault.kind === 'timeout') {
       this.recordFailure(fault, CALL_FAILURES_TO_OPEN);
       // A process that answers nobody is not asked again: the next probe starts a new one.

@@ -1,7 +1,12 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcResponse } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
-import { isLegacyRevision, LATEST_LEGACY_REVISION, MODERN_REVISION } from '../protocol/revisions.ts';
+import {
+  type Era,
+  isLegacyRevision,
+  LATEST_LEGACY_REVISION,
+  MODERN_REVISION,
+} from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { ServerSpec } from '../resources/spec.ts';
 import type { Channel, Peer, Verdict } from './peer.ts';
@@ -120,6 +125,24 @@ async function dialSse(
   } catch (error) {
     await attempt.abandon();
     throw first ?? error;
+  }
+}
+
+/** Which era an HTTP server speaks now, asked on a channel of its own; undefined when that cannot be told. */
+export async function probeEra(
+  dialler: Pick<Dialler, 'http' | 'self' | 'hangUp'>,
+  timeoutMs: number,
+): Promise<Era | undefined> {
+  const attempt = new Attempt(dialler.http, { onMessage: () => {}, onClosed: () => {} }, dialler.hangUp);
+  try {
+    await attempt.transport.open(timeoutMs);
+    const seen = await discover(attempt.transport, dialler.self, timeoutMs);
+    if (seen.peer) return 'modern';
+    return seen.conclusive ? undefined : 'legacy';
+  } catch {
+    return undefined;
+  } finally {
+    await attempt.abandon();
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Cancellation } from '../base/cancellation.ts';
+import { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Relayed } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
@@ -9,7 +9,8 @@ import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
 import { type Circle, isSession } from './circle.ts';
 import { Connection, type LinkState } from './connection.ts';
-import { type Dialler, dial } from './dial.ts';
+import { type Dialler, dial, probeEra } from './dial.ts';
+import { EraCheck } from './era-check.ts';
 import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { givenTo, secretHider } from './secret-hider.ts';
@@ -97,6 +98,9 @@ export class UpstreamServer {
   private readonly connections = new Map<string, Connection>();
   private readonly catalogues = new Map<string, Catalogue>();
   private readonly watches = new Map<Connection, ConnectionWatch>();
+  private readonly eraCheck = new EraCheck();
+  /** They carry their calls to the end and take no new ones. */
+  private readonly retired = new Set<Connection>();
   private readonly taskFollowers = new TaskFollowers();
   private verdict: Verdict | undefined;
   /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
@@ -210,6 +214,9 @@ export class UpstreamServer {
   /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
   sweep(now: number): void {
     this.taskFollowers.sweep(now);
+    for (const connection of this.retired) if (connection.unused) void this.discard(connection);
+    const used = [...this.connections.values()].some((one) => one.state === 'connected');
+    if (used && this.eraCheck.isDue(this.verdict, now)) void this.checkEra(now);
     const { idleTimeoutMs } = this.spec.lifecycle;
     for (const connection of this.connections.values()) {
       if (!connection.unused) continue;
@@ -223,6 +230,7 @@ export class UpstreamServer {
 
   private discard(connection: Connection): Promise<void> {
     if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
+    this.retired.delete(connection);
     this.unwatch(connection);
     return connection.close();
   }
@@ -245,7 +253,8 @@ export class UpstreamServer {
   private async shutdown(): Promise<void> {
     for (const catalogue of this.catalogues.values()) catalogue.close();
     for (const connection of [...this.watches.keys()]) this.unwatch(connection);
-    await Promise.all([...this.connections.values()].map((connection) => connection.close()));
+    const all = [...this.connections.values(), ...this.retired];
+    await Promise.all(all.map((connection) => connection.close()));
   }
 
   /** What each circle sees of it, as far as that is known. */
@@ -321,6 +330,9 @@ export class UpstreamServer {
       dialTimeoutMs: DIAL_TIMEOUT_MS,
       dial: (events, deadline, hangUp) => this.dial(connection, circle.relayed, events, deadline, hangUp),
       onReopened: (one) => this.watches.get(one)?.reopened(),
+      onForeign: () => {
+        if (this.eraCheck.mayRun(Date.now())) void this.checkEra(Date.now());
+      },
       onLost: (one) => this.options.onSessionLost(one.base),
       onNotification: (from, method, params) => this.noticed(from, method, params),
       onState: (one) => {
@@ -405,6 +417,30 @@ export class UpstreamServer {
     this.lastError = undefined;
     await this.hold(connection, channel);
     return channel;
+  }
+
+  /** Asks an HTTP server which era it speaks; a process speaks the same for as long as it lives. */
+  private async checkEra(now: number): Promise<void> {
+    if (this.isStdio || this.spec.protocol !== 'auto' || this.closing) return;
+    const { http } = this.options.transports;
+    const dialler = { http, self: this.options.self, hangUp: new Cancellation() };
+    const era = await this.eraCheck.run(now, () => probeEra(dialler, DIAL_TIMEOUT_MS));
+    if (!this.verdict || this.closing || era === undefined) return;
+    if (era === this.verdict.era) this.verdict = { ...this.verdict, probedAt: now };
+    else this.startAnew();
+  }
+
+  /** The server speaks another era now: new calls dial, those under way end where they are. */
+  private startAnew(): void {
+    this.verdict = undefined;
+    for (const [key, connection] of this.connections) {
+      if (connection.holdsState) continue;
+      this.connections.delete(key);
+      this.unwatch(connection);
+      if (connection.unused) void connection.close();
+      else this.retired.add(connection);
+    }
+    this.listsChanged();
   }
 
   /** From the first call on the server may keep something for the session: that has to be known before. */
