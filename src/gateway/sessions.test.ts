@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { onEachDatabase, type TestDatabase } from '../../test/support/databases.ts';
+import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { Store } from '../store/database.ts';
+import type { Scope } from './scope.ts';
+import { type LegacySession, LegacySessions } from './sessions.ts';
+
+const ANN = { principal: 'McpToken:a' } as unknown as AuthenticatedCaller;
+const BOB = { principal: 'McpToken:b' } as unknown as AuthenticatedCaller;
+const SCOPE = { project: { uid: 'prj_1' }, surface: 'consumer' } as Scope;
+const CLIENT = { revision: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
+
+type Scene = { sessions: LegacySessions; store: Store; another(): Promise<LegacySessions> };
+
+async function scene(make: () => Promise<TestDatabase>, play: (scene: Scene) => Promise<void>) {
+  const database = await make();
+  try {
+    const { dataDir, store } = await database.open();
+    const another = async () => new LegacySessions(dataDir.sealer, store);
+    await play({ sessions: await another(), store, another });
+  } finally {
+    await database.dispose();
+  }
+}
+
+const begin = (sessions: LegacySessions): LegacySession => sessions.begin(ANN, SCOPE, CLIENT)!;
+
+async function rows(store: Store): Promise<number> {
+  return (await store.db.selectFrom('sessions').select('id_hash').execute()).length;
+}
+
+onEachDatabase('legacy sessions', (make) => {
+  it('are found by every process until a server has state for them; then by its own alone', () =>
+    scene(make, async ({ sessions, another }) => {
+      const session = begin(sessions);
+      const other = await another();
+      assert.ok(await other.find(session.id, ANN, SCOPE));
+      assert.equal(await other.find(session.id, BOB, SCOPE), undefined);
+      assert.equal(await sessions.hold(session.handle), true);
+      assert.equal(await sessions.hold(session.handle), true);
+      const third = await another();
+      assert.equal(await third.hold(session.handle), false);
+      assert.equal(await third.find(session.id, ANN, SCOPE), undefined);
+      assert.ok(await sessions.find(session.id, ANN, SCOPE));
+    }));
+
+  it('are held by one of several processes that want them at the same time', () =>
+    scene(make, async ({ sessions, another }) => {
+      const session = begin(sessions);
+      const all = [sessions, await another(), await another(), await another()];
+      const held = await Promise.all(all.map((one) => one.hold(session.handle)));
+      assert.equal(held.filter((won) => won).length, 1, JSON.stringify(held));
+    }));
+
+  it('keep the last of several wishes that were made at once', () =>
+    scene(make, async ({ sessions, another }) => {
+      const session = begin(sessions);
+      const uris = Array.from({ length: 20 }, (_, n) => `x://${n}`);
+      const wishes = uris.map((uri) =>
+        sessions.remember(session, { subscriptions: [...session.subscriptions, uri] }),
+      );
+      await Promise.all(wishes);
+      const found = await (await another()).find(session.id, ANN, SCOPE);
+      assert.deepEqual(found?.subscriptions, uris);
+    }));
+
+  it('that ended are not brought back by a look that began before', () =>
+    scene(make, async ({ sessions, another }) => {
+      const ended = begin(sessions);
+      const other = await another();
+      const looking = other.find(ended.id, ANN, SCOPE);
+      const ending = other.end(ended.handle);
+      assert.equal(await looking, undefined);
+      await ending;
+      assert.equal(other.peek(ended.id, ANN, SCOPE), undefined);
+      assert.equal(await (await another()).find(ended.id, ANN, SCOPE), undefined);
+    }));
+
+  it('leave no row while nothing is asked of them', () =>
+    scene(make, async ({ sessions, store }) => {
+      for (let one = 0; one < 20_000; one += 1) begin(sessions);
+      assert.equal(await rows(store), 0);
+      const session = begin(sessions);
+      await sessions.remember(session, { logLevel: 'error' });
+      await sessions.hold(session.handle);
+      await sessions.end(session.handle);
+      assert.equal(await rows(store), 1);
+    }));
+});
