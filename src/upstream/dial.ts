@@ -130,13 +130,13 @@ async function dialSse(
 
 /** Which era an HTTP server speaks now, asked on a channel of its own; undefined when that cannot be told. */
 export async function probeEra(
-  dialler: Pick<Dialler, 'http' | 'self' | 'hangUp'>,
+  dialler: Pick<Dialler, 'http' | 'self' | 'hide' | 'hangUp'>,
   timeoutMs: number,
 ): Promise<Era | undefined> {
   const attempt = new Attempt(dialler.http, { onMessage: () => {}, onClosed: () => {} }, dialler.hangUp);
   try {
     await attempt.transport.open(timeoutMs);
-    const seen = await discover(attempt.transport, dialler.self, timeoutMs);
+    const seen = await discover(attempt.transport, dialler, timeoutMs);
     if (seen.peer) return 'modern';
     return seen.conclusive ? undefined : 'legacy';
   } catch {
@@ -194,7 +194,7 @@ type Probe = { peer?: Peer; fault?: UpstreamFault; conclusive?: boolean; refused
 
 async function discover(
   transport: Transport,
-  dialler: Dialler,
+  dialler: Pick<Dialler, 'self' | 'hide'>,
   timeoutMs: number,
   again = true,
 ): Promise<Probe> {
@@ -233,7 +233,7 @@ async function discover(
 }
 
 /** A modern server that refuses our revision and offers no legacy one is a dead end, and says so. */
-function modernRefusal(message: JsonRpcResponse, { hide }: Dialler): UpstreamFault | undefined {
+function modernRefusal(message: JsonRpcResponse, { hide }: Pick<Dialler, 'hide'>): UpstreamFault | undefined {
   if (!('error' in message)) return undefined;
   const { code, message: text } = message.error;
   if (code === ErrorCode.headerMismatch || code === ErrorCode.missingClientCapability) {

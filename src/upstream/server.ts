@@ -423,7 +423,7 @@ export class UpstreamServer {
   private async checkEra(now: number): Promise<void> {
     if (this.isStdio || this.spec.protocol !== 'auto' || this.closing) return;
     const { http } = this.options.transports;
-    const dialler = { http, self: this.options.self, hangUp: new Cancellation() };
+    const dialler = { http, self: this.options.self, hide: this.hide, hangUp: new Cancellation() };
     const era = await this.eraCheck.run(now, () => probeEra(dialler, DIAL_TIMEOUT_MS));
     if (!this.verdict || this.closing || era === undefined) return;
     if (era === this.verdict.era) this.verdict = { ...this.verdict, probedAt: now };
