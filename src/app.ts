@@ -349,6 +349,10 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
         openStreams: streams.size,
         audit: audit.status,
       }),
+    mayReadMetrics: async (bearer) => {
+      const found = await authenticator.authenticate(bearer).catch(() => undefined);
+      return found?.ok === true && authorizer.decide(found.value, { action: 'logs' }).allowed;
+    },
     publicUrl: options.publicUrl,
     version: options.version,
     logger,

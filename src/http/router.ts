@@ -15,6 +15,8 @@ export type RouterDeps = {
   origins(): OriginPolicy;
   ready(): Promise<Result<void, string>>;
   metrics(): string;
+  /** Whether this credential may read them from afar. Never rejects. */
+  mayReadMetrics(bearer: string): Promise<boolean>;
   publicUrl: string | undefined;
   version: string;
   logger: Logger;
@@ -90,13 +92,15 @@ function pages(deps: RouterDeps): Hono {
     const ready = await deps.ready();
     return ready.ok ? c.text('ready\n') : c.text(`not ready: ${ready.error}\n`, 503);
   });
-  app.get('/metrics', (c) => {
+  app.get('/metrics', async (c) => {
     const { incoming } = c.env as { incoming: IncomingMessage };
     // Behind a proxy on this machine everybody comes from loopback.
     const proxied =
       incoming.headers['x-forwarded-for'] !== undefined || incoming.headers.forwarded !== undefined;
-    if (proxied || !isLoopback(incoming.socket.remoteAddress))
-      return c.text('metrics are for loopback\n', 403);
+    const near = !proxied && isLoopback(incoming.socket.remoteAddress);
+    const bearer = /^bearer +(\S{1,512})$/i.exec(c.req.header('authorization') ?? '')?.[1];
+    if (!near && !(bearer && (await deps.mayReadMetrics(bearer))))
+      return c.text('metrics are for loopback, or for holders of the action logs\n', 403);
     return c.text(deps.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
   app.get('/style.css', (c) => c.text(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }));
