@@ -37,16 +37,22 @@ type Access = { url: URL; credential: string; as?: string | undefined };
 /** Talks to the REST API of one server. Every method throws a CommandFailure that names the fault and the fix. */
 export class ServerClient {
   readonly #findAccess: () => Promise<Access>;
+  readonly #timeoutMs: number;
   #access: Access;
 
-  private constructor(findAccess: () => Promise<Access>, access: Access) {
+  private constructor(findAccess: () => Promise<Access>, access: Access, timeoutMs: number) {
     this.#findAccess = findAccess;
     this.#access = access;
+    this.#timeoutMs = timeoutMs;
   }
 
-  static async connect(flags: ServerFlags, { env }: Pick<VerbContext, 'env'>): Promise<ServerClient> {
+  static async connect(
+    flags: ServerFlags,
+    { env }: Pick<VerbContext, 'env'>,
+    timeoutMs = TIMEOUT_MS,
+  ): Promise<ServerClient> {
     const findAccess = async () => ({ ...(await accessOf(flags, env)), as: flags.as });
-    return new ServerClient(findAccess, await findAccess());
+    return new ServerClient(findAccess, await findAccess(), timeoutMs);
   }
 
   get origin(): string {
@@ -111,11 +117,11 @@ export class ServerClient {
         method,
         headers,
         redirect: 'manual',
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(this.#timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (error) {
-      const { message } = transportFault(url, error, TIMEOUT_MS);
+      const { message } = transportFault(url, error, this.#timeoutMs);
       throw new CommandFailure(
         Exit.unreachable,
         `${message}. Start it with \`castellan serve\`, or name another one with --server`,

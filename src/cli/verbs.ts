@@ -137,6 +137,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/audit.ts')).defineAudit,
   },
   {
+    name: 'console',
+    group: OTHER,
+    summary: 'watch the audit on the terminal',
+    load: async () => (await import('./commands/console.ts')).defineConsole,
+  },
+  {
     name: 'version',
     group: OTHER,
     summary: 'print the version of the command line, and of the server if one runs',

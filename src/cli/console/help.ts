@@ -1,0 +1,21 @@
+/** The overlay behind `?`. */
+export const HELP: readonly string[] = [
+  'Up Down  k j     move                     PgUp PgDn   a page',
+  'Home     g       first; once more: older events',
+  'End      G       newest, and follow it',
+  'Space            pause: the list stands still, what comes is kept',
+  'Enter            all details of the event; Up and Down scroll them',
+  'Tab              to the sessions and back; Enter shows one alone',
+  '',
+  'f then a letter  filter by user, token, project, surface (f),',
+  '                 server, tool (o), event or outcome (r);',
+  '                 tool and event may end in *; an empty value lifts it',
+  'c                lift all filters',
+  '/                search what is in memory       n N   next, previous',
+  'Esc              back                           q     quit',
+  '',
+  'Times are UTC. ● has an open session; a client of the current era has',
+  'no sessions: ○ shows when its token was last seen. Odd characters in',
+  'names are written out, such as \\u001b or \\u202e: none can act.',
+  'At most 5,000 events are in memory: `castellan audit query` finds all.',
+];
