@@ -91,7 +91,9 @@ test('docs/errors.md and the code name the same JSON-RPC codes', () => {
   const told = rows('JSON-RPC')
     .map(([code]) => code!)
     .filter((code) => code.startsWith('-'));
-  const endpoint = [...read('src/http/mcp-endpoint.ts').matchAll(/= (-32\d{3});/g)].map((match) => match[1]!);
+  const endpoint = [...read('src/http/mcp-endpoint.ts').matchAll(/(?:= |code: )(-32\d{3})\b/g)].map(
+    (match) => match[1]!,
+  );
   assert.deepEqual(sorted(told), sorted([...Object.values(ErrorCode).map(String), ...endpoint]));
 });
 
