@@ -111,9 +111,9 @@ describe('an expression', () => {
       ['int(args.s) > 1', { s: '9'.repeat(4_000_000) }],
     ];
     for (const [source, args] of hostile) {
-      const started = performance.now();
+      const started = process.threadCpuUsage().user;
       assert.equal(evaluate(source, args), undefined, source);
-      const ms = performance.now() - started;
+      const ms = (process.threadCpuUsage().user - started) / 1_000;
       assert.ok(ms < 300, `${source} took ${ms} ms`);
     }
   });

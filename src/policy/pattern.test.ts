@@ -112,13 +112,13 @@ describe('a pattern', () => {
       for (const unit of ['a', 'x', 'é', 'ab']) {
         const text = unit.repeat(2_000_000);
         const found = new Pattern(pattern);
-        const started = performance.now();
+        const started = process.threadCpuUsage().user;
         try {
           found.matches(text, { left: BUDGET });
         } catch (error) {
           assert.ok(error instanceof OverBudget, String(error));
         }
-        const ms = performance.now() - started;
+        const ms = (process.threadCpuUsage().user - started) / 1_000;
         assert.ok(ms < 300, `${pattern} took ${ms} ms`);
       }
     }

@@ -309,7 +309,7 @@ describe('freeze', () => {
 });
 
 describe('wrong credentials', () => {
-  test('10,000 of them end in 429 before anything is read, and good ones still work', async () => {
+  test('thousands of them end in 429 before anything is read, and good ones still work', async () => {
     const endpoint = `${rig.castellan.url}/projects/guarded/mcp`;
     const seen = new Map<number, number>();
     let retryAfter = '';
@@ -319,15 +319,20 @@ describe('wrong credentials', () => {
       retryAfter = response.headers.get('retry-after') ?? retryAfter;
       await response.arrayBuffer();
     };
-    for (let round = 0; round < 100; round += 1) await Promise.all(Array.from({ length: 100 }, guess));
+    for (let round = 0; round < 20; round += 1) await Promise.all(Array.from({ length: 100 }, guess));
     assert.deepEqual([...seen.keys()].sort(), [401, 429]);
     assert.ok(seen.get(401)! < 1_000, `${seen.get(401)} guesses were looked at`);
     assert.ok(Number(retryAfter) >= 1);
-    const api = await fetch(`${rig.castellan.url}/api/v1/whoami`, {
-      headers: { authorization: `Bearer ${mintCredential('pat')}` },
-    });
-    assert.equal(api.status, 429);
-    assert.ok(Number(api.headers.get('retry-after')) >= 1);
+    // One more is looked at each second: of many at once most are not.
+    const api = await Promise.all(
+      Array.from({ length: 30 }, () =>
+        fetch(`${rig.castellan.url}/api/v1/whoami`, {
+          headers: { authorization: `Bearer ${mintCredential('pat')}` },
+        }),
+      ),
+    );
+    const refused = api.find(({ status }) => status === 429);
+    assert.ok(Number(refused?.headers.get('retry-after')) >= 1);
     await eventually('a token that was good goes on', async () => {
       return refusalIn(await call(agent, 'legacy__echo', { text: 'x' })) === undefined;
     });
