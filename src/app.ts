@@ -334,9 +334,9 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const { createApi } = await import('./http/api/api.ts');
       const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
       const objects = new ManagedObjects(resources, tokens);
-      const { version } = options;
-      const known = { credentials, authorizer, audit, store, denials };
-      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, logger, version });
+      const { version, publicUrl } = options;
+      const known = { credentials, authorizer, audit, store, denials, version, publicUrl };
+      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, logger });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

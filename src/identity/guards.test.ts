@@ -8,7 +8,7 @@ import type { Subject } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { administrators } from './guards.ts';
 
-const NOW = { dryRun: false, createOnly: false };
+const NOW = { dryRun: false };
 const ADMIN = userCaller('admin');
 const bindings = (...texts: string[]): Binding[] => texts.map((text) => parseBinding(text, 'x'));
 
@@ -57,7 +57,7 @@ onEachDatabase('changes of who may do what', (make) => {
     kind: 'User' | 'Group' | 'Rbac',
     name: string,
     by = ADMIN,
-  ) => objects.remove(by, kind, resources.get(kind, name)!, false);
+  ) => objects.remove(by, kind, resources.get(kind, name)!, NOW);
 
   it('need the right to change objects of their kind', () =>
     scene(make, async (identity) => {

@@ -129,7 +129,7 @@ onEachDatabase('rights of tokens', (make) => {
       assert.deepEqual(await tokens.authenticate(raw), { ok: false, error: 'revoked' });
       await user({});
       assert.equal(await runs(raw), true);
-      await objects.remove(userCaller('admin'), 'User', resources.get('User', 'dev@example.com')!, false);
+      await objects.remove(userCaller('admin'), 'User', resources.get('User', 'dev@example.com')!, {});
       assert.deepEqual(await tokens.authenticate(raw), { ok: false, error: 'revoked' });
       await user({});
       assert.deepEqual(await tokens.authenticate(raw), { ok: false, error: 'revoked' });

@@ -78,10 +78,14 @@ export class Tokens {
     }
   }
 
-  /** Refuses what `create` would refuse of the wish itself and the rights of its creator; makes nothing. */
+  /** Refuses what `create` would refuse; makes nothing. */
   async check(wanted: NewToken): Promise<void> {
-    checkNewToken(wanted, this.#now());
+    const now = this.#now();
+    checkNewToken(wanted, now);
     grantedBindings(wanted, this.#authorizer.rights().layersOf(wanted.creator));
+    if (wanted.force) return;
+    const [held] = await this.#find(wanted.project.name, wanted.name);
+    if (held && statusOf(held, now) === 'active') throw nameTaken(wanted);
   }
 
   /**

@@ -25,17 +25,17 @@ export function userNameFault(name: unknown): string | undefined {
   return `"${printable(name)}" is no e-mail address: write one such as alice@example.com`;
 }
 
-const USER = keysOnly({
+export const USER = keysOnly({
   displayName: z.string().max(200).optional(),
   disabled: z.boolean().optional(),
   groups: z.array(textThat(nameFault)).max(100).optional(),
 });
 
-const GROUP = keysOnly({ description: z.string().max(1000).optional() });
+export const GROUP = keysOnly({ description: z.string().max(1000).optional() });
 
 const SUBJECT = keysOnly({ kind: z.enum(['User', 'Group', 'McpToken']), name: z.string() });
 
-const RBAC = keysOnly({
+export const RBAC = keysOnly({
   description: z.string().max(1000).optional(),
   subjects: z.array(SUBJECT).max(1000).optional(),
   roleBindings: z.array(z.unknown()).max(1000).optional(),

@@ -100,7 +100,6 @@ export class LayerEdit {
   ): Promise<{ action: PutAction; stored: StoredObject }> {
     refuseFileObject(this.#files, kind, name);
     const existing = this.layer.objects.get(objectKey(kind, name));
-    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, existing?.version, expected);
     const spec =
       kind === 'Secret'
         ? changedSecret({ ...written, ...(values && { data: values }) }, existing?.spec)
@@ -113,6 +112,8 @@ export class LayerEdit {
       ...content,
     };
     this.#ask(check, { kind, name, existing, wanted: spec }, this.#with(planned));
+    // Only now: to whom this is nothing, its existence is nothing either.
+    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, existing?.version, expected);
     // Values that are given are written, the same ones too: telling them apart would tell what they are.
     if (!values && existing?.spec && contentText(existing) === contentText(content)) {
       return { action: 'unchanged', stored: existing };
@@ -137,12 +138,12 @@ export class LayerEdit {
     refuseFileObject(this.#files, kind, name);
     const removed = this.layer.objects.get(objectKey(kind, name));
     if (!removed) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
-    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, removed.version, expected);
     if (kind === 'Server') this.#refuseUsedServer(name);
     if (kind === 'Project') this.#refuseProjectOfToken(name);
     const objects = new Map(this.layer.objects);
     objects.delete(objectKey(kind, name));
     this.#ask(check, { kind, name, existing: removed, wanted: undefined }, { ...this.layer, objects });
+    refuseOtherVersion(`${kind.toLowerCase()} ${name}`, removed.version, expected);
     if (this.#write) await this.#write.remove(removed);
     this.layer = { ...this.layer, objects };
     if (kind === 'User' || kind === 'Group') await this.forget({ kind, name });
@@ -245,7 +246,9 @@ function refuseOtherVersion(
   if (expected === undefined) return;
   if (expected === 'none') {
     if (current === undefined) return;
-    throw new VersionConflict(`${what} exists already, in resourceVersion ${current}`);
+    throw new VersionConflict(
+      `${what} exists already (resourceVersion ${current}): change it with castellan apply, or use another name`,
+    );
   }
   if (current === undefined) {
     throw new VersionConflict(`${what} does not exist any more: leave out resourceVersion to create it`);

@@ -5,7 +5,7 @@ import type { DefaultAction, Verdict } from '../policy/verdict.ts';
 import { DEFAULT_PROJECT } from './objects.ts';
 import { keysOnly, type Problem, problemsOf } from './problems.ts';
 
-const CASE = keysOnly({
+export const POLICY_CASE = keysOnly({
   name: z.string().max(200).optional(),
   project: z.string().optional(),
   surface: z.enum(['consumer', 'operator']).optional(),
@@ -22,7 +22,7 @@ const CASE = keysOnly({
 });
 
 /** A call as somebody imagines it, and what they expect of the policies. */
-export type PolicyCase = z.infer<typeof CASE>;
+export type PolicyCase = z.infer<typeof POLICY_CASE>;
 
 export type JudgedCase = {
   tool: string;
@@ -37,7 +37,7 @@ export type JudgedCase = {
 
 /** What is wrong with a case; `base` is the way to it. */
 export function caseProblems(value: unknown, base: (string | number)[]): Problem[] {
-  return problemsOf(CASE, value, base);
+  return problemsOf(POLICY_CASE, value, base);
 }
 
 /** What the policies say about the call, without anybody making it. */

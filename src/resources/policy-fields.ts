@@ -24,7 +24,7 @@ const RULE = keysOnly({
   selfApproval: z.enum(['page', 'cli', 'never']).optional(),
 });
 
-const POLICY = keysOnly({
+export const POLICY = keysOnly({
   description: z.string().max(1000).optional(),
   projects: globs,
   rules: z.array(RULE).min(1).max(MAX_RULES),

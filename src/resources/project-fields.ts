@@ -9,7 +9,7 @@ import type { ProjectSpec, Surface } from './spec.ts';
 
 const serverNames = z.array(textThat(nameFault)).max(1000);
 
-const PROJECT = keysOnly({
+export const PROJECT = keysOnly({
   servers: serverNames.optional(),
   operatorServers: serverNames.optional(),
   exposure: soon(['full'], ['meta', 'gated']),
@@ -95,7 +95,7 @@ export type TokenFields = {
   description?: string;
 };
 
-const TOKEN = keysOnly({
+export const TOKEN = keysOnly({
   rbac: z.enum(['empty', 'clone']).optional(),
   binds: z.array(z.unknown()).max(100).optional(),
   surfaces: z

@@ -22,7 +22,7 @@ export function secretValueFault(value: string): string | undefined {
   return bytes > MAX_SECRET_BYTES ? `has ${bytes} bytes: the limit is 64 KiB` : undefined;
 }
 
-const SECRET = keysOnly({
+export const SECRET = keysOnly({
   keys: z.array(textThat(secretKeyFault)).min(1).max(MAX_KEYS).optional(),
   data: z.record(textThat(secretKeyFault), textThat(secretValueFault)).optional(),
 });

@@ -67,12 +67,12 @@ function serverFields(mode: Mode) {
 
 export type WrittenServer = z.infer<ReturnType<typeof serverFields>>;
 
-const WRITTEN = serverFields('written');
+export const SERVER = serverFields('written');
 const RESOLVED = serverFields('resolved');
 
 /** What is wrong with `spec` as it stands in a file or a request; `${…}` may still be in it. */
 export function serverProblems(spec: unknown): Problem[] {
-  return problemsOf(WRITTEN, spec, ['spec']);
+  return problemsOf(SERVER, spec, ['spec']);
 }
 
 /** What is wrong with `spec` once every `${…}` in it is replaced. */

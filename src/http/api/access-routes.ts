@@ -14,6 +14,7 @@ export function accessRoutes({ authorizer }: Deps): Route[] {
       method: 'GET',
       path: '/whoami',
       need: 'credential',
+      doc: { summary: 'Who you are and what you may do', answer: 'Whoami' },
       handle: (c) => {
         const { principal, owner, actor, project, surfaces, tokenName } = c.get('caller');
         const [own] = authorizer.rights().layersOf(c.get('caller'));
@@ -33,6 +34,7 @@ export function accessRoutes({ authorizer }: Deps): Route[] {
       method: 'POST',
       path: '/auth/can-i',
       need: 'credential',
+      doc: { summary: 'Whether you have a right', body: 'Ask', answer: 'Decision' },
       handle: async (c) => {
         const ask = askOf(c, await jsonObject(c));
         const decision = authorizer.decide(c.get('caller'), ask);

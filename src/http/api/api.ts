@@ -39,17 +39,25 @@ export type ApiDeps = {
   logger: Logger;
   /** Of the running server. */
   version: string;
+  /** The only URL that others know it by; undefined: the one that was asked. */
+  publicUrl: string | undefined;
 };
 
+type RouteDeps = Omit<ApiDeps, 'credentials' | 'denials' | 'logger'>;
+
 /** Every route of the API, the more exact ones first. */
-export function apiRoutes(deps: Omit<ApiDeps, 'credentials' | 'denials' | 'logger'>): Route[] {
-  const { version } = deps;
+export function apiRoutes(deps: RouteDeps): Route[] {
+  const { version, publicUrl } = deps;
   return [
     {
       method: 'GET',
       path: '/version',
       need: 'credential',
-      handle: (c) => c.json({ version, node: process.versions.node }),
+      doc: { summary: 'The version of the server, and the URL under which it is reached', answer: 'Version' },
+      handle: (c) => {
+        const url = publicUrl ?? new URL(c.req.url).origin;
+        return c.json({ version, node: process.versions.node, url });
+      },
     },
     ...accessRoutes(deps),
     ...tokenRoutes(deps),
@@ -62,13 +70,33 @@ export function apiRoutes(deps: Omit<ApiDeps, 'credentials' | 'denials' | 'logge
   ];
 }
 
+/** The document of all routes, itself included; it says nothing that a stranger may not know. */
+function describedBy(routes: readonly Route[], version: string): Route {
+  let document: object | undefined;
+  const described: Route = {
+    method: 'GET',
+    path: '/openapi.json',
+    need: 'nobody',
+    doc: { summary: 'This document', answer: 'OpenApi' },
+    handle: async (c) => {
+      const { openApiDocument } = await import('./openapi.ts');
+      document ??= openApiDocument([described, ...routes], version);
+      return c.json(document);
+    },
+  };
+  return described;
+}
+
 /** The REST API, to be mounted under `/api/v1`. It authenticates by itself; Host and Origin are the router's. */
 export function createApi(deps: ApiDeps): Hono<ApiEnv> {
   const { credentials, authorizer, logger } = deps;
   const audit = new ApiAudit(deps.audit, deps.denials);
   const api = new Hono<ApiEnv>();
-  api.use(neverStored, authenticated(credentials, audit), audit.acting(), boundedBody);
-  api.route('/', mounted(apiRoutes(deps), authorizer));
+  const routes = apiRoutes(deps);
+  api.use(neverStored);
+  api.route('/', mounted([describedBy(routes, deps.version)], authorizer));
+  api.use(authenticated(credentials, audit), audit.acting(), boundedBody);
+  api.route('/', mounted(routes, authorizer));
   // A route and not `notFound`, which would be lost where this app is mounted.
   api.all('*', (c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));
   api.onError((error, c) => {

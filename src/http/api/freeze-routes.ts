@@ -29,12 +29,14 @@ export function freezeRoutes({ audit, authorizer, freezes, resources }: Deps): R
       method: 'GET',
       path: '/freezes',
       need: { list: (c) => ({ resource: 'projects', project: ownProject(c) }) },
+      doc: { summary: 'List what is frozen', answer: 'FreezeList' },
       handle: (c) => c.json({ items: seenFreezes({ authorizer, freezes }, c.get('caller')) }),
     },
     {
       method: 'PUT',
       path: '/freezes/:scope',
       need: { ask: askOf },
+      doc: { summary: 'Stop the calls of a project, or of * for all', body: 'FreezeWish', answer: 'Freeze' },
       handle: async (c) => {
         const scope = scopeOf(c);
         const { projects } = resources.snapshot();
@@ -54,6 +56,7 @@ export function freezeRoutes({ audit, authorizer, freezes, resources }: Deps): R
       method: 'DELETE',
       path: '/freezes/:scope',
       need: { ask: askOf },
+      doc: { summary: 'Let calls go on', answer: 'Freeze' },
       handle: async (c) => {
         const scope = scopeOf(c);
         const frozen = freezes.list().find((one) => one.scope === scope);

@@ -12,8 +12,25 @@ const MAX_TOKEN = 512;
 export function introspection(deps: Deps): Route[] {
   const path = '/mcptokens/introspect';
   return [
-    { method: 'GET', path, need: 'credential', handle: async (c) => c.json(await ofBearer(c, deps)) },
-    { method: 'POST', path, need: 'credential', handle: async (c) => c.json(await ofPresented(c, deps)) },
+    {
+      method: 'GET',
+      path,
+      need: 'credential',
+      doc: { summary: 'Describe the bearer presented', answer: 'Introspection' },
+      handle: async (c) => c.json(await ofBearer(c, deps)),
+    },
+    {
+      method: 'POST',
+      path,
+      need: 'credential',
+      doc: {
+        summary: 'Describe a token (RFC 7662)',
+        body: 'IntrospectionForm',
+        form: true,
+        answer: 'Introspection',
+      },
+      handle: async (c) => c.json(await ofPresented(c, deps)),
+    },
   ];
 }
 

@@ -28,12 +28,22 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       method: 'GET',
       path: '/projects/:name/tools',
       need: { list: (c) => ({ resource: 'tools', project: projectName(resources, c) }) },
+      doc: {
+        summary: 'List the tools of a project as agents see them',
+        query: { surface: { description: 'consumer or operator; both without it.' } },
+        answer: 'ToolList',
+      },
       handle: (c) => toolList({ authorizer, resources, live }, c),
     },
     {
       method: 'GET',
       path: '/mcp/servers',
       need: serverList,
+      doc: {
+        summary: 'List the configured servers, a broken one with its reason',
+        query: { resolve: { description: 'With variables replaced.', type: 'boolean' } },
+        answer: 'ConfiguredServerList',
+      },
       handle: (c) => {
         const resolve = flag(c, 'resolve');
         const caller = c.get('caller');
@@ -49,6 +59,7 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       method: 'GET',
       path: '/mcp/status',
       need: serverList,
+      doc: { summary: 'List the states of the servers, from memory', answer: 'ServerStatusList' },
       handle: (c) =>
         c.json({
           items: live.status().filter(({ name }) => sees(c, name)),
@@ -59,6 +70,7 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       method: 'GET',
       path: '/servers/:name/status',
       need: { ask: (c) => ({ role: 'view', resource: 'servers', name: nameOf(c) }) },
+      doc: { summary: 'Show the state of a server, its connections and its log', answer: 'ServerDetail' },
       handle: (c) => {
         const status = live.serverStatus(known(c));
         // What a process writes there may be anything.
@@ -70,6 +82,7 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       method: 'POST',
       path: '/servers/:name/connect',
       need: { ask: (c) => ({ role: 'edit', resource: 'servers', name: nameOf(c) }) },
+      doc: { summary: 'Connect to a server now', answer: 'ServerStatus' },
       handle: async (c) => {
         const server = known(c);
         const tell = (outcome: 'ok' | 'error', state?: string) =>
@@ -88,6 +101,7 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       method: 'POST',
       path: '/reload',
       need: { ask: () => ({ role: 'admin', resource: '*' }) },
+      doc: { summary: 'Read the configuration files again', answer: 'Reloaded' },
       handle: async (c) => {
         const { ok, message } = await resources.reload();
         const outcome = ok ? 'ok' : 'error';

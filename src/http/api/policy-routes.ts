@@ -13,6 +13,7 @@ export function policyRoutes({ resources }: { resources: Resources }): Route[] {
       method: 'POST',
       path: '/policies/test',
       need: { ask: () => ({ role: 'view', resource: 'policies' }) },
+      doc: { summary: 'Ask what the policies say about a call', body: 'PolicyCase', answer: 'JudgedCase' },
       handle: async (c) => {
         const body = await jsonObject(c);
         const problems = caseProblems(body, []);

@@ -9,9 +9,13 @@ import { kindOf } from '../../resources/kinds.ts';
 import type { ResourceKind } from '../../resources/known-objects.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { Resources } from '../../resources/registry.ts';
+import { isSelected } from '../../resources/selectors.ts';
+import { CONDITIONS, expectedVersion, underConditions } from './conditions.ts';
 import { withStatus } from './object-status.ts';
 import { type ApiContext, flag, jsonObject } from './responses.ts';
 import { notThere, type Route } from './route.ts';
+import { DRY_RUN, SELECTION } from './route-doc.ts';
+import { selectorOf } from './selection.ts';
 
 type Deps = { authorizer: Authorizer; freezes: Freezes; resources: Resources; objects: ManagedObjects };
 
@@ -27,19 +31,27 @@ export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps
       method: 'GET',
       path: '/:kind',
       need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
-      handle: (c) =>
-        c.json({
-          items: resources
-            .list(kindOfPath(c))
-            .filter((object) => isSeen(c, object))
-            .map(shown),
-        }),
+      doc: { summary: 'List objects of kind KIND', query: SELECTION, answer: 'KindList' },
+      handle: (c) => {
+        const selector = selectorOf(c);
+        const items = resources
+          .list(kindOfPath(c))
+          .filter((object) => isSeen(c, object))
+          .map(shown)
+          .filter((object) => isSelected(object, selector));
+        return c.json({ items });
+      },
     },
     {
       method: 'GET',
       path: '/:kind/:name',
       need: { ask: asking('view') },
-      handle: (c) => c.json(shown(find(resources, authorizer, c))),
+      doc: { summary: 'Show one KIND', answer: 'Kind' },
+      handle: (c) => {
+        const object = find(resources, authorizer, c);
+        c.header('etag', `"${object.metadata.resourceVersion}"`);
+        return c.json(shown(object));
+      },
     },
     {
       method: 'PUT',
@@ -51,20 +63,43 @@ export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps
           return askOf(resources, c, object && isSeen(c, object) ? 'edit' : 'create');
         },
       },
+      doc: {
+        summary: 'Create or replace a KIND',
+        query: {
+          ...DRY_RUN,
+          createOnly: { description: 'Replaces nothing that is there already.', type: 'boolean' },
+        },
+        headers: CONDITIONS,
+        body: 'Kind',
+        answer: 'KindChange',
+      },
       handle: async (c) => {
         const body = await bodyFor(c);
-        const how = { dryRun: flag(c, 'dryRun'), createOnly: flag(c, 'createOnly') };
-        return c.json(await objects.put(c.get('caller'), body, how));
+        const { resourceVersion } = body.metadata as { resourceVersion?: unknown };
+        const given = typeof resourceVersion === 'string' ? resourceVersion : undefined;
+        const expected = flag(c, 'createOnly') ? 'none' : expectedVersion(c, given);
+        const how = { dryRun: flag(c, 'dryRun'), expected };
+        return underConditions(c, async () => c.json(await objects.put(c.get('caller'), body, how)));
       },
     },
     {
       method: 'DELETE',
       path: '/:kind/:name',
       need: { ask: asking('delete') },
+      doc: {
+        summary: 'Delete a KIND',
+        query: { ...DRY_RUN, resourceVersion: { description: 'The version that has to be there.' } },
+        headers: { 'if-match': CONDITIONS['if-match'] },
+        answer: 'KindChange',
+      },
       handle: async (c) => {
         const object = find(resources, authorizer, c);
-        await objects.remove(c.get('caller'), kindOfPath(c), object, flag(c, 'dryRun'));
-        return c.json({ action: 'deleted', object });
+        const expected = expectedVersion(c, c.req.query('resourceVersion'));
+        const how = { dryRun: flag(c, 'dryRun'), expected };
+        return underConditions(c, async () => {
+          await objects.remove(c.get('caller'), kindOfPath(c), object, how);
+          return c.json({ action: 'deleted', object });
+        });
       },
     },
   ];

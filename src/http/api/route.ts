@@ -6,10 +6,14 @@ import { type Ask, askText, mayAny, type RoleAsk } from '../../identity/decide.t
 import { lacks } from '../../identity/guards.ts';
 import type { BoundResource } from '../../resources/bindings.ts';
 import { KINDS } from '../../resources/kinds.ts';
+import { nearest, printable } from '../../resources/names.ts';
 import type { ApiContext, ApiEnv } from './responses.ts';
+import type { RouteDoc } from './route-doc.ts';
 
 /** What a caller needs for a route. */
 export type Need =
+  /** Not even a credential. */
+  | 'nobody'
   /** Any valid credential: what is answered concerns the caller itself, or the route asks more exactly by itself. */
   | 'credential'
   /** This right. Whoever may not even see the object is told that there is none. */
@@ -23,14 +27,17 @@ export type Route = {
   /** Below `/api/v1`. */
   path: string;
   need: Need;
+  /** What the OpenAPI document says of it. */
+  doc: RouteDoc;
   handle(c: ApiContext): Response | Promise<Response>;
 };
 
 /** Mounts routes, each behind its need: the one place where the API lets anybody in. */
 export function mounted(routes: readonly Route[], authorizer: Authorizer): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  for (const { method, path, need, handle } of routes) {
+  for (const { method, path, need, doc, handle } of routes) {
     app.on(method, path, async (c) => {
+      refuseUnknownQuery(c, doc);
       await admit(c, need, authorizer);
       return handle(c);
     });
@@ -38,9 +45,23 @@ export function mounted(routes: readonly Route[], authorizer: Authorizer): Hono<
   return app;
 }
 
+/** A mistyped `dryRun` must not be a change. */
+function refuseUnknownQuery(c: ApiContext, { query = {} }: RouteDoc): void {
+  const unknown = Object.keys(c.req.queries()).find((name) => !Object.hasOwn(query, name));
+  if (unknown === undefined) return;
+  const known = Object.keys(query);
+  const meant = nearest(unknown, known);
+  const fix = meant
+    ? `did you mean ${meant}?`
+    : known.length > 0
+      ? `use ${known.join(', ')}`
+      : 'this path takes none';
+  throw new Refusal('invalid', `${printable(unknown)}: unknown query parameter: ${fix}`);
+}
+
 async function admit(c: ApiContext, need: Need, authorizer: Authorizer): Promise<void> {
   const caller = c.get('caller');
-  if (need === 'credential') return;
+  if (need === 'credential' || need === 'nobody') return;
   if ('list' in need) return admitToList(caller, need.list(c), authorizer);
   const ask = await need.ask(c);
   refuseOutside(caller, ask.project);

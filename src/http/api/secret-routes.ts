@@ -11,6 +11,7 @@ export function secretRoutes({ rotation }: { rotation: KeyRotation }): Route[] {
       method: 'POST',
       path: '/secrets/rotate-key',
       need: { ask: () => ({ role: 'admin', resource: 'secrets' }) },
+      doc: { summary: 'Seal every secret with a new key', body: 'RotationWish', answer: 'Rotation' },
       handle: async (c) => c.json(await rotation.rotate(retireAfter((await jsonObject(c)).retireOld))),
     },
   ];

@@ -5,14 +5,24 @@ import type { NewToken } from '../../identity/new-token.ts';
 import type { TokenRecord } from '../../identity/token-record.ts';
 import { expiryOf } from '../../identity/ttl.ts';
 import { type Binding, bindingText, checkBinding } from '../../resources/bindings.ts';
+import { type Labels, labelProblems } from '../../resources/labels.ts';
+import { describeProblems } from '../../resources/problems.ts';
+import { locateField } from '../../resources/snapshot.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 
 /** The `kind: McpToken` that GET answers. The raw token is never part of it. */
 export type TokenObject = {
   apiVersion: 'castellan/v1';
   kind: 'McpToken';
-  metadata: { name: string; project: string; uid: string; createdAt: string };
-  spec: { rbac: 'empty' | 'clone'; surfaces: Surface[]; ttl: string; description?: string };
+  metadata: { name: string; project: string; labels?: Labels; uid: string; createdAt: string };
+  spec: {
+    rbac: 'empty' | 'clone';
+    /** What an empty token was given; a clone has what its creator had. */
+    binds?: Binding[];
+    surfaces: Surface[];
+    ttl: string;
+    description?: string;
+  };
   status: {
     status: TokenRecord['status'];
     prefix: string;
@@ -31,18 +41,20 @@ export type TokenObject = {
 const iso = (time: number | null) => (time === null ? null : new Date(time).toISOString());
 
 export function tokenObject(record: TokenRecord, removed?: readonly Removed[]): TokenObject {
-  const { description } = record;
+  const { description, labels, rbac, bindings } = record;
   return {
     apiVersion: 'castellan/v1',
     kind: 'McpToken',
     metadata: {
       name: record.name,
       project: record.project.name,
+      ...(Object.keys(labels).length > 0 ? { labels } : {}),
       uid: record.id,
       createdAt: new Date(record.createdAt).toISOString(),
     },
     spec: {
-      rbac: record.rbac,
+      rbac,
+      ...(rbac === 'empty' && bindings.length > 0 ? { binds: bindings } : {}),
       surfaces: record.surfaces,
       ttl: iso(record.expiresAt) ?? 'never',
       ...(description ? { description } : {}),
@@ -52,12 +64,23 @@ export function tokenObject(record: TokenRecord, removed?: readonly Removed[]): 
       prefix: record.prefix,
       owner: record.owner ?? '(deleted)',
       principal: `McpToken:${record.hash}`,
-      bindings: record.bindings.map(bindingText),
+      bindings: bindings.map(bindingText),
       ...(removed === undefined ? {} : { removed }),
       lastUsedAt: iso(record.lastUsedAt),
       expiresAt: iso(record.expiresAt),
       revokedAt: iso(record.revokedAt),
     },
+  };
+}
+
+/** What a dry run says of a token that would be made. */
+export function plannedToken(wanted: NewToken): Record<string, unknown> {
+  const { name, project, labels, rbac, binds, surfaces, expiresAt, description } = wanted;
+  return {
+    apiVersion: 'castellan/v1',
+    kind: 'McpToken',
+    metadata: { name, project: project.name, ...(labels && { labels }) },
+    spec: { rbac, binds, surfaces, ttl: iso(expiresAt) ?? 'never', description },
   };
 }
 
@@ -69,6 +92,7 @@ export type TokenWish = {
   surfaces?: unknown;
   ttl?: unknown;
   description?: unknown;
+  labels?: unknown;
   force?: unknown;
 };
 
@@ -85,6 +109,8 @@ export function newToken(
   if (RESERVED_NAMES.includes(wish.name)) {
     throw new Refusal('invalid', `name: "${wish.name}" is reserved; use another name`);
   }
+  const faults = labelProblems(wish.labels, ['labels']);
+  if (faults.length > 0) throw new Refusal('invalid', describeProblems(faults.map(locateField)));
   const ttl = textOr(wish.ttl, 'ttl', 'never');
   return {
     name: wish.name,
@@ -95,6 +121,7 @@ export function newToken(
     binds: bindsOf(wish.binds),
     expiresAt: expiryOf(ttl, now),
     description: textOr(wish.description, 'description', ''),
+    ...(wish.labels === undefined ? {} : { labels: wish.labels as Labels }),
     force: booleanOr(wish.force, 'force'),
   };
 }

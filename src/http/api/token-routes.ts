@@ -10,12 +10,15 @@ import type { Role } from '../../resources/bindings.ts';
 import { checkObject } from '../../resources/objects.ts';
 import { describeProblems } from '../../resources/problems.ts';
 import type { Resources } from '../../resources/registry.ts';
+import { isSelected } from '../../resources/selectors.ts';
 import { locateField } from '../../resources/snapshot.ts';
 import type { ProjectEntry } from '../../resources/spec.ts';
 import { introspection } from './introspection.ts';
 import { type ApiContext, flag, jsonObject } from './responses.ts';
 import { notThere, type Route, refuseOutside } from './route.ts';
-import { newToken, type TokenWish, tokenObject } from './token-objects.ts';
+import { DRY_RUN, OF_PROJECT, SELECTION } from './route-doc.ts';
+import { selectorOf } from './selection.ts';
+import { newToken, plannedToken, type TokenWish, tokenObject } from './token-objects.ts';
 
 type TokenDeps = { authorizer: Authorizer; resources: Resources; tokens: Tokens };
 
@@ -29,20 +32,53 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
       method: 'GET',
       path: '/mcptokens',
       need: { list: (c) => ({ resource: 'mcptokens', project: listedProject(c) }) },
+      doc: {
+        summary: 'List tokens, revoked and expired ones too',
+        query: { ...OF_PROJECT, ...SELECTION },
+        answer: 'McpTokenList',
+      },
       handle: async (c) => {
         const project = listedProject(c);
         if (project !== undefined) projectOf(deps, c, project);
         const records = (await tokens.list(project)).filter((record) => isSeen(deps, c, record));
-        return c.json({ items: records.map((record) => tokenObject(record)) });
+        const selector = selectorOf(c);
+        const items = records
+          .map((record) => tokenObject(record))
+          .filter((object) => isSelected(object, selector));
+        return c.json({ items });
       },
     },
     // Making a token asks by itself, in the transaction in which the creator's rights cannot change.
-    { method: 'POST', path: '/mcptokens', need: 'credential', handle: (c) => orLacking(deps, c, create) },
-    { method: 'PUT', path: '/mcptokens/:name', need: 'credential', handle: (c) => orLacking(deps, c, apply) },
+    {
+      method: 'POST',
+      path: '/mcptokens',
+      need: 'credential',
+      doc: {
+        summary: 'Create a token',
+        query: DRY_RUN,
+        body: 'TokenWish',
+        answer: 'McpTokenChange',
+        status: 201,
+      },
+      handle: (c) => orLacking(deps, c, create),
+    },
+    {
+      method: 'PUT',
+      path: '/mcptokens/:name',
+      need: 'credential',
+      doc: {
+        summary: 'Create a token, unless an active one has its name',
+        query: { ...OF_PROJECT, ...DRY_RUN },
+        body: 'McpToken',
+        answer: 'McpTokenChange',
+      },
+      handle: (c) => orLacking(deps, c, apply),
+    },
     {
       method: 'GET',
       path: '/mcptokens/:name',
       need: asking('view'),
+      doc: { summary: 'Show a token and what the ceiling removes', query: OF_PROJECT, answer: 'McpToken' },
       handle: async (c) => {
         const record = await tokenOf(deps, c);
         return c.json(tokenObject(record, await removedOf(deps, record)));
@@ -52,6 +88,11 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
       method: 'DELETE',
       path: '/mcptokens/:name',
       need: asking('delete'),
+      doc: {
+        summary: 'End a token and forget it',
+        query: { ...OF_PROJECT, ...DRY_RUN },
+        answer: 'McpTokenChange',
+      },
       handle: async (c) => {
         const record = await tokenOf(deps, c);
         if (!flag(c, 'dryRun')) await removeToken(tokens, record, c);
@@ -62,6 +103,11 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
       method: 'POST',
       path: '/mcptokens/:name/revoke',
       need: asking('edit'),
+      doc: {
+        summary: 'End a token and keep its row',
+        query: { ...OF_PROJECT, ...DRY_RUN },
+        answer: 'McpTokenChange',
+      },
       handle: async (c) => {
         const record = await tokenOf(deps, c);
         if (flag(c, 'dryRun')) return c.json({ action: 'revoked', object: tokenObject(record) });
@@ -73,6 +119,12 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
       method: 'POST',
       path: '/mcptokens/:name/rotate',
       need: asking('edit'),
+      doc: {
+        summary: 'Give a token a new secret',
+        query: { ...OF_PROJECT, overlap: { description: 'How long the old secret goes on, such as 1h.' } },
+        answer: 'McpTokenChange',
+        status: 201,
+      },
       handle: async (c) => {
         const record = await tokenOf(deps, c);
         const made = await tokens.rotate(record, c.get('caller'), overlapOf(c));
@@ -118,13 +170,17 @@ async function create(deps: TokenDeps, c: ApiContext): Promise<Response> {
   const { project, ...wish } = await jsonObject(c);
   if (typeof project !== 'string') throw new Refusal('invalid', 'project: is missing: name the project');
   if (typeof wish.name !== 'string') throw new Refusal('invalid', 'name: is missing: name the token');
-  const known = ['name', 'rbac', 'binds', 'surfaces', 'ttl', 'description', 'force'];
+  const known = ['name', 'rbac', 'binds', 'surfaces', 'ttl', 'description', 'labels', 'force'];
   const unknown = Object.keys(wish).find((key) => !known.includes(key));
   if (unknown)
     throw new Refusal('invalid', `${unknown}: unknown key: use one of project, ${known.join(', ')}`);
   const wanted = newToken(wish as TokenWish, projectOf(deps, c, project), c.get('caller'), Date.now());
+  if (flag(c, 'dryRun')) {
+    await deps.tokens.check(wanted);
+    return c.json({ action: 'created', object: plannedToken(wanted) }, 201);
+  }
   const { record, raw } = await deps.tokens.create(wanted);
-  return c.json({ object: tokenObject(record), token: raw }, 201);
+  return c.json({ action: 'created', object: tokenObject(record), token: raw }, 201);
 }
 
 /** What `apply` sends for a token: made when no active one has its name, and left alone otherwise. */
@@ -143,10 +199,15 @@ async function apply(deps: TokenDeps, c: ApiContext): Promise<Response> {
     (record) => record.name === object.name && record.status === 'active',
   );
   if (held && isSeen(deps, c, held)) return c.json({ action: 'unchanged', object: tokenObject(held) });
-  const wanted = newToken({ name: object.name, ...object.spec }, project, c.get('caller'), Date.now());
+  const wanted = newToken(
+    { name: object.name, labels: object.labels, ...object.spec },
+    project,
+    c.get('caller'),
+    Date.now(),
+  );
   if (flag(c, 'dryRun')) {
     await deps.tokens.check(wanted);
-    return c.json({ action: 'created', object: body });
+    return c.json({ action: 'created', object: plannedToken(wanted) });
   }
   const { record, raw } = await deps.tokens.create(wanted);
   return c.json({ action: 'created', object: tokenObject(record), token: raw });

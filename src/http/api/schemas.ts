@@ -1,0 +1,220 @@
+import { z } from 'zod';
+import { ACTIONS, BOUND_RESOURCES, ROLES } from '../../resources/bindings.ts';
+import { KINDS, type KindName } from '../../resources/kinds.ts';
+import { API_VERSION } from '../../resources/objects.ts';
+import { POLICY_CASE } from '../../resources/policy-case.ts';
+import { SPEC_SCHEMAS } from '../../resources/spec-schemas.ts';
+
+/** The shapes that the API takes and answers, for its document; what is refused is decided where it is read. */
+
+const text = z.string();
+const time = z.iso.datetime();
+const surface = z.enum(['consumer', 'operator']);
+const readOnly = { readOnly: true };
+
+const Refused = z
+  .strictObject({ error: z.strictObject({ code: text, message: text }) })
+  .describe('A refusal: a code in capitals, and a sentence that names the field and the fix.');
+
+const Metadata = z.strictObject({
+  name: text,
+  project: text.optional().describe('Of a McpToken alone.'),
+  labels: z.record(text, text).optional(),
+  uid: text.optional().meta(readOnly),
+  resourceVersion: text
+    .optional()
+    .describe('In a PUT: the version that has to be there; without it the last write wins.'),
+  createdAt: time.optional().meta(readOnly),
+  updatedAt: time.optional().meta(readOnly),
+  managedBy: text.optional().meta(readOnly).describe('api, or file: and the file that owns the object.'),
+});
+
+const Binding = z.union([
+  z.strictObject({
+    role: z.enum(ROLES),
+    resource: z.enum(BOUND_RESOURCES),
+    name: text.optional(),
+    project: text.optional(),
+  }),
+  z.strictObject({ action: z.enum(ACTIONS) }),
+]);
+
+const Tool = z.strictObject({
+  canonical: text,
+  name: text,
+  server: text,
+  surface,
+  description: text.optional(),
+  fingerprint: text,
+});
+
+const ServerStatus = z.strictObject({
+  name: text,
+  state: z.enum(['disconnected', 'connecting', 'connected', 'needs_auth', 'failed', 'stopping', 'broken']),
+  transport: z.enum(['stdio', 'http', 'sse', 'builtin']).optional(),
+  protocol: text.optional(),
+  protocolSince: text.optional(),
+  connections: z.int(),
+  tools: z.int().optional(),
+  lastError: text.optional(),
+});
+
+const Connection = z.strictObject({
+  state: ServerStatus.shape.state,
+  owner: text.optional(),
+  pid: z.int().optional(),
+  connectedAt: text.optional(),
+  inFlight: z.int().optional(),
+});
+
+const ConfiguredServer = z.strictObject({
+  name: text,
+  spec: z.unknown(),
+  managedBy: text.optional(),
+  error: text.optional().describe('Why it cannot run.'),
+});
+
+const listOf = (item: z.ZodType) => z.strictObject({ items: z.array(item) });
+
+const AuditEvent = z
+  .looseObject({
+    id: text,
+    at: time,
+    event: text,
+    outcome: text,
+    actor: text,
+    durationMs: z.number().optional(),
+    detail: z.unknown().optional(),
+  })
+  .describe('With user, token, project, server, tool, target and the like where they are known.');
+
+const Freeze = z.strictObject({
+  project: text.optional().describe('Left out: every project.'),
+  reason: text,
+  by: text,
+  since: time,
+});
+
+const OTHERS = {
+  Error: Refused,
+  Metadata,
+  Binding,
+  Tool,
+  ToolList: z.strictObject({
+    items: z.array(Tool),
+    degraded: z.array(z.strictObject({ server: text, reason: text })),
+    note: text.optional(),
+  }),
+  ServerStatus,
+  ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
+  Freeze,
+  FreezeList: listOf(Freeze),
+  FreezeWish: z.strictObject({ reason: text.optional() }),
+  ServerDetail: z.strictObject({
+    ...ServerStatus.partial().shape,
+    connectionList: z.array(Connection).optional(),
+    stderr: z.array(text).optional(),
+  }),
+  ConfiguredServerList: listOf(ConfiguredServer),
+  Version: z.strictObject({ version: text, node: text, url: text }),
+  Reloaded: z.strictObject({ ok: z.boolean(), message: text }),
+  OpenApi: z.looseObject({ openapi: text }),
+  AuditEvent,
+  AuditPage: z.strictObject({ items: z.array(AuditEvent), next: text.optional() }),
+  AuditReport: z.strictObject({
+    ok: z.boolean(),
+    chains: z.int(),
+    rows: z.int(),
+    findings: z.array(z.looseObject({})),
+    more: z.int(),
+  }),
+  PolicyCase: POLICY_CASE,
+  JudgedCase: z.strictObject({
+    tool: text,
+    project: text,
+    action: z.enum(['allow', 'deny', 'approve']),
+    by: text.describe('What decided, as in humans-first rules[0].'),
+    reason: text.optional(),
+    failed: z.literal(true).optional(),
+  }),
+  RotationWish: z.strictObject({
+    retireOld: text.optional().describe('After which time the old keys open nothing any more, such as 7d.'),
+  }),
+  Rotation: z.strictObject({ key: text, keys: z.int(), resealed: z.int(), retired: z.int() }),
+  Whoami: z.strictObject({
+    principal: text,
+    owner: text,
+    actor: text.optional(),
+    token: text.optional(),
+    project: text.describe('* for every project.'),
+    surfaces: z.array(surface),
+    groups: z.array(text),
+    bindings: z.array(text),
+  }),
+  Ask: z.looseObject({
+    role: z.enum(ROLES).optional(),
+    resource: z.enum(BOUND_RESOURCES).optional(),
+    name: text.optional(),
+    action: z.enum(ACTIONS).optional(),
+    project: text.optional(),
+  }),
+  Decision: z.strictObject({
+    allowed: z.boolean(),
+    missing: text.optional(),
+    by: z.strictObject({ rbac: text, subject: text, binding: text }).optional(),
+  }),
+  Introspection: z
+    .looseObject({ active: z.boolean(), project: text.optional(), surfaces: z.array(surface).optional() })
+    .describe('Of the bearer; with more about a token than about a user.'),
+  IntrospectionForm: z.strictObject({ token: text }),
+  TokenWish: z.strictObject({
+    name: text,
+    project: text,
+    rbac: z.enum(['empty', 'clone']).optional(),
+    binds: z.array(Binding).optional(),
+    surfaces: z.array(surface).optional(),
+    ttl: text.optional().describe('30d, 12h, never, or an ISO 8601 date.'),
+    description: text.optional(),
+    labels: z.record(text, text).optional(),
+    force: z.boolean().optional(),
+  }),
+};
+
+/** Of the kind in the path. */
+type KindSchema = 'Kind' | 'KindList' | 'KindChange';
+
+export type SchemaName = keyof typeof OTHERS | KindSchema | `McpToken${'' | 'List' | 'Change'}`;
+
+/** Every schema by its name in the document. */
+export function apiSchemas(): Record<string, z.ZodType> {
+  const schemas: Record<string, z.ZodType> = { ...OTHERS };
+  for (const { kind, available } of KINDS) {
+    if (available) Object.assign(schemas, schemasOf(kind as KindName));
+  }
+  return schemas;
+}
+
+function schemasOf(kind: KindName): Record<string, z.ZodType> {
+  const spec = SPEC_SCHEMAS[kind];
+  const object = z.strictObject({
+    apiVersion: z.literal(API_VERSION),
+    kind: z.literal(kind),
+    metadata: Metadata,
+    spec,
+    status: z.looseObject({}).optional().meta(readOnly).describe('What the server knows of it now.'),
+  });
+  const isToken = kind === 'McpToken';
+  return {
+    [`${kind}Spec`]: spec,
+    [kind]: object,
+    [`${kind}List`]: z.strictObject({
+      items: z.array(object),
+      ...(isToken ? {} : { metadata: z.strictObject({ resourceVersion: text }).optional() }),
+    }),
+    [`${kind}Change`]: z.strictObject({
+      action: z.enum(['created', 'configured', 'unchanged', 'deleted', 'revoked', 'rotated']).optional(),
+      object,
+      ...(isToken ? { token: text.optional().describe('The raw token, shown this once.') } : {}),
+    }),
+  };
+}

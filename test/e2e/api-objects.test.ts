@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { apiSchemas } from '../../src/http/api/schemas.ts';
+import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+
+let castellan: TestCastellan;
+let admin = '';
+
+before(async () => {
+  castellan = await startCastellan();
+  admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
+});
+after(() => castellan[Symbol.asyncDispose]());
+
+type Json = Record<string, unknown>;
+type Stored = { metadata: { name: string; resourceVersion: string; labels?: Json } };
+
+async function ask(method: string, route: string, body?: unknown, headers: Record<string, string> = {}) {
+  const response = await fetch(`${castellan.url}/api/v1/${route}`, {
+    method,
+    headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json', ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  // Of lines, the first.
+  const [first = '{}'] = (await response.text()).split('\n');
+  const json = JSON.parse(first) as Json;
+  const { message } = (json.error ?? {}) as { message?: string };
+  return { status: response.status, body: json, said: message ?? '', headers: response.headers };
+}
+
+const server = (name: string, labels: Json = {}, spec: Json = { command: 'node' }) => ({
+  apiVersion: 'castellan/v1',
+  kind: 'Server',
+  metadata: { name, labels },
+  spec,
+});
+
+test('every documented way exists, and what it answers has the documented shape', async () => {
+  const document = (await (await fetch(`${castellan.url}/api/v1/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, { responses: Record<string, { content: Json }> }>>;
+  };
+  const schemas = apiSchemas();
+  let compared = 0;
+  for (const [documented, operations] of Object.entries(document.paths)) {
+    const names: Record<string, string> = { servers: 'memory', projects: 'demo', mcptokens: 'quickstart' };
+    const kind = documented.split('/')[3] ?? '';
+    const route = documented.replace('/api/v1/', '').replace('{name}', names[kind] ?? 'admin');
+    for (const [method, { responses }] of Object.entries(operations)) {
+      if (method !== 'get') {
+        const { said } = await ask(method.toUpperCase(), `${route}?none=1`);
+        assert.match(said, /^none: unknown query parameter/, `${method} ${route}`);
+        continue;
+      }
+      const { status, body } = await ask('GET', route);
+      if (status === 404 && documented.includes('{')) continue;
+      assert.equal(status, 200, `${route}: ${JSON.stringify(body)}`);
+      const content = JSON.stringify(responses['200']?.content);
+      const name = /schemas\/(\w+)/.exec(content)?.[1] ?? '';
+      const outcome = schemas[name]?.safeParse(body);
+      assert.ok(outcome?.success, `${route} as ${name}: ${outcome?.error?.message}`);
+      compared += 1;
+    }
+  }
+  assert.ok(compared >= 14, `${compared} answers were compared`);
+});
+
+test('a change tied to a version happens in that version alone', async () => {
+  const made = await ask('PUT', 'servers/tied', server('tied'), { 'if-none-match': '*' });
+  const { metadata } = made.body.object as Stored;
+  const again = await ask('PUT', 'servers/tied', server('tied'), { 'if-none-match': '*' });
+  assert.deepEqual([made.status, again.status], [200, 412], again.said);
+  const read = await ask('GET', 'servers/tied');
+  assert.equal(read.headers.get('etag'), `"${metadata.resourceVersion}"`);
+  const changed = { ...server('tied'), spec: { command: 'deno' } };
+  const stale = { ...changed, metadata: { name: 'tied', resourceVersion: '1' } };
+  const refused = await ask('PUT', 'servers/tied', stale);
+  assert.equal(refused.status, 409);
+  assert.match(refused.said, new RegExp(`its resourceVersion is ${metadata.resourceVersion}, not 1;`));
+  assert.equal((await ask('PUT', 'servers/tied?dryRun=true', stale)).status, 409);
+  assert.equal((await ask('PUT', 'servers/tied', changed, { 'if-match': '"1"' })).status, 412);
+  const etag = { 'if-match': `"${metadata.resourceVersion}"` };
+  assert.equal((await ask('PUT', 'servers/tied', stale, etag)).status, 400, 'two versions');
+  assert.equal((await ask('PUT', 'servers/tied', changed, { 'if-match': 'x' })).status, 400);
+  assert.equal((await ask('PUT', 'servers/tied', changed, etag)).body.action, 'configured');
+  assert.equal(
+    (await ask('PUT', 'servers/tied', server('tied'))).body.action,
+    'configured',
+    'the last write wins',
+  );
+  const { body: now } = await ask('GET', 'servers/tied');
+  const { resourceVersion } = (now as unknown as Stored).metadata;
+  assert.equal((await ask('DELETE', `servers/tied?resourceVersion=1`)).status, 409);
+  assert.equal((await ask('DELETE', 'servers/tied', undefined, { 'if-match': '"1"' })).status, 412);
+  assert.equal(
+    (await ask('DELETE', `servers/tied?resourceVersion=${resourceVersion}&dryRun=true`)).status,
+    200,
+  );
+  assert.equal((await ask('DELETE', `servers/tied?resourceVersion=${resourceVersion}`)).status, 200);
+  assert.equal((await ask('GET', 'servers/tied')).status, 404);
+});
+
+test('selectors pick objects and tokens', async () => {
+  await ask('PUT', 'servers/red', server('red', { team: 'red' }));
+  await ask('PUT', 'servers/blue', server('blue', { team: 'blue' }, { url: 'http://127.0.0.1:9/mcp' }));
+  await ask('POST', 'mcptokens', { name: 'labelled', project: 'demo', labels: { team: 'red' } });
+  const named = async (route: string) => {
+    const { body } = await ask('GET', route);
+    return (body.items as Stored[]).map((item) => item.metadata.name).join(' ');
+  };
+  assert.equal(await named('servers?labelSelector=team in (red,blue)'), 'blue red');
+  assert.equal(await named('servers?labelSelector=team!=red,team'), 'blue');
+  assert.equal(await named('servers?fieldSelector=spec.url=http://127.0.0.1:9/mcp'), 'blue');
+  assert.equal(await named('projects?fieldSelector=spec.servers=memory'), 'demo');
+  assert.equal(
+    await named('mcptokens?labelSelector=team=red&fieldSelector=status.status=active'),
+    'labelled',
+  );
+  for (const route of ['servers?labelSelector=a in b', 'mcptokens?fieldSelector=name=x']) {
+    const { status, said } = await ask('GET', route);
+    assert.deepEqual([status, /Selector: .* is no requirement/.test(said)], [400, true], said);
+  }
+});
+
+test('a mistyped parameter is no change', async () => {
+  const { status, said } = await ask('PUT', 'servers/typo?dryrun=true', server('typo'));
+  assert.deepEqual([status, said], [400, 'dryrun: unknown query parameter: did you mean dryRun?']);
+  assert.equal((await ask('GET', 'servers/typo')).status, 404);
+});
+
+test('a dry run of a token checks it, and makes none', async () => {
+  const wish = { name: 'planned', project: 'demo', ttl: '1h' };
+  const planned = await ask('POST', 'mcptokens?dryRun=true', wish);
+  assert.deepEqual([planned.status, planned.body.token], [201, undefined]);
+  assert.equal((await ask('GET', 'mcptokens/planned')).status, 404);
+  assert.equal((await ask('POST', 'mcptokens?dryRun=true', { ...wish, ttl: 'soon' })).status, 400);
+  assert.equal((await ask('POST', 'mcptokens?dryRun=true', { ...wish, name: 'labelled' })).status, 409);
+});
