@@ -3,7 +3,7 @@ import type { Audit } from '../audit/audit.ts';
 import type { AuditEventName } from '../audit/event.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
-import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
@@ -18,6 +18,7 @@ import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
 import { ListPages } from './list-pages.ts';
+import { OwnedEntries } from './owned-entries.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
@@ -26,7 +27,7 @@ import { CallStats } from './stats.ts';
 import { speaksLegacyTasks } from './tasks/course.ts';
 import { Tasks } from './tasks/tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
-import type { ListName, View } from './view.ts';
+import type { ListName } from './view.ts';
 import { Views } from './views.ts';
 
 type Handler = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome>;
@@ -53,6 +54,7 @@ export class Gateway {
   private readonly audit: Audit;
   private readonly gates: Gates;
   private readonly bridge: Bridge;
+  private readonly owned: OwnedEntries;
   private readonly pages: ListPages;
   private readonly hints = new CachingHints();
   private readonly handlers: { readonly [method: string]: Handler };
@@ -73,10 +75,12 @@ export class Gateway {
     this.self = self;
     this.upstreams = upstreams;
     this.views = new Views(upstreams, gates);
+    this.owned = new OwnedEntries(this.views, upstreams, (from, server, params) =>
+      this.relay(from, server, params),
+    );
     this.watches = new ResourceWatches({
       upstreams,
-      owners: async (scope, circle, uri) =>
-        this.ownersOf(await this.views.complete(scope, circle), { scope, circle }, uri),
+      owners: (scope, circle, uri) => this.owned.ownersOf(scope, circle, uri),
     });
     const deps = { views: this.views, upstreams, authorizer, gates, stats: this.stats, bridge: this.bridge };
     this.handlers = {
@@ -88,9 +92,9 @@ export class Gateway {
       'resources/list': (from) => this.list(from, 'resources'),
       'resources/templates/list': (from) => this.list(from, 'templates'),
       'tools/call': (from) => callTool(deps, from),
-      'prompts/get': (from) => this.gated(from, () => this.getPrompt(from)),
-      'resources/read': (from) => this.gated(from, () => this.readResource(from)),
-      'completion/complete': (from) => this.gated(from, () => this.complete(from)),
+      'prompts/get': (from) => this.gated(from, () => this.owned.getPrompt(from)),
+      'resources/read': (from) => this.gated(from, () => this.owned.readResource(from)),
+      'completion/complete': (from) => this.gated(from, () => this.owned.complete(from)),
       'tasks/get': (from) => this.onTask(from),
       'tasks/result': (from) => this.onTask(from),
       'tasks/update': (from) => this.gated(from, () => this.onTask(from)),
@@ -218,68 +222,6 @@ export class Gateway {
     }
   }
 
-  private async getPrompt(from: GatewayRequest): Promise<GatewayOutcome> {
-    const { name } = from.request.params;
-    if (typeof name !== 'string') return invalidParams('params.name must be the name of a prompt');
-    const view = await this.views.complete(from.scope, from.circle);
-    const prompt = view.prompts.get(name);
-    if (!prompt) return invalidParams(`Unknown prompt: ${name.slice(0, 128)}`);
-    return this.relay(from, prompt.server, { ...from.request.params, name: prompt.name });
-  }
-
-  private async readResource(from: GatewayRequest): Promise<GatewayOutcome> {
-    const { uri } = from.request.params;
-    if (typeof uri !== 'string') return invalidParams('params.uri must be the URI of a resource');
-    const view = await this.views.complete(from.scope, from.circle);
-    const owners = this.ownersOf(view, from, uri);
-    let last: GatewayOutcome | undefined;
-    for (const owner of owners) {
-      last = await this.relay(from, owner, from.request.params);
-      if (last.ok) return forThisRequest(from, last);
-      // A server that lists nothing may still know the URI; one that says no leaves the question to the next.
-      if (last.error.code !== ErrorCode.invalidParams) return last;
-    }
-    if (last && owners.length === 1) return last;
-    return invalidParams(`Resource not found: ${uri.slice(0, 512)}`, { uri });
-  }
-
-  /** The server that lists the URI, else those whose template fits it, else every one that has resources at all. */
-  private ownersOf(
-    view: View,
-    { scope, circle }: Pick<GatewayRequest, 'scope' | 'circle'>,
-    uri: string,
-  ): string[] {
-    const owner = view.resources.get(uri);
-    if (owner !== undefined) return [owner];
-    const fitting = new Set(
-      view.templates.filter(({ template }) => template.matches(uri)).map((one) => one.server),
-    );
-    if (fitting.size > 0) return [...fitting];
-    return this.serversIn(scope)
-      .filter((server) => scope.rights.runsAllOf(server.name))
-      .filter((server) => isObject(server.catalogue(circle).peekQuietly()?.peer.capabilities.resources))
-      .map((server) => server.name);
-  }
-
-  private async complete(from: GatewayRequest): Promise<GatewayOutcome> {
-    const { ref } = from.request.params;
-    if (!isObject(ref)) return invalidParams('params.ref must be an object');
-    const view = await this.views.complete(from.scope, from.circle);
-    if (ref.type === 'ref/prompt' && typeof ref.name === 'string') {
-      const prompt = view.prompts.get(ref.name);
-      if (!prompt) return invalidParams(`Unknown prompt: ${ref.name.slice(0, 128)}`);
-      return this.relay(from, prompt.server, { ...from.request.params, ref: { ...ref, name: prompt.name } });
-    }
-    if (ref.type === 'ref/resource' && typeof ref.uri === 'string') {
-      const { uri } = ref;
-      const owner =
-        view.templates.find(({ template }) => template.text === uri)?.server ?? view.resources.get(uri);
-      if (owner === undefined) return invalidParams(`Unknown resource template: ${uri.slice(0, 512)}`);
-      return this.relay(from, owner, from.request.params);
-    }
-    return invalidParams('params.ref.type must be ref/prompt or ref/resource');
-  }
-
   private async onTask(from: GatewayRequest): Promise<GatewayOutcome> {
     try {
       return await this.tasks.handle(from, (server, asked, params) =>
@@ -308,15 +250,4 @@ export class Gateway {
   private serversIn(scope: Scope): UpstreamServer[] {
     return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
   }
-}
-
-/** What was read with answers of the client depends on them, and must not be kept for who asks without. */
-function forThisRequest(
-  { request: { params } }: GatewayRequest,
-  outcome: GatewayOutcome & { ok: true },
-): GatewayOutcome {
-  const answered = params.inputResponses !== undefined || params.requestState !== undefined;
-  return answered && 'ttlMs' in outcome.result
-    ? { ok: true, result: { ...outcome.result, ttlMs: 0 } }
-    : outcome;
 }

@@ -51,10 +51,12 @@ export function callTool(deps: ToolCallDeps, from: GatewayRequest): GatewayOutco
   if (typeof name !== 'string') return invalidParams('params.name must be the name of a tool');
   if (args !== undefined && !isObject(args)) return invalidParams('params.arguments must be an object');
   const known = deps.views.current(from.scope, from.circle).tools.get(name);
-  return known ? callFound(deps, from, known, args) : findAndCall(deps, from, name, args);
+  return known && !known.provisional
+    ? callFound(deps, from, known, args)
+    : findAndCall(deps, from, name, args);
 }
 
-/** The way of a tool that no list so far has: one of the servers may not have been reached yet. */
+/** The way of a tool that no list so far has for sure: one of the servers may not have been reached yet. */
 async function findAndCall(
   deps: ToolCallDeps,
   from: GatewayRequest,

@@ -4,6 +4,7 @@ import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../proto
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
 import type { PrefixMode, ServerSpec } from '../resources/spec.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
+import { LeftOut } from './left-out.ts';
 import type { Scope } from './scope.ts';
 import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
 
@@ -24,10 +25,13 @@ export type ViewTool = {
   definition: JsonObject;
   readOnly: boolean;
   taskSupport: TaskSupport;
+  /** A server that nobody has read yet may have an older claim to the name. */
+  provisional: boolean;
 };
 
 export type ViewPrompt = { server: string; name: string };
-export type ViewTemplate = { server: string; template: UriTemplate };
+/** `template` is missing where its text is not one that URIs can be compared with. */
+export type ViewTemplate = { server: string; text: string; template: UriTemplate | undefined };
 export type Degraded = { server: string; reason: string };
 
 /** What one surface of one project shows to one circle: names resolved, lists ready to be sent. */
@@ -35,6 +39,7 @@ export type View = {
   tools: ReadonlyMap<string, ViewTool>;
   prompts: ReadonlyMap<string, ViewPrompt>;
   resources: ReadonlyMap<string, string>;
+  /** In the order of the servers; a template that several have stands here for each of them. */
   templates: readonly ViewTemplate[];
   lists: {
     readonly tools: JsonObject;
@@ -80,28 +85,35 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool
   const prompts = new Map<string, ViewPrompt>();
   const resources = new Map<string, string>();
   const templates: ViewTemplate[] = [];
+  const templateOwners = new Map<string, string>();
   const promptList: JsonObject[] = [];
   const resourceList: JsonObject[] = [];
   const templateList: JsonObject[] = [];
+  const leftOuts: LeftOut[] = [];
   const toolClashes = clashes(parts, toolNames);
   const promptClashes = clashes(parts, (part) => part.listing?.prompts.map((one) => String(one.name)) ?? []);
 
-  for (const { server, spec, listing, fault } of parts) {
+  const unread = parts.flatMap(({ spec, listing }, at) => (spec && !listing ? [{ at, spec }] : []));
+
+  for (const [at, { server, spec, listing, fault }] of parts.entries()) {
     if (fault !== undefined)
       degraded.push({ server, reason: listing ? `showing an older list: ${fault}` : fault });
     if (!listing || !spec) continue;
+    const leftOut = new LeftOut(server);
+    leftOuts.push(leftOut);
     // Whoever wants the names as the server has them gets them, up to what the protocol allows.
     const limit = spec.prefix === 'never' ? MAX_NAME : shortLimit;
-    for (const { what, reason } of listing.dropped)
-      degraded.push({ server, reason: `${what} is left out: ${reason}` });
+    for (const { what, reason } of listing.dropped) leftOut.add(what, reason);
     for (const tool of listing.tools) {
       if (!isOffered(tool.name, spec)) continue;
       const canonical = canonicalName(server, tool.name);
       if (!rights.runs(canonical) || hides(canonical)) continue;
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
-      const exposed = exposedName(withPrefix(server, own, spec.prefix, toolClashes), canonical, limit);
-      if (tools.has(exposed)) {
-        degraded.push({ server, reason: `tool ${tool.name} is left out: the name ${exposed} is taken` });
+      const wanted = withPrefix(server, own, spec.prefix, toolClashes);
+      const exposed = exposedName(wanted, canonical, limit);
+      const owner = tools.get(exposed)?.server;
+      if (owner !== undefined) {
+        leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner}`);
         continue;
       }
       const definition = exposedDefinition(
@@ -109,10 +121,22 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool
         exposed,
         overrideOf(tool.name, spec)?.description,
       );
+      const provisional =
+        wanted === own &&
+        unread.some((one) => one.spec.prefix !== 'always' && (one.at < at || spec.prefix === 'conditional'));
       const readOnly = anyGlobMatches(spec.tools.readOnly, tool.name);
       const { era, capabilities } = listing.peer;
       const taskSupport = taskSupportOf(tool.definition, era, capabilities);
-      tools.set(exposed, { exposed, canonical, server, tool, definition, readOnly, taskSupport });
+      tools.set(exposed, {
+        exposed,
+        canonical,
+        server,
+        tool,
+        definition,
+        readOnly,
+        taskSupport,
+        provisional,
+      });
     }
     // Prompts and resources have no rights of their own: they go with the right to all that their server has.
     if (!rights.runsAllOf(server)) continue;
@@ -120,23 +144,38 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool
       const name = String(prompt.name);
       const wanted = withPrefix(server, name, spec.prefix, promptClashes);
       const exposed = exposedName(wanted, canonicalName(server, name), limit);
-      if (prompts.has(exposed)) continue;
+      const owner = prompts.get(exposed)?.server;
+      if (owner !== undefined) {
+        leftOut.add(`prompt ${name}`, `the name ${exposed} is that of a prompt of ${owner}`);
+        continue;
+      }
       prompts.set(exposed, { server, name });
       promptList.push(exposed === name ? prompt : { ...prompt, name: exposed });
     }
     for (const resource of listing.resources) {
       const uri = String(resource.uri);
       // URIs stay as they are; the first server in the project's order owns one that two of them list.
-      if (resources.has(uri)) continue;
+      const owner = resources.get(uri);
+      if (owner !== undefined) {
+        leftOut.add(`resource ${uri}`, `it is read from ${owner}`);
+        continue;
+      }
       resources.set(uri, server);
       resourceList.push(resource);
     }
     for (const template of listing.templates) {
-      const parsed = uriTemplate(String(template.uriTemplate));
-      if (parsed) templates.push({ server, template: parsed });
+      const text = String(template.uriTemplate);
+      const owner = templateOwners.get(text);
+      templates.push({ server, text, template: uriTemplate(text) });
+      if (owner !== undefined) {
+        leftOut.add(`template ${text}`, `${owner} has it too and is asked first`);
+        continue;
+      }
+      templateOwners.set(text, server);
       templateList.push(template);
     }
   }
+  degraded.push(...leftOuts.flatMap((one) => one.notes()));
 
   const offered = [...tools.values()];
   const toolList = offered.map((tool) => tool.definition);

@@ -84,7 +84,10 @@ export class Views {
     deadline: number,
   ): Promise<{ tool: ViewTool } | { unavailable: string; fault: UpstreamFault } | undefined> {
     const found = this.current(scope, circle).tools.get(name);
-    if (found) return { tool: found };
+    if (found && !found.provisional) return { tool: found };
+    // Which server a plain name belongs to must not depend on which of them started first.
+    const settled = found && (await this.complete(scope, circle)).tools.get(name);
+    if (settled) return { tool: settled };
     const unknown = this.serversIn(scope).filter(
       (server) => server.catalogue(circle).peekQuietly() === undefined,
     );

@@ -5,7 +5,7 @@ import { ScriptedUpstream, type Seen, sendJson } from './scripted-upstream.ts';
 export type Menu = {
   capabilities: object;
   /** Results by method; one with a `code` is sent as an error. */
-  answers: { [method: string]: (params: Loose) => object };
+  answers: { [method: string]: (params: Loose) => object | Promise<object> };
 };
 
 export type Asked = { method: string; params: Loose; headers: Seen['headers'] };
@@ -41,7 +41,7 @@ export class MenuUpstream implements AsyncDisposable {
     await this.#upstream[Symbol.asyncDispose]();
   }
 
-  #serve({ method: verb, body, headers }: Seen, response: ServerResponse): void {
+  async #serve({ method: verb, body, headers }: Seen, response: ServerResponse): Promise<void> {
     if (verb !== 'POST') {
       response.writeHead(405).end();
       return;
@@ -52,7 +52,7 @@ export class MenuUpstream implements AsyncDisposable {
       return;
     }
     this.asked.push({ method, params, headers });
-    const answer = this.#introduction(method) ?? this.menu.answers[method]?.(params);
+    const answer = this.#introduction(method) ?? (await this.menu.answers[method]?.(params));
     if (!answer) {
       const error = { code: -32601, message: `Method not found: ${method}` };
       sendJson(response, { jsonrpc: '2.0', id, error }, this.#era === 'modern' ? 404 : 200);

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EVERY_TOOL } from '../identity/tool-rights.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
+import type { PrefixMode, ProjectSpec, ServerSpec } from '../resources/spec.ts';
+import type { Listing } from '../upstream/listing.ts';
+import type { Scope } from './scope.ts';
+import { buildView, itemsOf, type View, type ViewPart } from './view.ts';
+
+type Offer = { tools?: string[]; prompts?: string[]; resources?: string[]; templates?: string[] };
+
+const project = { name: 'p', uid: '1', spec: {} as ProjectSpec };
+const scope: Scope = { project, surface: 'consumer', rights: EVERY_TOOL };
+const viewOf = (parts: ViewPart[]): View => buildView(scope, parts);
+
+function part(server: string, prefix: PrefixMode, offer: Offer | undefined): ViewPart {
+  const tools = { allow: ['*'], deny: [], readOnly: [], override: {} };
+  return {
+    server,
+    // Only what a view looks at.
+    spec: { prefix, tools } as unknown as ServerSpec,
+    listing: offer && listing(offer, server),
+    fault: undefined,
+  };
+}
+
+function listing({ tools = [], prompts = [], resources = [], templates = [] }: Offer, by: string): Listing {
+  const definition = (name: string): JsonObject => ({ name, title: by, inputSchema: { type: 'object' } });
+  return {
+    tools: tools.map((name) => ({ name, definition: definition(name), paramHeaders: [] })),
+    prompts: prompts.map((name) => ({ name, title: by })),
+    resources: resources.map((uri) => ({ uri, title: by })),
+    templates: templates.map((uriTemplate) => ({ uriTemplate, title: by })),
+    dropped: [],
+    peer: {
+      era: 'modern',
+      revision: '2026-07-28',
+      capabilities: {},
+      stateful: false,
+      serverInfo: undefined,
+      instructions: undefined,
+    },
+    ttlMs: undefined,
+    signature: '',
+  };
+}
+
+const owners = (view: View) => [...view.tools.values()].map(({ exposed, server }) => `${exposed}: ${server}`);
+const titles = (view: View, list: 'prompts' | 'resources' | 'templates') =>
+  itemsOf(view, list).map(({ title }) => title);
+
+test('a plain name of two servers is that of the first in the order of the project; the other is named', () => {
+  const offer = { tools: ['same'], prompts: ['same'] };
+  const view = viewOf([part('a', 'never', offer), part('b', 'never', { ...offer, tools: ['same', 'own'] })]);
+  assert.deepEqual(owners(view), ['same: a', 'own: b']);
+  assert.equal(view.prompts.get('same')?.server, 'a');
+  assert.deepEqual(titles(view, 'prompts'), ['a']);
+  assert.deepEqual(view.degraded, [
+    { server: 'b', reason: 'tool same is left out: the name same is that of a tool of a' },
+    { server: 'b', reason: 'prompt same is left out: the name same is that of a prompt of a' },
+  ]);
+});
+
+test('conditional: names that clash get prefixes on both sides, others none', () => {
+  const view = viewOf([
+    part('a', 'conditional', { tools: ['same', 'left'], prompts: ['same'] }),
+    part('b', 'conditional', { tools: ['same', 'right'], prompts: ['same'] }),
+  ]);
+  assert.deepEqual(owners(view), ['a__same: a', 'left: a', 'b__same: b', 'right: b']);
+  assert.deepEqual([...view.prompts.keys()], ['a__same', 'b__same']);
+  assert.deepEqual(view.degraded, []);
+});
+
+test('a resource and a template of two servers are listed once, and the second is still asked after the first', () => {
+  const offer = { resources: ['x:1'], templates: ['x:{id}'] };
+  const view = viewOf([part('a', 'always', offer), part('b', 'always', offer)]);
+  assert.deepEqual([titles(view, 'resources'), titles(view, 'templates')], [['a'], ['a']]);
+  assert.equal(view.resources.get('x:1'), 'a');
+  assert.deepEqual(
+    view.templates.map(({ server }) => server),
+    ['a', 'b'],
+  );
+  assert.deepEqual(view.degraded, [
+    { server: 'b', reason: 'resource x:1 is left out: it is read from a' },
+    { server: 'b', reason: 'template x:{id} is left out: a has it too and is asked first' },
+  ]);
+});
+
+test('a server whose every entry clashes is named with some of them', () => {
+  const resources = Array.from({ length: 500 }, (_, at) => `x:${at}`);
+  const view = viewOf([part('a', 'always', { resources }), part('b', 'always', { resources })]);
+  assert.equal(view.degraded.length, 51);
+  assert.equal(view.degraded.at(-1)?.reason, '450 more are left out for such reasons');
+});
+
+test('a plain name is provisional while a server that may have an older claim to it is unread', () => {
+  const known = (prefix: PrefixMode) => part('known', prefix, { tools: ['same'] });
+  const unread = (prefix: PrefixMode) => part('unread', prefix, undefined);
+  const provisional = (...parts: ViewPart[]) => viewOf(parts).tools.values().next().value?.provisional;
+  assert.equal(provisional(unread('never'), known('never')), true);
+  assert.equal(provisional(unread('conditional'), known('conditional')), true);
+  assert.equal(
+    provisional(known('conditional'), unread('never')),
+    true,
+    'a later one may take the plain name',
+  );
+  assert.equal(provisional(known('never'), unread('never')), false, 'the first has it in any case');
+  assert.equal(provisional(unread('always'), known('never')), false);
+  assert.equal(provisional(unread('never'), known('always')), false);
+});
+
+test('the order is that of the project, whoever answered first', () => {
+  const offer = { tools: ['one', 'two'] };
+  const late = [part('a', 'always', undefined), part('b', 'always', offer)];
+  assert.deepEqual(owners(viewOf(late)), ['b__one: b', 'b__two: b']);
+  const all = [part('a', 'always', offer), part('b', 'always', offer)];
+  assert.deepEqual(owners(viewOf(all)), ['a__one: a', 'a__two: a', 'b__one: b', 'b__two: b']);
+});
