@@ -43,6 +43,7 @@ export const EVENTS = {
   'task.update': ['code', 'rpcCode'],
   'task.cancel': ['code', 'rpcCode'],
   'completion.complete': ['code', 'rpcCode', 'policy', 'rule', 'failed'],
+  'extension.call': ['code', 'rpcCode', 'method', 'policy', 'rule', 'failed'],
   'tool.appeared': ['fingerprint'],
   'tool.changed': ['fingerprint', 'before'],
   'tool.disappeared': ['fingerprint'],

@@ -1,10 +1,11 @@
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent, AuditEventName, AuditOutcome } from '../audit/event.ts';
 import { recordedArguments } from '../audit/redact.ts';
+import { AuditUnavailable } from '../audit/unavailable.ts';
 import { auditActor } from '../identity/audit-actor.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
-import { ERROR_META } from './refusals.ts';
+import { auditUnavailable, type CallRefusal, ERROR_META } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 import { traceOf } from './trace.ts';
 import type { ViewTool } from './view.ts';
@@ -62,6 +63,10 @@ export class CallRecord {
     this.#rule = rule;
   }
 
+  meantFor(server: string): void {
+    this.#event.server = server;
+  }
+
   /** The last step before the server hears of it. */
   goesTo(server: string): void {
     this.#event.server = server;
@@ -92,8 +97,9 @@ export class CallRecord {
     event.durationMs = performance.now() - this.#startedAt;
     const recorded = event.intent === undefined ? this.#arguments() : undefined;
     const rpcCode = outcome.ok ? undefined : outcome.error.code;
-    if (code !== undefined || rpcCode !== undefined || recorded)
-      event.detail = { code, rpcCode, ...this.#rule, ...recorded };
+    const method = event.event === 'extension.call' ? this.#from.request.method : undefined;
+    if (code !== undefined || rpcCode !== undefined || method !== undefined || recorded)
+      event.detail = { code, rpcCode, method, ...this.#rule, ...recorded };
     this.#audit.record(event);
     return outcome;
   }
@@ -129,4 +135,15 @@ function refusalCode(outcome: NeutralOutcome): string | undefined {
 
 function codeIn(value: unknown): string | undefined {
   return isObject(value) && typeof value.code === 'string' ? value.code.slice(0, 64) : undefined;
+}
+
+/** A call that may change something is on record before its server hears of it; else the refusal of the call. */
+export async function unannounced(from: GatewayRequest): Promise<CallRefusal | undefined> {
+  try {
+    await from.record?.announce();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof AuditUnavailable)) throw error;
+    return auditUnavailable(error.retryAfterMs);
+  }
 }

@@ -60,10 +60,10 @@ export class Gates {
     return refusalOf(from, ruling, () => factsOf(from, { name, server, readOnly }, args));
   }
 
-  /** Prompts, resources and completions belong to a server as a whole. */
-  deniedServer(from: GatewayRequest, server: string): CallRefusal | undefined {
+  /** Prompts, resources, completions and methods of extensions belong to a server as a whole. */
+  deniedServer(from: GatewayRequest, server: string, readOnly: boolean): CallRefusal | undefined {
     const ruling = this.#policiesOf(from.scope.project).server(server);
-    const tool = { name: `${server}__*`, server, readOnly: true };
+    const tool = { name: `${server}__*`, server, readOnly };
     return refusalOf(from, ruling, () => factsOf(from, tool, from.request.params));
   }
 

@@ -3,16 +3,19 @@ import type { Audit } from '../audit/audit.ts';
 import type { AuditEventName } from '../audit/event.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
+import { onlyReads } from '../protocol/extensions.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
+import type { Circle } from '../upstream/circle.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { CachingHints } from './caching-hints.ts';
-import { CallRecord, RECORDED } from './call-record.ts';
+import { CallRecord, RECORDED, unannounced } from './call-record.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
+import { type Part, serverForMethod } from './extensions.ts';
 import type { Gates } from './gates.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
@@ -108,10 +111,10 @@ export class Gateway {
     if (logLevel !== undefined && !isLogLevel(logLevel)) {
       return invalidParams(`_meta logLevel must be one of ${LOG_LEVELS.join(', ')}`);
     }
-    const handler = this.handlers[from.request.method];
-    if (!handler)
-      return failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${from.request.method}` });
-    const event = RECORDED[from.request.method];
+    const { method } = from.request;
+    const handler = Object.hasOwn(this.handlers, method) ? this.handlers[method] : undefined;
+    if (!handler) return this.recorded('extension.call', from, (asked) => this.extended(asked));
+    const event = RECORDED[method];
     return event === undefined ? handler(from) : this.recorded(event, from, handler);
   }
 
@@ -189,10 +192,8 @@ export class Gateway {
     });
     if (loading.length > 0)
       await Promise.race([Promise.all(loading), delay(INTRODUCTION_MS, undefined, { ref: false })]);
-    const parts = servers.map((server) => ({
-      server: server.name,
-      listing: server.catalogue(circle).peek(),
-    }));
+    for (const server of servers) server.catalogue(circle).peek();
+    const parts = this.partsOf(scope, circle);
     return {
       capabilities: capabilitiesOf(parts),
       instructions: instructionsOf(scope, parts),
@@ -233,11 +234,44 @@ export class Gateway {
     }
   }
 
+  /** A method that is none of ours may be one of an extension; whoever may not use its server is told of neither. */
+  private extended(from: GatewayRequest): Promise<GatewayOutcome> {
+    return this.gated(from, () => this.relayToExtension(from));
+  }
+
+  private async relayToExtension(from: GatewayRequest): Promise<GatewayOutcome> {
+    const { scope, circle, request } = from;
+    await this.views.complete(scope, circle);
+    const server = serverForMethod(
+      request.method,
+      request.envelope.clientCapabilities,
+      this.partsOf(scope, circle),
+    );
+    return server === undefined
+      ? failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${request.method}` })
+      : this.relay(from, server, request.params, !onlyReads(request.method));
+  }
+
+  private partsOf(scope: Scope, circle: Circle): Part[] {
+    return this.serversIn(scope).map((server) => ({
+      server: server.name,
+      listing: server.catalogue(circle).peekQuietly(),
+      whole: scope.rights.runsAllOf(server.name),
+    }));
+  }
+
   /** Sends a request on to the one server that it belongs to. */
-  private async relay(from: GatewayRequest, name: string, params: JsonObject): Promise<GatewayOutcome> {
+  private async relay(
+    from: GatewayRequest,
+    name: string,
+    params: JsonObject,
+    mayChange = false,
+  ): Promise<GatewayOutcome> {
     const server = this.upstreams.get(name);
     if (!server) return invalidParams(`${name} was just removed from the configuration`);
-    const denied = this.gates.deniedServer(from, name);
+    from.record?.meantFor(name);
+    const denied =
+      this.gates.deniedServer(from, name, !mayChange) ?? (mayChange ? await unannounced(from) : undefined);
     if (denied) return failed(asJsonRpcError(denied));
     from.record?.goesTo(name);
     try {

@@ -1,10 +1,7 @@
-import { relayedExtensions } from '../protocol/extensions.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
-import type { Listing } from '../upstream/listing.ts';
+import { offeredExtensions, type Part } from './extensions.ts';
 import { type Scope, serversOf } from './scope.ts';
 import { cancelsTasks, takesTasks } from './tasks/course.ts';
-
-type Part = { server: string; listing: Listing | undefined };
 
 const MAX_INSTRUCTIONS = 16_384;
 
@@ -21,7 +18,7 @@ export function capabilitiesOf(parts: readonly Part[]): JsonObject {
   if (offered('prompts')) capabilities.prompts = { listChanged: true };
   if (offered('completions')) capabilities.completions = {};
   if (parts.some(({ listing }) => isObject(listing?.peer.capabilities.logging))) capabilities.logging = {};
-  const extensions = extensionsOf(parts);
+  const extensions = offeredExtensions(parts);
   if (extensions) capabilities.extensions = extensions;
   return capabilities;
 }
@@ -42,17 +39,6 @@ function subscribable(parts: readonly Part[]): boolean {
     const resources = listing?.peer.capabilities.resources;
     return isObject(resources) && resources.subscribe === true;
   });
-}
-
-/** The extensions that we relay and some server has, with the settings of the first that has one. */
-function extensionsOf(parts: readonly Part[]): JsonObject | undefined {
-  const merged: JsonObject = {};
-  for (const { listing } of [...parts].reverse()) {
-    const { extensions } = listing?.peer.capabilities ?? {};
-    if (listing?.peer.era === 'modern' && isObject(extensions))
-      Object.assign(merged, relayedExtensions(extensions));
-  }
-  return Object.keys(merged).length > 0 ? merged : undefined;
 }
 
 /** What the servers tell the model about themselves, each under its own heading. */

@@ -6,19 +6,18 @@
  *
  * Each step takes what only the step before it can make, so none can be left out.
  */
-import { AuditUnavailable } from '../audit/unavailable.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { paramHeaderFault, paramHeaderValues } from '../protocol/headers.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { unannounced } from './call-record.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import type { Gates } from './gates.ts';
 import {
   asFault,
   asToolResult,
-  auditUnavailable,
   type CallRefusal,
   failed,
   invalidParams,
@@ -138,8 +137,8 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
   const params: JsonObject = { ...from.request.params, name: tool.tool.name };
   // Only a client that may have it asks a server of 2025-11-25 for a task.
   if (course !== 'relay' && params.task !== undefined && tool.taskSupport !== undefined) delete params.task;
-  const unannounced = tool.readOnly ? undefined : await announce(from, tool);
-  if (unannounced) return unannounced;
+  const silenced = tool.readOnly ? undefined : await unannounced(from);
+  if (silenced) return refused(silenced, tool);
   from.record?.goesTo(tool.server);
   try {
     const outcome = await dispatch(deps.bridge, way.server, way.from, {
@@ -166,18 +165,6 @@ function offersTasks({ upstreams }: ToolCallDeps, { scope, circle }: GatewayRequ
 function notAsTask({ exposed, server }: ViewTool): JsonRpcError {
   const message = `${exposed} cannot be called as a task: ${server} has none. Call it without params.task`;
   return { code: ErrorCode.methodNotFound, message };
-}
-
-/** A call that may change something is on record before its server hears of it. */
-async function announce(from: GatewayRequest, tool: ViewTool): Promise<GatewayOutcome | undefined> {
-  try {
-    await from.record?.announce();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof AuditUnavailable)) throw error;
-    const refusal = auditUnavailable(error.retryAfterMs);
-    return refused(refusal, tool);
-  }
 }
 
 function outcomeOf(outcome: NeutralOutcome): 'ok' | 'tool_error' | 'error' {

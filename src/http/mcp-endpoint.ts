@@ -225,7 +225,7 @@ export class McpEndpoint {
   ): Promise<void> {
     const { req, res, caller, scope } = admitted;
     const codec = codecs[era];
-    if (!codec.methods.has(message.method)) {
+    if (!codec.methods.has(message.method) && !codec.mayExtend(message.method)) {
       const error = {
         code: ErrorCode.methodNotFound,
         message: `Method not found: ${message.method.slice(0, 128)}`,

@@ -1,4 +1,4 @@
-import { relayedExtensions } from './extensions.ts';
+import { passedExtensions } from './extensions.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcError } from './jsonrpc.ts';
 
 /** Something that a server wants to know from the client (2026-07-28 basic/patterns/mrtr#inputrequests). */
@@ -53,7 +53,7 @@ export function relayedCapabilities(client: JsonObject): Relayed {
     marks.push('roots');
   }
   const modern = isObject(extensions)
-    ? { ...capabilities, extensions: relayedExtensions(extensions) }
+    ? { ...capabilities, extensions: passedExtensions(extensions) }
     : capabilities;
   const announced = isObject(roots) && roots.listChanged === true;
   const session = announced ? { ...capabilities, roots: { listChanged: true } } : capabilities;

@@ -28,6 +28,12 @@ const TASK_SCENARIOS = [
   'tasks-mrtr-composition',
 ];
 
+const SKILL_SCENARIOS = [
+  'sep-2640-skills-directory',
+  'sep-2640-skills-enumeration',
+  'sep-2640-skills-manifest',
+];
+
 /** Scenario, revision: what is not about authorization. */
 const CLIENT_SCENARIOS: [string, string][] = [
   ['initialize', '2025-06-18'],
@@ -87,6 +93,14 @@ export const SUITES: Suite[] = [
     upstream: { form: 'tasks', protocol: '2026-07-28' },
     atLeast: 44,
     atLeastDirectly: 44,
+  },
+  {
+    name: 'skills',
+    release: '0.2',
+    runs: SKILL_SCENARIOS.map((scenario) => ['--scenario', scenario]),
+    upstream: { form: 'skills', protocol: '2026-07-28' },
+    atLeast: 45,
+    atLeastDirectly: 45,
   },
   {
     name: 'client',

@@ -18,6 +18,8 @@ export type OutgoingEnvelope = {
 export type Codec = {
   /** Client methods that exist in this era; a method that is missing here does not exist. */
   readonly methods: ReadonlySet<string>;
+  /** Whether another method could be one of an extension, which a server has and we do not know. */
+  mayExtend(method: string): boolean;
   /** HTTP status that goes with an error answer. */
   errorStatus(code: number): number;
 

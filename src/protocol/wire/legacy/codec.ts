@@ -50,6 +50,8 @@ export const legacyCodec: Codec = {
     'tasks/cancel',
   ]),
 
+  mayExtend: () => false,
+
   // Legacy answers carry their errors in band.
   errorStatus: () => 200,
 

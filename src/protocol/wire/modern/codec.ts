@@ -1,3 +1,4 @@
+import { mayBeOfExtension } from '../../extensions.ts';
 import { ErrorCode, isObject, type JsonObject } from '../../jsonrpc.ts';
 import { Meta, MODERN_REVISION } from '../../revisions.ts';
 import { type Codec, withMeta, withoutKeys } from '../codec.ts';
@@ -43,6 +44,8 @@ export const modernCodec: Codec = {
     'tasks/cancel',
   ]),
 
+  mayExtend: mayBeOfExtension,
+
   // (2026-07-28 basic/index#error-codes; streamable-http#protocol-version-header)
   errorStatus(code) {
     if (code === ErrorCode.methodNotFound) return 404;
@@ -85,6 +88,8 @@ export const modernCodec: Codec = {
       // Unknown means: do not keep.
       if (!Number.isInteger(out.ttlMs) || (out.ttlMs as number) < 0) out.ttlMs = 0;
       // Whoever gets an answer of ours has proven who they are; a shared cache would hand it to those who have not.
+      out.cacheScope = 'private';
+    } else if (out.cacheScope === 'public' && mayBeOfExtension(method)) {
       out.cacheScope = 'private';
     }
     return out;
