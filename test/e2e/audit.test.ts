@@ -238,6 +238,13 @@ const ACTS: Readonly<Record<string, Act>> = {
   'DELETE /mcptokens/:name': { path: 'mcptokens/gone?project=demo', before: make('gone') },
   'POST /mcptokens/:name/revoke': { path: 'mcptokens/ended/revoke?project=demo', before: make('ended') },
   'POST /mcptokens/:name/rotate': { path: 'mcptokens/turned/rotate?project=demo', before: make('turned') },
+  'PUT /freezes/:scope': { path: 'freezes/open', body: { reason: 'an exercise' } },
+  'DELETE /freezes/:scope': {
+    path: 'freezes/open',
+    before: () => api('PUT', 'freezes/open', { reason: 'an exercise' }),
+  },
+  'POST /policies/test': { path: 'policies/test', body: { project: 'demo', tool: 'everything__echo' } },
+  'POST /secrets/rotate-key': { path: 'secrets/rotate-key', body: {} },
   'POST /servers/:name/connect': { path: 'servers/everything/connect' },
   'POST /reload': { path: 'reload' },
   'PUT /:kind/:name': { path: 'servers/put', body: withApi(server('put')) },
