@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { type ChildProcesses, pathInBench } from './child-processes.ts';
 import { countTools } from './client/wire.ts';
 import { ERAS } from './era.ts';
-import { type CastellanAccess, callServer, stdioArgs, stdioServer } from './scenarios.ts';
+import { type CastellanAccess, callServer, RELAXED_PROJECT, stdioArgs, stdioServer } from './scenarios.ts';
 import { LIST_SERVERS, TOOLS_PER_LIST_SERVER, type UpstreamUrls } from './upstream/http-server.ts';
 
 const START_TIMEOUT_MS = 20_000;
@@ -16,7 +16,7 @@ const POLL_MS = 5;
 const CLI = pathInBench('../bin/castellan');
 /** On the disk of the checkout: the temporary folder is often memory, which would make durable writes free. */
 const SCRATCH = pathInBench('../node_modules/.cache');
-const PROJECTS = ['calls', ...ERAS.map((era) => `lists-${era}`)];
+const PROJECTS = ['calls', RELAXED_PROJECT, ...ERAS.map((era) => `lists-${era}`)];
 
 /** A Castellan in a temporary data directory, driven only through its command line and its HTTP endpoints. */
 export class Castellan implements AsyncDisposable {
@@ -145,7 +145,9 @@ function configOf(upstream: UpstreamUrls): string {
     for (const { name, url } of lists) add('Server', name, { url });
     add('Project', `lists-${era}`, { servers: lists.map((list) => list.name) });
   }
-  add('Project', 'calls', { servers: ERAS.flatMap((era) => [callServer(era), stdioServer(era)]) });
+  const servers = ERAS.flatMap((era) => [callServer(era), stdioServer(era)]);
+  add('Project', 'calls', { servers });
+  add('Project', RELAXED_PROJECT, { servers, audit: { intent: 'relaxed' } });
   return documents.map((document) => JSON.stringify(document)).join('\n---\n');
 }
 

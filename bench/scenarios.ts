@@ -23,6 +23,9 @@ export type Scenario = {
 /** Names and tokens of the Castellan under test. `calls` holds every echo server, `lists-<era>` ten list servers. */
 export type CastellanAccess = { url: string; tokens: Record<string, string> };
 
+/** As `calls`, with announcements that no call waits for. */
+export const RELAXED_PROJECT = 'calls-relaxed';
+
 export const callServer = (era: Era): string => `http-${era}`;
 export const stdioServer = (era: Era): string => `stdio-${era}`;
 export const stdioArgs = (era: Era): string[] => [pathInBench('upstream/stdio-server.ts'), era];
