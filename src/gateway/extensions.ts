@@ -27,6 +27,12 @@ export function offeredExtensions(parts: readonly Part[]): JsonObject | undefine
   return offered.length > 0 ? Object.fromEntries(offered) : undefined;
 }
 
+/** Whether a method says which extension it is of, or its client uses one that it could be of. */
+export function couldBeMeant(method: string, { extensions }: JsonObject): boolean {
+  if (extensionOf(method) !== undefined) return true;
+  return isObject(extensions) && Object.keys(passedExtensions(extensions)).some((id) => !hasNamedMethods(id));
+}
+
 /** The server that a method of an extension is meant for; undefined when there is none, or more than one could be. */
 export function serverForMethod(
   method: string,

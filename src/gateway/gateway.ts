@@ -15,7 +15,7 @@ import { CachingHints } from './caching-hints.ts';
 import { CallRecord, RECORDED, unannounced } from './call-record.ts';
 import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
-import { type Part, serverForMethod } from './extensions.ts';
+import { couldBeMeant, type Part, serverForMethod } from './extensions.ts';
 import type { Gates } from './gates.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
@@ -113,7 +113,12 @@ export class Gateway {
     }
     const { method } = from.request;
     const handler = Object.hasOwn(this.handlers, method) ? this.handlers[method] : undefined;
-    if (!handler) return this.recorded('extension.call', from, (asked) => this.extended(asked));
+    if (!handler) {
+      // Where no extension is in play nobody is waited for.
+      return couldBeMeant(method, from.request.envelope.clientCapabilities)
+        ? this.recorded('extension.call', from, (asked) => this.extended(asked))
+        : unknownMethod(method);
+    }
     const event = RECORDED[method];
     return event === undefined ? handler(from) : this.recorded(event, from, handler);
   }
@@ -248,7 +253,7 @@ export class Gateway {
       this.partsOf(scope, circle),
     );
     return server === undefined
-      ? failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${request.method}` })
+      ? unknownMethod(request.method)
       : this.relay(from, server, request.params, !onlyReads(request.method));
   }
 
@@ -284,4 +289,8 @@ export class Gateway {
   private serversIn(scope: Scope): UpstreamServer[] {
     return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
   }
+}
+
+function unknownMethod(method: string): GatewayOutcome {
+  return failed({ code: ErrorCode.methodNotFound, message: `Method not found: ${method}` });
 }
