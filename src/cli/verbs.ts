@@ -83,6 +83,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/rotate.ts')).defineRotate,
   },
   {
+    name: 'secret',
+    group: RESOURCES,
+    summary: 'change the key that secrets are sealed under',
+    load: async () => (await import('./commands/secret.ts')).defineSecret,
+  },
+  {
     name: 'auth',
     group: ACCESS,
     summary: 'ask whether something is allowed, and why',

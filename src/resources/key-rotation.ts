@@ -39,6 +39,8 @@ export class KeyRotation {
   readonly #audit: Pick<Audit, 'append'>;
   readonly #logger: Logger;
   readonly #values: SecretValues;
+  /** By this process so far. */
+  #resealed = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(deps: KeyRotationDeps) {
@@ -58,9 +60,11 @@ export class KeyRotation {
    */
   async rotate(retireAfterMs: number | undefined): Promise<Rotation> {
     const { keys } = this.#store;
+    const before = this.#resealed;
     await keys.rotate();
-    const { resealed, unreadable } = await this.#reseal();
+    const { unreadable } = await this.#reseal();
     const retired = retireAfterMs === undefined ? 0 : await this.#retire(retireAfterMs, unreadable);
+    const resealed = this.#resealed - before;
     const detail: Rotation = { key: keys.sealer.keyId, keys: keys.keys.length, resealed, retired };
     await this.#store.db
       .transaction()
@@ -87,7 +91,12 @@ export class KeyRotation {
 
   #reseal(): Promise<{ resealed: number; unreadable: string[] }> {
     const outcome = this.#turn.then(() => this.#values.reseal(this.#store.db));
-    this.#turn = outcome.catch(() => undefined);
+    this.#turn = outcome.then(
+      ({ resealed }) => {
+        this.#resealed += resealed;
+      },
+      () => undefined,
+    );
     return outcome;
   }
 

@@ -137,8 +137,9 @@ export class KeyRing {
         `there are ${MAX_KEYS} keys already: forget old ones with --retire-old 7d`,
       );
     }
-    const underWay = (await readRows(db)).find((row) => row.active_at === null);
-    const number = underWay?.number ?? (await this.#announce(dialect === 'sqlite'));
+    const rows = await readRows(db);
+    const underWay = rows.find((row) => row.active_at === null);
+    const number = underWay?.number ?? (await this.#announce(rows, dialect === 'sqlite'));
     const deadline = Date.now() + 4 * SETTLE_MS;
     for (;;) {
       await this.refresh();
@@ -168,13 +169,13 @@ export class KeyRing {
     await this.#polling;
   }
 
-  async #announce(activeAtOnce: boolean): Promise<number> {
+  async #announce(rows: readonly Row[], activeAtOnce: boolean): Promise<number> {
     const { db } = this.#options;
     const key: MasterKey = { bytes: randomBytes(KEY_BYTES) };
-    const number = Math.max(...(await readRows(db)).map((row) => row.number)) + 1;
+    const number = Math.max(...rows.map((row) => row.number)) + 1;
     const now = Date.now();
     const wrapped = this.#wrapping.seal(PURPOSE, key.bytes.toString('base64url'), String(number));
-    // Of two that announce at once, one number stays; the other process joins it.
+    // Of two that saw the same rows one makes the key, and the other joins it.
     await db
       .insertInto('data_keys')
       .values({

@@ -14,6 +14,7 @@ type Flags = ServerFlags & { filename: string[]; dryRun?: boolean; tokensOut?: s
 
 const EXAMPLES = `
 \${VAR} and \${VAR:-default} are replaced from the environment of this command; \${secret:…} is left to the server.
+A Secret without data, as get prints it, keeps its values; one with data gets them anew each time.
 Each new token is printed once, as NAME<TAB>TOKEN.
 
 Examples:

@@ -61,7 +61,9 @@ export async function jsonObject(c: Context): Promise<Record<string, unknown>> {
   } catch (error) {
     // The limit on the body reports itself through the stream.
     if (!(error instanceof SyntaxError)) throw error;
-    throw new Refusal('invalid', `the body is no valid JSON: ${messageOf(error)}`);
+    // The parser's own message quotes the body, which may hold a secret.
+    const at = /at position \d+/.exec(error.message)?.[0];
+    throw new Refusal('invalid', `the body is no valid JSON${at ? `, ${at}` : ''}: correct it`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Refusal('invalid', 'the body must be a JSON object');
