@@ -17,6 +17,7 @@ const SPECS: Readonly<Record<string, object>> = {
   Group: {},
   User: {},
   Rbac: { subjects: [], roleBindings: [] },
+  Secret: { data: { KEY: 'value' } },
   Policy: { projects: ['*'], rules: [{ tools: ['x'], action: 'deny' }] },
 };
 
@@ -37,6 +38,9 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'PUT /mcptokens/:name': {
     body: { kind: 'McpToken', metadata: { name: 'UNIQUE', project: 'demo' }, spec: {} },
   },
+  'PUT /freezes/:scope': { body: {} },
+  'POST /policies/test': { body: { tool: 'web__x', expect: 'allow', project: 'demo' } },
+  'POST /secrets/rotate-key': { body: {} },
   'POST /mcptokens/introspect': { form: 'token=none' },
 };
 
@@ -62,6 +66,7 @@ export function apiOperations(): Operation[] {
 function filled(path: string, method: string): string {
   const name = path.startsWith('/mcptokens/') ? (method === 'PUT' ? 'UNIQUE' : 'TOKEN') : 'known';
   const where = path.startsWith('/projects/:name') ? 'demo' : name;
+  if (path === '/freezes/:scope') return '/freezes/demo';
   if (path === '/auditevents/:id') return '/auditevents/EVENT';
   const query = path.startsWith('/mcptokens/:name') ? '?project=demo' : '';
   const dry = method === 'DELETE' ? '&dryRun=true' : '';
