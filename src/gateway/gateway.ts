@@ -234,8 +234,11 @@ export class Gateway {
         dispatch(this.bridge, server, asked, { params }),
       );
     } catch (error) {
-      const task = this.tasks.serverOf(from);
-      return failed(asJsonRpcError(refusalOf(asFault(error), task ?? 'its server')));
+      const fault = asFault(error);
+      const server = this.tasks.serverOf(from) ?? 'its server';
+      // The session that a task was begun in is the only one that knows it.
+      if (fault.kind === 'session_lost') return invalidParams(`Task not found: ${fault.message}`);
+      return failed(asJsonRpcError(refusalOf(fault, server)));
     }
   }
 

@@ -98,7 +98,7 @@ describe('get and describe', () => {
   test('what does not exist, and what does not exist yet', async () => {
     await fails(['get', 'server', 'nope'], 1, /there is no server nope; there are broken, everything/);
     await fails(['get', 'serverz'], 64, /unknown kind "serverz": did you mean Server\?/);
-    await fails(['get', 'secrets'], 64, /Secret is not available yet/);
+    await fails(['get', 'repositories'], 64, /Repository is not available yet/);
     await fails(['get', 'servers', '-o', 'xml'], 64, /--output.*table, wide, json, yaml, name/);
     await fails(['gett', 'servers'], 64, /unknown command 'gett'[\s\S]*Did you mean get/);
   });

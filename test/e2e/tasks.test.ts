@@ -455,6 +455,11 @@ test('ids survive a restart; a server that lost its session is said to have lost
   const older = await wire('legacy', 'both', { token: bearer });
   const { taskId } = await begin(older, 'slow');
   await old.forget();
-  const forgotten = await older.ask('tasks/get', { taskId });
+  // The loss shows on the session's own stream or with its next use, whichever comes first.
+  const noticed = await older.ask('tasks/get', { taskId });
+  const over = noticed.error?.code === -32001 ? noticed : await older.ask('tasks/get', { taskId });
+  assert.equal(over.error?.code, -32001, JSON.stringify(over));
+  const afresh = await wire('legacy', 'both', { token: bearer });
+  const forgotten = await afresh.ask('tasks/get', { taskId });
   assert.equal(forgotten.error?.code, -32602, JSON.stringify(forgotten));
 });
