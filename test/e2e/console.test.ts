@@ -183,6 +183,19 @@ describe('console --audit when the server', { skip: noTerminal() ?? false }, () 
   });
 });
 
+describe('console --audit when its right', { skip: noTerminal() ?? false }, () => {
+  test('is taken away: it ends, and says why', async () => {
+    const bind = ['--bind', 'role:view,resource:audit'];
+    const made = await castellan.cli('create', 'mcptoken', 'watcher', '-p', 'demo', ...bind);
+    const env = `CASTELLAN_TOKEN=${made.stdout.trim()}`;
+    await using window = await openConsole({ env, args: `-p demo --server ${castellan.url}` });
+    await window.until(/● live/);
+    const revoked = await castellan.cli('revoke', 'mcptoken', 'watcher', '-p', 'demo');
+    assert.equal(revoked.code, 0, revoked.stderr);
+    assert.match(await isRestored(window, 77), /error: /);
+  });
+});
+
 describe('console --audit says what to do', () => {
   test('where nobody sits', async () => {
     const result = await runCli(['console', '--audit', '--data-dir', castellan.dataDir]);

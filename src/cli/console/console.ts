@@ -47,7 +47,7 @@ async function show(shown: ShownState, feed: AuditFeed, colours: boolean): Promi
   const screen = openScreen({
     state: shown,
     colours,
-    onKey: (key: Key) => shown.change((s) => press(s, key)),
+    onKeys: (keys: readonly Key[]) => shown.change((state) => keys.reduce(press, state)),
   });
   shown.subscribe(() => shown.get().over && ended.resolve(undefined));
   screen.left.then(() => ended.resolve(undefined), ended.reject);

@@ -3,9 +3,10 @@ import type { AuditPage } from '../../audit/query.ts';
 import type { RecordedEvent } from '../../audit/row.ts';
 import type { TailPage } from '../../audit/tail.ts';
 import { messageOf } from '../../base/errors.ts';
+import { isObject } from '../../protocol/jsonrpc.ts';
 import { CommandFailure, Exit } from '../exit.ts';
 import { type ServerClient, ServerRefusal } from '../server-client.ts';
-import type { Filter } from './filters.ts';
+import { FILTERS, type Filter } from './filters.ts';
 import { type Arrival, MAX_ENTRIES } from './model.ts';
 
 /** Longer than the server lets anybody wait for news: without an answer by then, it is gone. */
@@ -36,8 +37,9 @@ export class AuditFeed {
   readonly #arrive: (arrival: Arrival) => void;
   #client: ServerClient;
   #place: string | undefined;
-  /** A page that could not be fetched while the server was away. */
-  #unanswered: Filter | undefined;
+  /** The filter whose page was asked for last, and whether the server was away then. */
+  #wanted: Filter | undefined;
+  #unanswered = false;
 
   private constructor(deps: FeedDeps, client: ServerClient) {
     this.#connect = deps.connect;
@@ -74,12 +76,13 @@ export class AuditFeed {
 
   /** The newest events that match; asked again by itself when the server was away. */
   async load(filter: Filter): Promise<void> {
-    this.#unanswered = undefined;
+    this.#wanted = filter;
+    this.#unanswered = false;
     try {
       const { items, next } = await this.#query({ ...filter, limit: String(PAGE) });
       this.#arrive({ type: 'page', filter, events: items, next });
     } catch (error) {
-      if (!(error instanceof ServerRefusal)) this.#unanswered = filter;
+      if (filter === this.#wanted) this.#unanswered = !(error instanceof ServerRefusal);
       this.#arrive({ type: 'failed', filter, reason: messageOf(error) });
     }
   }
@@ -138,7 +141,7 @@ export class AuditFeed {
     await this.#query({ limit: '1' });
     this.#arrive({ type: 'gap', gap: { from: since, to: now(), reason, skipped: false } });
     this.#arrive({ type: 'link', link: { state: 'live' } });
-    if (this.#unanswered) void this.load(this.#unanswered);
+    if (this.#unanswered && this.#wanted) void this.load(this.#wanted);
   }
 
   async #skip(from: string | undefined, reason: string): Promise<void> {
@@ -172,12 +175,14 @@ type FeedDeps = {
 
 const now = () => new Date().toISOString();
 
-/** What has no id, time or name is no event. */
+/** What has no id, time, event or outcome is no event, nor is one whose names are no texts. */
 function eventsOf(items: unknown): RecordedEvent[] {
   if (!Array.isArray(items)) return [];
-  return (items as Partial<RecordedEvent>[]).filter(
-    (item): item is RecordedEvent =>
-      typeof item?.id === 'string' && typeof item.at === 'string' && typeof item.event === 'string',
+  return items.filter(
+    (item) =>
+      isObject(item) &&
+      [item.id, item.at, item.event, item.outcome].every((value) => typeof value === 'string') &&
+      FILTERS.every(({ field }) => item[field] === undefined || typeof item[field] === 'string'),
   );
 }
 

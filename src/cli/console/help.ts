@@ -5,7 +5,7 @@ export const HELP: readonly string[] = [
   'End      G       newest, and follow it',
   'Space            pause: the list stands still, what comes is kept',
   'Enter            all details of the event; Up and Down scroll them',
-  'Tab              to the sessions and back; Enter shows one alone',
+  'Tab              to the sessions and back; Enter shows its events',
   '',
   'f then a letter  filter by user, token, project, surface (f),',
   '                 server, tool (o), event or outcome (r);',

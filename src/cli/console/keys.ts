@@ -132,7 +132,9 @@ function movedCaller(state: State, motion: Motion): State {
 
 function entered(state: State): State {
   if (state.focus === 'timeline') {
-    return state.entries.length === 0 ? state : { ...state, mode: { kind: 'details', scroll: 0 } };
+    const selected = state.entries[cursorOf(state)]?.id;
+    // Following would put another event under the eyes of whoever reads this one.
+    return selected === undefined ? state : { ...state, selected, mode: { kind: 'details', scroll: 0 } };
   }
   const caller = state.callers.find(({ key }) => key === state.selectedCaller);
   if (!caller) return state;

@@ -38,7 +38,7 @@ function titleLine(state: State): Line {
 function liveSpans({ paused, held, overflow, selected, entries, loading }: State): Span[] {
   const flow = paused
     ? span(`‖ PAUSED, ${held.length + overflow} waiting`, 'warn')
-    : span(selected === undefined ? 'following' : 'not following', 'dim');
+    : span(selected === undefined ? 'following' : 'not following: End', 'dim');
   const count = loading ? 'asking …' : `${entries.length} event${entries.length === 1 ? '' : 's'}`;
   return [span('● live', 'good'), span('  '), flow, span(`  ${count}`)];
 }
@@ -62,11 +62,12 @@ function filterLine({ filter, search }: State): Line {
 function bodyLines(state: State, geometry: Geometry): Line[] {
   const { columns } = state.size;
   const { bodyRows } = geometry;
-  if (state.mode.kind === 'help') {
-    return HELP.slice(state.mode.scroll, state.mode.scroll + bodyRows).map((text) => [span(` ${text}`)]);
-  }
-  if (state.mode.kind === 'details') {
-    return detailsOf(state, columns).slice(state.mode.scroll, state.mode.scroll + bodyRows);
+  const { mode } = state;
+  if (mode.kind === 'help' || mode.kind === 'details') {
+    const text = mode.kind === 'help' ? HELP.map((line) => [span(` ${line}`)]) : detailsOf(state, columns);
+    // A window that grew may show the end of a text from further up.
+    const top = Math.max(0, Math.min(mode.scroll, text.length - bodyRows));
+    return text.slice(top, top + bodyRows);
   }
   const { sessions, timeline, details } = geometry;
   const left = filled(sessionLines(state, sessions.width, sessions.rows), sessions.width, bodyRows);

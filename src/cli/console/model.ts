@@ -32,8 +32,8 @@ export type State = {
   link: Link;
   /** Oldest first, at most MAX_ENTRIES. */
   entries: readonly Entry[];
-  /** Events that came while paused. */
-  held: readonly RecordedEvent[];
+  /** What came while paused, whatever the filters say. */
+  held: readonly Entry[];
   /** How many of those are lost, because more came than are kept. */
   overflow: number;
   paused: boolean;
@@ -102,12 +102,14 @@ export function arrive(state: State, arrival: Arrival): State {
     case 'failed':
       if (arrival.filter !== state.filter) return state;
       return { ...state, loading: undefined, notice: arrival.reason };
-    case 'news':
-      return news(state, arrival.events);
+    case 'news': {
+      const heard = { ...state, callers: seen(state.callers, arrival.events) };
+      return come(heard, arrival.events.map(entryOf));
+    }
     case 'link':
       return { ...state, link: arrival.link };
     case 'gap':
-      return append(state, [gapEntry(arrival.gap)]);
+      return come(state, [gapEntry(arrival.gap)]);
     case 'resize':
       return { ...state, size: arrival.size };
   }
@@ -132,12 +134,11 @@ function olderPage(state: State, events: readonly RecordedEvent[], next: string 
   return { ...state, entries: [...page, ...state.entries], older, loading: undefined };
 }
 
-function news(state: State, events: readonly RecordedEvent[]): State {
-  const heard = { ...state, callers: seen(state.callers, events) };
-  if (!state.paused) return append(heard, wantedOf(state, events));
-  const held = [...state.held, ...events];
+function come(state: State, more: readonly Entry[]): State {
+  if (!state.paused) return append(state, wantedOf(state, more));
+  const held = [...state.held, ...more];
   const overflow = state.overflow + Math.max(0, held.length - MAX_ENTRIES);
-  return { ...heard, held: held.slice(-MAX_ENTRIES), overflow };
+  return { ...state, held: held.slice(-MAX_ENTRIES), overflow };
 }
 
 /** Goes on after a pause; what was held comes in, and what could not be held shows as a gap. */
@@ -147,12 +148,13 @@ export function resumed(state: State): State {
   const first = held[0];
   if (overflow === 0 || !first) return append(running, wantedOf(state, held));
   const from = state.entries.at(-1)?.at ?? first.at;
-  const gap = { from, to: first.at, reason: `${overflow} events came while paused`, skipped: true };
-  return append(running, [gapEntry(gap), ...wantedOf(state, held)]);
+  const reason = `${overflow} more than memory holds came during the pause`;
+  const gap = gapEntry({ from, to: first.at, reason, skipped: true });
+  return append(running, [gap, ...wantedOf(state, held)]);
 }
 
-const wantedOf = ({ filter }: State, events: readonly RecordedEvent[]) =>
-  events.filter((event) => matches(event, filter)).map(entryOf);
+const wantedOf = ({ filter }: State, entries: readonly Entry[]) =>
+  entries.filter(({ event }) => event === undefined || matches(event, filter));
 
 function append(state: State, more: readonly Entry[]): State {
   const known = new Set(state.entries.map(({ id }) => id));

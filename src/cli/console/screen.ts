@@ -18,7 +18,7 @@ export type Screen = {
 const ENTER = '\x1b[?7l\x1b[8l';
 const LEAVE = '\x1b[?7h\x1b[8h';
 
-type Props = { state: Watched; colours: boolean; onKey: (key: Key) => void };
+type Props = { state: Watched; colours: boolean; onKeys: (keys: readonly Key[]) => void };
 
 /** Draws on the terminal's other screen, which leaves what was there before as it was. */
 export function openScreen(props: Props): Screen {
@@ -42,16 +42,16 @@ export function openScreen(props: Props): Screen {
   return { left, leave: () => ink.unmount() };
 }
 
-function Console({ state, colours, onKey }: Props) {
+function Console({ state, colours, onKeys }: Props) {
   const current = useSyncExternalStore(state.subscribe, state.get);
-  useInput((input, key) => {
-    for (const one of keysOf(input, key)) onKey(one);
-  });
+  useInput((input, key) => onKeys(keysOf(input, key)));
   const lines = frameOf(current).map((line, index) =>
     element(Text, { key: index, wrap: 'truncate-end' }, painted(line, colours)),
   );
   return element(Box, { flexDirection: 'column' }, ...lines);
 }
+
+const MAX_AT_ONCE = 400;
 
 type InkKey = Parameters<Parameters<typeof useInput>[0]>[1];
 
@@ -79,7 +79,7 @@ const CONTROLS: Readonly<Record<string, Exclude<Key['name'], 'character'>>> = {
   '\x03': 'interrupt',
 };
 
-/** What is typed fast, or over a slow line, comes as several keys at once. */
+/** What is typed fast, or over a slow line, comes as several keys at once; what is more than that was pasted. */
 function keysOf(input: string, key: InkKey): Key[] {
   const named = NAMED.find(([name]) => key[name])?.[1];
   if (named) return [{ name: named }];
@@ -88,7 +88,7 @@ function keysOf(input: string, key: InkKey): Key[] {
     return input === 'u' ? [{ name: 'character', character: '\x15' }] : [];
   }
   if (key.meta) return [];
-  return [...input].map((character) => {
+  return [...input.slice(0, MAX_AT_ONCE)].map((character) => {
     const control = CONTROLS[character];
     return control ? { name: control } : { name: 'character', character };
   });
