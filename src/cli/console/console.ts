@@ -25,8 +25,7 @@ export async function runConsole(settings: ConsoleSettings): Promise<Ending | un
   const { connect, project, filter, colours } = settings;
   const feed = await AuditFeed.open({ connect, project, arrive: (arrival) => deliver(arrival) });
   await feed.begin(filter);
-  const origin = project === undefined ? feed.origin : `${feed.origin} ${project}`;
-  const shown = new ShownState(firstState(origin, sizeNow(), filter), feed);
+  const shown = new ShownState(firstState(feed.server, sizeNow(), filter), feed);
   deliver = (arrival) => shown.change((state) => arrive(state, arrival));
   for (const arrival of early) deliver(arrival);
   return show(shown, feed, colours);

@@ -33,7 +33,7 @@ type Loss = { since: string; reason: string; tries: number };
  */
 export class AuditFeed {
   readonly #connect: () => Promise<ServerClient>;
-  readonly #scope: Query;
+  readonly #project: string | undefined;
   readonly #arrive: (arrival: Arrival) => void;
   #client: ServerClient;
   #place: string | undefined;
@@ -43,7 +43,7 @@ export class AuditFeed {
 
   private constructor(deps: FeedDeps, client: ServerClient) {
     this.#connect = deps.connect;
-    this.#scope = { project: deps.project };
+    this.#project = deps.project;
     this.#arrive = deps.arrive;
     this.#client = client;
   }
@@ -56,8 +56,10 @@ export class AuditFeed {
     return feed;
   }
 
-  get origin(): string {
-    return this.#client.origin;
+  /** What is watched. */
+  get server(): string {
+    const { origin } = this.#client;
+    return this.#project === undefined ? origin : `${origin} ${this.#project}`;
   }
 
   /** What there was before: who had a session, and the first page. */
@@ -140,7 +142,7 @@ export class AuditFeed {
     this.#client = await this.#connect();
     await this.#query({ limit: '1' });
     this.#arrive({ type: 'gap', gap: { from: since, to: now(), reason, skipped: false } });
-    this.#arrive({ type: 'link', link: { state: 'live' } });
+    this.#arrive({ type: 'link', link: { state: 'live', server: this.server } });
     if (this.#unanswered && this.#wanted) void this.load(this.#wanted);
   }
 
@@ -151,17 +153,17 @@ export class AuditFeed {
   }
 
   async #query(query: Query): Promise<AuditPage> {
-    const answer = await this.#client.get('audit', { ...this.#scope, ...query });
+    const answer = await this.#client.get('audit', { project: this.#project, ...query });
     const { next } = answer;
     return { items: eventsOf(answer.items), ...(typeof next === 'string' ? { next } : {}) };
   }
 
   async #watch(after: string | undefined): Promise<TailPage> {
-    const { items, next } = await this.#client.get('audit', { ...this.#scope, watch: true, after });
+    const { items, next } = await this.#client.get('audit', { project: this.#project, watch: true, after });
     if (typeof next === 'string') return { items: eventsOf(items), next };
     throw new CommandFailure(
       Exit.failed,
-      `${this.origin} gives no place in its audit; is it older than this?`,
+      `${this.server} gives no place in its audit; is it older than this?`,
     );
   }
 }

@@ -28,19 +28,20 @@ function filled(lines: readonly Line[], columns: number, rows: number): Line[] {
 
 /** What changes stands first: a long address is what a narrow screen cuts. */
 function titleLine(state: State): Line {
-  const { origin, link, size } = state;
-  const status = link.state === 'live' ? liveSpans(state) : lostSpans(link);
-  const left = [span(' Castellan audit ', 'bar'), span('  '), ...status, span(`  ${shown(origin)}`)];
+  const { link, size } = state;
+  const status = link.state === 'live' ? liveSpans(state, link.server) : lostSpans(link);
+  const left = [span(' Castellan audit ', 'bar'), span('  '), ...status];
   const zone = '  UTC ';
   return [...padded(left, size.columns - zone.length), span(zone, 'dim')];
 }
 
-function liveSpans({ paused, held, overflow, selected, entries, loading }: State): Span[] {
+function liveSpans(state: State, server: string): Span[] {
+  const { paused, held, overflow, selected, entries, loading } = state;
   const flow = paused
     ? span(`‖ PAUSED, ${held.length + overflow} waiting`, 'warn')
     : span(selected === undefined ? 'following' : 'not following: End', 'dim');
   const count = loading ? 'asking …' : `${entries.length} event${entries.length === 1 ? '' : 's'}`;
-  return [span('● live', 'good'), span('  '), flow, span(`  ${count}`)];
+  return [span('● live', 'good'), span('  '), flow, span(`  ${count}  ${shown(server)}`)];
 }
 
 function lostSpans({ since, nextTry, reason }: Extract<Link, { state: 'lost' }>): Span[] {

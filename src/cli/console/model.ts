@@ -11,7 +11,8 @@ export type Entry =
 export type Gap = { from: string; to: string; reason: string; skipped: boolean };
 
 export type Link =
-  | { state: 'live' }
+  /** `server`: what answers; after a restart it may have another port. */
+  | { state: 'live'; server: string }
   /** Times are ISO 8601. */
   | { state: 'lost'; since: string; nextTry: string; reason: string };
 
@@ -27,7 +28,6 @@ export type Size = { columns: number; rows: number };
 
 /** Everything that the screen shows. */
 export type State = {
-  origin: string;
   size: Size;
   link: Link;
   /** Oldest first, at most MAX_ENTRIES. */
@@ -68,11 +68,10 @@ export type Arrival =
 
 export const MAX_ENTRIES = 5_000;
 
-export function firstState(origin: string, size: Size, filter: Filter): State {
+export function firstState(server: string, size: Size, filter: Filter): State {
   return {
-    origin,
     size,
-    link: { state: 'live' },
+    link: { state: 'live', server },
     entries: [],
     held: [],
     overflow: 0,
