@@ -126,3 +126,18 @@ function directoryFault(path: string): string | undefined {
     return (error as NodeJS.ErrnoException).code === 'EACCES' ? 'may not be entered' : 'does not exist';
   }
 }
+
+/**
+ * Runs a shell command line in the foreground, with this process's terminal and environment; `args` follow as they
+ * are. Resolves with its exit code, or with `undefined` when it was ended by a signal.
+ */
+export function runInTerminal(commandLine: string, args: readonly string[]): Promise<number | undefined> {
+  const isWindows = process.platform === 'win32';
+  const child = isWindows
+    ? spawn(commandLine, [...args], { stdio: 'inherit', shell: true })
+    : spawn('/bin/sh', ['-c', `${commandLine} "$@"`, 'sh', ...args], { stdio: 'inherit' });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? undefined));
+  });
+}

@@ -28,3 +28,8 @@ export function oneOf(
 ): Option {
   return new Option(flags, description).choices([...choices]).default(fallback);
 }
+
+/** Adds the value to those of earlier uses of the flag. */
+export function repeated(value: string, earlier: readonly string[] | undefined): string[] {
+  return [...(earlier ?? []), value];
+}

@@ -17,6 +17,8 @@ export type Printing<Item> = {
   columns: readonly Column<Item>[];
   /** `server/github`, for `-o name`. */
   nameOf: (item: Item) => string;
+  /** What `-o yaml` prints of an item; the item itself without it. */
+  yamlOf?: (item: Item) => unknown;
   /** Said on stderr instead of an empty table. */
   none: string;
 };
@@ -41,7 +43,8 @@ export function printItems<Item>(
       terminal.data(JSON.stringify({ items, ...extra }, null, 2));
       break;
     case 'yaml':
-      if (items.length > 0) terminal.data(items.map(toYaml).join('---\n'));
+      if (items.length > 0)
+        terminal.data(items.map((item) => toYaml(printing.yamlOf?.(item) ?? item)).join('---\n'));
       break;
     case 'name':
       for (const item of items) terminal.line(printing.nameOf(item));

@@ -6,8 +6,14 @@ import type { KindName } from '../resources/kinds.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { Subject } from '../resources/spec.ts';
 import { ageOf, type Column, type Printing } from './output.ts';
+import { writtenForm } from './written-form.ts';
 
 export type AnyObject = ResourceObject | TokenObject;
+
+const labelsText = (labels: Readonly<Record<string, string>> = {}): string | undefined =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',') || undefined;
 
 const list = (value: unknown): string | undefined =>
   Array.isArray(value) && value.length > 0 ? value.join(',') : undefined;
@@ -32,6 +38,7 @@ export function typeText(spec: Readonly<Record<string, unknown>>): string {
 const MANAGEMENT: readonly Column<ResourceObject>[] = [
   { title: 'MANAGED-BY', value: ({ metadata }) => metadata.managedBy },
   { title: 'AGE', value: ({ metadata }) => ageOf(metadata.createdAt) },
+  { title: 'LABELS', value: ({ metadata }) => labelsText(metadata.labels), wide: true },
   { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
 ];
 
@@ -131,6 +138,7 @@ export const printings: Readonly<
       { title: 'STATUS', value: ({ status }) => status.status },
       { title: 'SURFACES', value: ({ spec }) => list(spec.surfaces), wide: true },
       { title: 'OWNER', value: ({ status }) => status.owner, wide: true },
+      { title: 'LABELS', value: ({ metadata }) => labelsText(metadata.labels), wide: true },
       { title: 'ID', value: ({ metadata }) => metadata.uid, wide: true },
     ],
     nameOf: ({ metadata }) => `mcptoken/${metadata.name}`,
@@ -140,7 +148,7 @@ export const printings: Readonly<
 
 export function printingOf(kind: KindName): Printing<AnyObject> {
   // Each printing reads objects of its own kind alone, and a list holds one kind.
-  return printings[kind] as Printing<AnyObject>;
+  return { ...(printings[kind] as Printing<AnyObject>), yamlOf: writtenForm };
 }
 
 export const toolPrinting: Printing<ToolView> = {

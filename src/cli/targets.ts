@@ -10,6 +10,7 @@ export type StoredKind = KindInfo & { kind: KindName };
 
 /** What `KIND [NAME...]` or `KIND/NAME...` mean. Tools are listed live and stored nowhere. */
 export type Target = { kind: StoredKind | 'tools'; names: string[] };
+export type StoredTarget = { kind: StoredKind; names: string[] };
 
 /** Runs a check on what the user typed: its refusal is then a wrong flag or argument. */
 export function checkedInput<T>(check: () => T): T {
@@ -21,18 +22,53 @@ export function checkedInput<T>(check: () => T): T {
   }
 }
 
-/** Reads `server github`, `servers` or `srv/github`; one kind a command. */
-export function targetOf(word: string, names: readonly string[]): Target {
-  const [kindWord = '', name, ...rest] = word.split('/');
-  if (name !== undefined) {
-    if (rest.length > 0 || name === '') throw usage(`"${word}" is no KIND/NAME, such as server/github`);
-    const more = names.map((one) => (one.startsWith(`${kindWord}/`) ? one.slice(kindWord.length + 1) : one));
-    const other = more.find((one) => one.includes('/'));
-    if (other !== undefined) throw usage(`"${other}": name one kind a command`);
-    return { kind: kindNamed(kindWord), names: [name, ...more] };
+/**
+ * Reads `server github`, `servers`, `srv/github`, `server/a project/b` or `servers,projects`; in the order of the
+ * words, names of one kind together.
+ */
+export function targetsOf(word: string, names: readonly string[]): Target[] {
+  if (word.includes(',')) {
+    if (names.length > 0) throw usage('several kinds take no names; write KIND/NAME for each');
+    return word.split(',').map((one) => ({ kind: kindNamed(one), names: [] }));
   }
-  return { kind: kindNamed(kindWord), names: [...names] };
+  if (!word.includes('/')) {
+    const other = names.find((name) => name.includes('/'));
+    if (other !== undefined) throw usage(`"${other}": write KIND/NAME everywhere, or the kind once`);
+    return [{ kind: kindNamed(word), names: [...names] }];
+  }
+  const targets: Target[] = [];
+  let kind: Target['kind'] | undefined;
+  for (const one of [word, ...names]) {
+    const [kindWord = '', name, ...rest] = one.split('/');
+    // Names that follow belong to the kind before them.
+    if (name !== undefined) kind = kindNamed(kindWord);
+    if (!kind || rest.length > 0 || name === '')
+      throw usage(`"${one}" is no KIND/NAME, such as server/github`);
+    const same = targets.find((target) => nameOf(target.kind) === nameOf(kind!));
+    if (same) same.names.push(name ?? one);
+    else targets.push({ kind, names: [name ?? one] });
+  }
+  return targets;
 }
+
+/** The same for verbs that act on stored objects alone. */
+export function storedTargets(word: string, names: readonly string[], verb: string): StoredTarget[] {
+  return targetsOf(word, names).map(({ kind, names: named }) => {
+    if (kind !== 'tools') return { kind, names: named };
+    throw usage(
+      `castellan ${verb} knows no tools: they belong to their server, whose spec.tools shapes them`,
+    );
+  });
+}
+
+/** The same for verbs that take one kind. */
+export function storedTarget(word: string, names: readonly string[], verb: string): StoredTarget {
+  const [target, ...more] = storedTargets(word, names, verb);
+  if (!target || more.length > 0) throw usage('name one kind a command');
+  return target;
+}
+
+const nameOf = (kind: Target['kind']) => (kind === 'tools' ? kind : kind.kind);
 
 function kindNamed(word: string): Target['kind'] {
   const wanted = word.toLowerCase();
@@ -43,6 +79,13 @@ function kindNamed(word: string): Target['kind'] {
 
 export function withProject(command: Command): Command {
   return command.option('-p, --project <project>', 'the project');
+}
+
+export function withSelector(command: Command): Command {
+  return command.option(
+    '-l, --selector <selector>',
+    'only those with these labels: team=red,tier in (web,api)',
+  );
 }
 
 /** The project that is meant: the one named, else the credential's own, else `default`, else the only one. */

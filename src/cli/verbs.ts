@@ -65,9 +65,21 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/apply.ts')).defineApply,
   },
   {
+    name: 'diff',
+    group: RESOURCES,
+    summary: 'show what apply would change',
+    load: async () => (await import('./commands/diff.ts')).defineDiff,
+  },
+  {
+    name: 'edit',
+    group: RESOURCES,
+    summary: 'edit one resource in your editor',
+    load: async () => (await import('./commands/edit.ts')).defineEdit,
+  },
+  {
     name: 'delete',
     group: RESOURCES,
-    summary: 'delete one resource',
+    summary: 'delete resources',
     load: async () => (await import('./commands/delete.ts')).defineDelete,
   },
   {

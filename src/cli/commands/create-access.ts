@@ -7,6 +7,7 @@ import { describeProblems } from '../../resources/problems.ts';
 import { locateField } from '../../resources/snapshot.ts';
 import type { Subject } from '../../resources/spec.ts';
 import { usage } from '../exit.ts';
+import { repeated } from '../options.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { checkedInput } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -26,7 +27,7 @@ Examples:
 /** `create user`, `create group` and `create rbac`: who there is, and what they may do. */
 export function defineCreateAccess(create: Command, context: VerbContext): void {
   kindCommand(create, 'user', 'Create a user.', 'e-mail address')
-    .option('-g, --group <group>', 'a group to be in; may be given again', collect)
+    .option('-g, --group <group>', 'a group to be in; may be given again', repeated)
     .option('--display-name <name>', 'what to call the person')
     .option('--disabled', 'without any right until this is taken back')
     .action((name: string, flags: UserFlags) => {
@@ -39,8 +40,8 @@ export function defineCreateAccess(create: Command, context: VerbContext): void 
       put('Group', name, { description: flags.description }, flags, context),
     );
   kindCommand(create, 'rbac', 'Grant rights to users, groups and tokens.', 'its name')
-    .option('--subject <subject>', 'User:EMAIL, Group:NAME or McpToken:ID; may be given again', collect)
-    .option('--roleBindings <binding>', 'a right; may be given again', collect)
+    .option('--subject <subject>', 'User:EMAIL, Group:NAME or McpToken:ID; may be given again', repeated)
+    .option('--roleBindings <binding>', 'a right; may be given again', repeated)
     .option('--description <text>', 'what it is for')
     .addHelpText('after', RBAC_EXAMPLES)
     .action((name: string, flags: RbacFlags) => {
@@ -60,10 +61,6 @@ function kindCommand(create: Command, word: string, description: string, name: s
   return withServer(command)
     .option('--dry-run', 'check everything, change nothing')
     .showHelpAfterError(`Run \`castellan create ${word} --help\` for its options.`);
-}
-
-function collect(value: string, earlier: readonly string[] | undefined): string[] {
-  return [...(earlier ?? []), value];
 }
 
 function subjectOf(text: string): Subject {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { expiryOf } from '../../identity/ttl.ts';
 import { type Binding, parseBinding } from '../../resources/bindings.ts';
 import { usage } from '../exit.ts';
-import { oneOf } from '../options.ts';
+import { oneOf, repeated } from '../options.ts';
 import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../server-client.ts';
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -41,9 +41,9 @@ export function defineCreate(program: Command, context: VerbContext): void {
     .option(
       '--bind <binding>',
       'a right: role:R,resource:R[,name:GLOB][,project:P] or action:A; may be given again',
-      collect,
+      repeated,
     )
-    .option('--surface <surface>', 'consumer or operator; may be given again (default: consumer)', collect)
+    .option('--surface <surface>', 'consumer or operator; may be given again (default: consumer)', repeated)
     .option('--ttl <time>', '30d, 12h, never, or an ISO 8601 date (default: never)')
     .option('--description <text>', 'what it is for')
     .option('--force', 'revoke an active token of this name first')
@@ -52,10 +52,6 @@ export function defineCreate(program: Command, context: VerbContext): void {
     .action((name: string, flags: Flags) => createToken(name, flags, context));
   defineCreateAccess(create, context);
   defineCreateSecret(create, context);
-}
-
-function collect(value: string, earlier: readonly string[] | undefined): string[] {
-  return [...(earlier ?? []), value];
 }
 
 async function createToken(name: string, flags: Flags, context: VerbContext): Promise<void> {

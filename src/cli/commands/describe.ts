@@ -5,7 +5,7 @@ import { oneOf } from '../options.ts';
 import { toYaml } from '../output.ts';
 import type { AnyObject } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { targetOf, withProject } from '../targets.ts';
+import { storedTarget, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; output: 'text' | 'json' | 'yaml' };
@@ -37,8 +37,7 @@ async function run(
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
-  const { kind, names } = targetOf(word, name === undefined ? [] : [name]);
-  if (kind === 'tools') throw usage('tools have no description page; use `castellan get tools -o wide`');
+  const { kind, names } = storedTarget(word, name === undefined ? [] : [name], 'describe');
   if (names.length !== 1) throw usage(`name the ${kind.singular}: castellan describe ${kind.singular} NAME`);
   const client = await ServerClient.connect(flags, context);
   const path = `${kind.plural}/${encodeURIComponent(names[0] ?? '')}`;

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import type { RecordedEvent } from '../../audit/row.ts';
 import type { ToolView } from '../../http/api/live.ts';
-import { CommandFailure, Exit } from '../exit.ts';
+import { CommandFailure, Exit, usage } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { type OutputFormat, printItem, printItems, withOutput } from '../output.ts';
 import { type AnyObject, auditPrinting, printingOf, toolPrinting } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { projectOf, type StoredKind, targetOf, withProject } from '../targets.ts';
+import { projectOf, type StoredKind, targetsOf, withProject, withSelector } from '../targets.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
@@ -14,25 +14,30 @@ type Flags = ServerFlags & {
   project?: string;
   output: OutputFormat;
   surface: 'consumer' | 'operator' | 'all';
+  selector?: string;
+  fieldSelector?: string;
 };
 
 const EXAMPLES = `
-Kinds: servers (srv), projects (proj), mcptokens (token), tools, auditevents. Singular, plural and alias all work, and so does an
-id in place of a name.
+Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, tools, auditevents.
+Singular, plural and alias all work, and so does an id in place of a name.
 
 Examples:
   castellan get servers -o wide
-  castellan get server github -o yaml
-  castellan get mcptokens -p demo
+  castellan get servers,projects -l team=red -o yaml > red.yaml
+  castellan get projects --field-selector spec.servers=github
+  castellan get server/github project/demo
+  castellan get mcptokens -p demo --field-selector status.status=active
   castellan get tools -p demo --surface consumer`;
 
 export function defineGet(program: Command, context: VerbContext): void {
   const get = program
     .command('get')
     .description('List resources, or print those named.')
-    .argument('<kind>', 'servers, projects, mcptokens or tools; KIND/NAME works too')
+    .argument('<kind>', 'one kind, or several: servers,projects; KIND/NAME works too')
     .argument('[names...]', 'only these');
-  withServer(withOutput(withProject(get)))
+  withServer(withOutput(withSelector(withProject(get))))
+    .option('--field-selector <selector>', 'only those with these fields: spec.isolation=shared')
     .addOption(
       oneOf('--surface <surface>', 'tools only: which surface', ['consumer', 'operator', 'all'], 'all'),
     )
@@ -42,37 +47,70 @@ export function defineGet(program: Command, context: VerbContext): void {
 }
 
 async function run(word: string, names: string[], flags: Flags, context: VerbContext): Promise<void> {
+  const isSelected = flags.selector !== undefined || flags.fieldSelector !== undefined;
   const [kind = '', id] = word.split('/', 2);
-  if (/^auditevents?$/i.test(kind))
-    return getEvents(id === undefined ? names : [id, ...names], flags, context);
-  const target = targetOf(word, names);
+  const isEvents = /^auditevents?$/i.test(kind);
+  const targets = isEvents ? [] : targetsOf(word, names);
+  if (isSelected && (isEvents || targets.some((one) => one.kind === 'tools' || one.names.length > 0)))
+    throw usage(
+      '-l and --field-selector pick among all objects of a kind: leave out names, tools and events',
+    );
+  if (isEvents) return getEvents(id === undefined ? names : [id, ...names], flags, context);
   const client = await ServerClient.connect(flags, context);
-  if (target.kind === 'tools') return getTools(client, target.names, flags, context);
-  return getObjects(client, target.kind, target.names, flags, context);
+  const [first] = targets;
+  if (first?.kind === 'tools' && targets.length === 1) return getTools(client, first.names, flags, context);
+  const found: Found[] = [];
+  for (const { kind: of, names: named } of targets) {
+    if (of === 'tools') throw usage('tools are listed alone: castellan get tools -p PROJECT');
+    found.push({ kind: of, objects: await objectsOf(client, of, named, flags) });
+  }
+  const isOne = targets.length === 1 && first?.names.length === 1;
+  printObjects(found, isOne, flags.output, context);
 }
 
-async function getObjects(
+type Found = { kind: StoredKind; objects: AnyObject[] };
+
+async function objectsOf(
   client: ServerClient,
-  kind: StoredKind,
+  { kind, plural }: StoredKind,
   names: readonly string[],
-  flags: Flags,
-  { terminal }: VerbContext,
-): Promise<void> {
-  const query = kind.kind === 'McpToken' ? { project: flags.project } : {};
-  const printing = printingOf(kind.kind);
+  { project, selector, fieldSelector }: Flags,
+): Promise<AnyObject[]> {
+  const query = kind === 'McpToken' ? { project } : {};
   if (names.length === 0) {
-    const { items } = await client.get(kind.plural, query);
-    return printItems(terminal, flags.output, items as AnyObject[], printing);
+    const { items } = await client.get(plural, { ...query, labelSelector: selector, fieldSelector });
+    return items as AnyObject[];
   }
   const objects: AnyObject[] = [];
   for (const name of names) {
-    objects.push(
-      (await client.get(`${kind.plural}/${encodeURIComponent(name)}`, query)) as unknown as AnyObject,
-    );
+    objects.push((await client.get(`${plural}/${encodeURIComponent(name)}`, query)) as unknown as AnyObject);
   }
-  const [only] = objects;
-  if (only && objects.length === 1) printItem(terminal, flags.output, only, printing);
-  else printItems(terminal, flags.output, objects, printing);
+  return objects;
+}
+
+function printObjects(
+  found: readonly Found[],
+  isOne: boolean,
+  output: OutputFormat,
+  { terminal }: VerbContext,
+): void {
+  const all = found.flatMap(({ objects }) => objects);
+  if (output === 'json') {
+    terminal.data(JSON.stringify(isOne ? all[0] : { items: all }, null, 2));
+    return;
+  }
+  // Applied again, an ended token would be made anew.
+  const isShown = (object: AnyObject) =>
+    isOne || output !== 'yaml' || object.kind !== 'McpToken' || object.status?.status === 'active';
+  const shown = found.map(({ kind, objects }) => ({ kind, objects: objects.filter(isShown) }));
+  const hidden = all.length - shown.flatMap(({ objects }) => objects).length;
+  const filled = shown.filter(({ objects }) => objects.length > 0);
+  for (const [index, { kind, objects }] of (filled.length > 0 ? filled : shown).entries()) {
+    if (index > 0 && output === 'yaml') terminal.data('---');
+    if (index > 0 && (output === 'table' || output === 'wide')) terminal.data('');
+    printItems(terminal, output, objects, printingOf(kind.kind));
+  }
+  if (hidden > 0) terminal.note(`${hidden} tokens that are revoked or expired are left out`);
 }
 
 async function getEvents(ids: readonly string[], flags: Flags, context: VerbContext): Promise<void> {

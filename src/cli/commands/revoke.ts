@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { usage } from '../exit.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { targetOf, withProject } from '../targets.ts';
+import { storedTarget, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; dryRun?: boolean };
@@ -20,9 +20,8 @@ export function defineRevoke(program: Command, context: VerbContext): void {
 }
 
 async function run(word: string, given: string[], flags: Flags, context: VerbContext): Promise<void> {
-  const { kind, names } = targetOf(word, given);
-  if (kind === 'tools' || kind.kind !== 'McpToken')
-    throw usage('only tokens can be revoked: castellan revoke mcptoken NAME');
+  const { kind, names } = storedTarget(word, given, 'revoke');
+  if (kind.kind !== 'McpToken') throw usage('only tokens can be revoked: castellan revoke mcptoken NAME');
   if (names.length === 0) throw usage('name the token: castellan revoke mcptoken NAME');
   const client = await ServerClient.connect(flags, context);
   const query = { project: flags.project, dryRun: flags.dryRun ? true : undefined };

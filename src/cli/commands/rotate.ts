@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { expiryOf } from '../../identity/ttl.ts';
 import { usage } from '../exit.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { checkedInput, targetOf, withProject } from '../targets.ts';
+import { checkedInput, storedTarget, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; overlap?: string };
@@ -27,9 +27,8 @@ export function defineRotate(program: Command, context: VerbContext): void {
 }
 
 async function run(word: string, given: string | undefined, flags: Flags, context: VerbContext) {
-  const { kind, names } = targetOf(word, given === undefined ? [] : [given]);
-  if (kind === 'tools' || kind.kind !== 'McpToken')
-    throw usage('only tokens can be rotated: castellan rotate mcptoken NAME');
+  const { kind, names } = storedTarget(word, given === undefined ? [] : [given], 'rotate');
+  if (kind.kind !== 'McpToken') throw usage('only tokens can be rotated: castellan rotate mcptoken NAME');
   const [name] = names;
   if (name === undefined) throw usage('name the token: castellan rotate mcptoken NAME');
   const { overlap, project } = flags;

@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { KINDS } from '../../src/resources/kinds.ts';
+import { type CliResult, runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+
+const GOLDEN = 'test/golden/yaml';
+
+let folder = '';
+let castellan: TestCastellan;
+
+before(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'castellan-objects-'));
+  castellan = await startCastellan([]);
+});
+
+after(async () => {
+  await castellan[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function cli(args: readonly string[], input = '', env: Record<string, string> = {}): Promise<CliResult> {
+  return runCli([...args, '--data-dir', castellan.dataDir], {
+    input,
+    env: { NO_COLOR: '1', CASTELLAN_TOKEN: '', ...env },
+  });
+}
+
+async function passes(args: readonly string[], input = ''): Promise<string> {
+  const result = await cli(args, input);
+  assert.equal(result.code, 0, `${args.join(' ')}: ${result.stdout}${result.stderr}`);
+  return result.stdout;
+}
+
+async function fails(args: readonly string[], code: number, said: RegExp, input = ''): Promise<CliResult> {
+  const result = await cli(args, input);
+  assert.equal(result.code, code, `${args.join(' ')}: ${result.stdout}${result.stderr}`);
+  assert.match(result.stderr, said);
+  return result;
+}
+
+const server = (name: string, labels: string, command = 'node') =>
+  `kind: Server\nmetadata: { name: ${name}, labels: {${labels}} }\nspec: { command: ${command} }\n`;
+
+describe('every published shape', () => {
+  test('there is one file of each kind and variant', async () => {
+    const files = await readdir(GOLDEN);
+    for (const { singular } of KINDS.filter(({ available }) => available)) {
+      assert.ok(
+        files.some((file) => file.startsWith(singular)),
+        `${GOLDEN} has no ${singular}`,
+      );
+    }
+    assert.ok(['server-stdio.yaml', 'server-http.yaml'].every((file) => files.includes(file)));
+  });
+
+  test('is applied, printed and taken back unchanged', async () => {
+    const planned = await cli(['apply', '-f', GOLDEN, '--dry-run']);
+    assert.equal(planned.code, 0, planned.stderr);
+    const first = await cli(['apply', '-f', GOLDEN]);
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(first.stderr, /^12 created, 0 configured, 0 unchanged$/m);
+    const labels = first.stdout.match(/^\S+(?= created$)/gm) ?? [];
+    assert.equal(labels.length, 12, first.stdout);
+    assert.match(planned.stderr, /^12 created, 0 configured, 0 unchanged \(dry run\)$/m);
+    for (const label of labels) {
+      const yaml = await passes(['get', label, '-o', 'yaml']);
+      assert.doesNotMatch(yaml, /uid|resourceVersion|createdAt|managedBy|status|only-for-this-test/, label);
+      const again = await passes(['apply', '-f', '-'], yaml);
+      assert.match(again, / unchanged$| already active, skipped$/m, label);
+      const shown = await cli(['diff', '-f', '-'], yaml);
+      assert.deepEqual([shown.code, shown.stdout], [0, ''], `${label}: ${shown.stderr}`);
+    }
+    const all = await passes([
+      'get',
+      KINDS.filter((one) => one.available)
+        .map((one) => one.plural)
+        .join(','),
+      '-o',
+      'yaml',
+    ]);
+    const whole = await cli(['apply', '-f', '-'], all);
+    assert.match(whole.stderr, /^0 created, 0 configured, \d+ unchanged$/m, whole.stdout);
+  });
+
+  test('is applied a second time without a change, values of secrets excepted', async () => {
+    const again = await cli(['apply', '-f', GOLDEN]);
+    assert.match(again.stderr, /^0 created, 1 configured, 11 unchanged$/m, again.stdout);
+    assert.match(again.stdout, /^secret\/golden-secret configured$/m);
+    assert.equal((await cli(['diff', '-f', GOLDEN])).code, 0);
+  });
+
+  test('is deleted by the same files, what names others first', async () => {
+    const planned = await passes(['delete', '-f', GOLDEN, '--dry-run']).catch(
+      (error: Error) => error.message,
+    );
+    assert.match(planned, /golden-agent deleted \(dry run\)/);
+    const deleted = await passes(['delete', '-f', GOLDEN]);
+    assert.equal(deleted.match(/ deleted$/gm)?.length, 12, deleted);
+    assert.equal(await passes(['get', 'servers', '-o', 'name']), '');
+  });
+});
+
+describe('picking', () => {
+  before(async () => {
+    const text = [server('red', 'team: red'), server('blue', 'team: blue'), server('bare', '')].join('---\n');
+    await passes(
+      ['apply', '-f', '-'],
+      `${text}---\nkind: Project\nmetadata: { name: p }\nspec: { servers: [red] }\n`,
+    );
+  });
+
+  test('by label, by field, by several kinds and names', async () => {
+    const names = async (...args: string[]) =>
+      (await passes(['get', ...args, '-o', 'name'])).trim().split('\n').join(' ');
+    assert.equal(await names('servers', '-l', 'team'), 'server/blue server/red');
+    assert.equal(await names('servers', '-l', 'team notin (red)'), 'server/bare server/blue');
+    assert.equal(await names('projects', '--field-selector', 'spec.servers=red'), 'project/p');
+    assert.equal(await names('servers,projects', '-l', '!team'), 'server/bare project/p');
+    assert.equal(await names('server/red', 'project/p', 'server/blue'), 'server/red server/blue project/p');
+    const table = await passes(['get', 'servers,projects']);
+    assert.match(table, /^NAME +TYPE[\s\S]*\n\nNAME +SERVERS/);
+    assert.match(await passes(['get', 'servers', '-o', 'wide']), / LABELS +ID\n/);
+    const { items } = JSON.parse(await passes(['get', 'servers,projects', '-o', 'json']));
+    assert.deepEqual(items.length, 4);
+  });
+
+  test('what cannot be meant is said', async () => {
+    await fails(['get', 'servers', 'red', '-l', 'team'], 64, /leave out names/);
+    await fails(['get', 'tools', '-l', 'team'], 64, /leave out names, tools/);
+    await fails(['get', 'servers,tools'], 64, /tools are listed alone/);
+    await fails(['get', 'servers,projects', 'red'], 64, /several kinds take no names/);
+    await fails(['get', 'servers', '-l', 'a in b'], 1, /labelSelector: "a in b" is no requirement/);
+    await fails(['delete'], 64, /say what to delete/);
+    await fails(['delete', 'servers'], 64, /name the server/);
+    await fails(['delete', 'servers', 'red', '-l', 'team'], 64, /names or -l SELECTOR/);
+    await fails(['delete', 'server/red', '-f', GOLDEN], 64, /say what to delete/);
+    await fails(['edit', 'servers'], 64, /name one server/);
+    await fails(['describe', 'tools', 'x'], 64, /knows no tools/);
+  });
+
+  test('delete goes on after a refusal and says so', async () => {
+    const result = await fails(
+      ['delete', 'servers', 'red', 'blue', 'none'],
+      1,
+      /server\/none: there is no server none/,
+    );
+    assert.equal(result.stdout, 'server/blue deleted\n');
+    assert.match(result.stderr, /server\/red: server red is used by project p/);
+    assert.equal(await passes(['delete', 'servers', '-l', 'team=blue']), '');
+    assert.equal(
+      await passes(['delete', 'project/p', 'server/red']),
+      'project/p deleted\nserver/red deleted\n',
+    );
+  });
+});
+
+describe('apply and diff', () => {
+  test('a folder, several files and stdin, with a summary', async () => {
+    await writeFile(path.join(folder, 'one.yaml'), server('one', ''));
+    await writeFile(
+      path.join(folder, 'two.json'),
+      JSON.stringify({ kind: 'Server', metadata: { name: 'two' }, spec: { command: 'node' } }),
+    );
+    await writeFile(path.join(folder, 'notes.txt'), 'not yaml: [');
+    const made = await cli(['apply', '-f', folder, '-f', '-'], server('three', ''));
+    assert.equal(made.stdout, 'server/one created\nserver/two created\nserver/three created\n', made.stderr);
+    assert.equal(made.stderr, '3 created, 0 configured, 0 unchanged\n');
+    const changed = await cli(['apply', '-f', '-'], `${server('one', '', 'deno')}---\n${server('two', '')}`);
+    assert.equal(changed.stderr, '0 created, 1 configured, 1 unchanged\n');
+    await fails(['apply', '-f', '-', '-f', '-'], 64, /stdin is read once/);
+    const empty = await mkdtemp(path.join(folder, 'empty-'));
+    await fails(['apply', '-f', empty], 1, /holds no \.yaml/);
+  });
+
+  test('diff says what would change, and 2', async () => {
+    const result = await cli(
+      ['diff', '-f', '-'],
+      `${server('one', 'team: red', 'bun')}---\n${server('four', '')}`,
+    );
+    assert.equal(result.code, 2, result.stderr);
+    assert.match(result.stdout, /^--- live\/server\/one\n\+\+\+ stdin\/server\/one\n@@ /);
+    assert.match(result.stdout, /^\+ {4}team: red$/m);
+    assert.match(result.stdout, /^- {2}command: deno\n\+ {2}command: bun$/m);
+    assert.match(result.stdout, /^@@ -0,0 \+1,\d+ @@\n\+apiVersion: castellan\/v1$/m);
+    assert.match(await passes(['get', 'server', 'one']), /deno/, 'nothing was changed');
+    const faulty = 'kind: Server\nmetadata: { name: one }\nspec: { comand: x }\n';
+    await fails(['diff', '-f', '-'], 1, /nothing was compared:\nstdin:3: .*did you mean command/, faulty);
+    const project = 'kind: Project\nmetadata: { name: p }\nspec: { servers: [nope] }\n';
+    await fails(['diff', '-f', '-'], 1, /stdin:1: project\/p: .*there is no server nope/, project);
+  });
+
+  test('an object that names its version is changed in that version alone', async () => {
+    const object = JSON.parse(await passes(['get', 'server', 'one', '-o', 'json']));
+    await passes(['apply', '-f', '-'], server('one', '', 'node'));
+    object.spec.command = 'python3';
+    await fails(['apply', '-f', '-'], 1, /its resourceVersion is \d+, not \d+/, JSON.stringify(object));
+  });
+});
+
+describe('edit', () => {
+  let editor = '';
+  /** Each line of the script sees the file as $1 and how often it ran as $n. */
+  const edit = async (script: string, ...args: string[]) => {
+    await writeFile(
+      editor,
+      `#!/bin/sh\nn=$(cat "$0.n" 2>/dev/null || echo 0); n=$((n+1)); echo $n > "$0.n"\ncp "$1" "$0.seen.$n"\n${script}\n`,
+    );
+    await chmod(editor, 0o700);
+    return cli(['edit', ...args], '', { VISUAL: '', EDITOR: editor });
+  };
+  const seen = (time: number) => readFile(`${editor}.seen.${time}`, 'utf8');
+
+  beforeEach(async () => {
+    editor = path.join(await mkdtemp(path.join(folder, 'editor-')), 'editor');
+    await passes(['apply', '-f', '-'], server('edited', 'team: red'));
+  });
+
+  test('what is saved is applied', async () => {
+    const result = await edit('sed -i s/node/deno/ "$1"', 'server', 'edited');
+    assert.deepEqual([result.code, result.stdout], [0, 'server/edited configured\n'], result.stderr);
+    assert.match(await passes(['get', 'server', 'edited']), /deno/);
+    assert.doesNotMatch(await seen(1), /uid|resourceVersion/);
+  });
+
+  test('nothing is changed by the same text, an empty one or a failing editor', async () => {
+    for (const script of ['true', ': > "$1"']) {
+      const result = await edit(script, 'server/edited');
+      assert.deepEqual([result.code, result.stdout, result.stderr], [0, '', 'nothing was changed\n']);
+    }
+    const failed = await edit('exit 3', 'server', 'edited');
+    assert.deepEqual([failed.code, /the editor .* failed/.test(failed.stderr)], [1, true]);
+    assert.match(await passes(['get', 'server', 'edited']), /node/);
+  });
+
+  test('a fault comes back with its reason, and can be corrected or given up', async () => {
+    const corrected = await edit(
+      'if [ $n = 1 ]; then sed -i s/command/comand/ "$1"; else sed -i s/comand:.*/command:\\ bun/ "$1"; fi',
+      'server',
+      'edited',
+    );
+    assert.equal(corrected.code, 0, corrected.stderr);
+    assert.match(await seen(2), /^# this file:\d+: spec\.comand: unknown key: did you mean command\?$/m);
+    assert.match(await passes(['get', 'server', 'edited']), /bun/);
+  });
+
+  test('a fault that is saved again is given up', async () => {
+    const given = await edit('sed -i s/command/comand/ "$1"', 'server', 'edited');
+    assert.equal(given.code, 1);
+    assert.match(given.stderr, /given up, nothing was changed: .*comand/);
+  });
+
+  test("somebody else's change is shown, and put over only by saving again", async () => {
+    const other = `${process.execPath} bin/castellan apply -f "$0.other" --data-dir ${castellan.dataDir} >/dev/null`;
+    await writeFile(`${editor}.other`, server('edited', 'team: blue'));
+    const result = await edit(
+      `if [ $n = 1 ]; then ${other}; sed -i s/node/deno/ "$1"; fi`,
+      'server',
+      'edited',
+    );
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(await seen(2), /^# somebody changed it meanwhile[\s\S]*^# -.*team: red\n# \+.*team: blue$/m);
+    const { metadata, spec } = JSON.parse(await passes(['get', 'server', 'edited', '-o', 'json']));
+    assert.deepEqual([metadata.labels, spec.command], [{ team: 'red' }, 'deno']);
+  });
+});
