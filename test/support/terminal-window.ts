@@ -1,5 +1,4 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -23,7 +22,6 @@ export function noTerminal(): string | undefined {
 /** A program in a real terminal, which tmux draws and a test reads. */
 export class TerminalWindow implements AsyncDisposable {
   readonly #folder: string;
-  readonly #socket = `castellan-test-${randomUUID()}`;
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -122,7 +120,7 @@ exec sleep 600
   }
 
   async #tmux(...args: string[]): Promise<string> {
-    const { stdout } = await run('tmux', ['-L', this.#socket, ...args]);
+    const { stdout } = await run('tmux', ['-S', path.join(this.#folder, 'socket'), ...args]);
     return stdout;
   }
 }
