@@ -8,7 +8,15 @@ import { promisify } from 'node:util';
 import { type ChildProcesses, pathInBench } from './child-processes.ts';
 import { countTools } from './client/wire.ts';
 import { ERAS } from './era.ts';
-import { type CastellanAccess, callServer, RELAXED_PROJECT, stdioArgs, stdioServer } from './scenarios.ts';
+import {
+  type CastellanAccess,
+  callServer,
+  changesProject,
+  changesServer,
+  INTENTS,
+  stdioArgs,
+  stdioServer,
+} from './scenarios.ts';
 import { LIST_SERVERS, TOOLS_PER_LIST_SERVER, type UpstreamUrls } from './upstream/http-server.ts';
 
 const START_TIMEOUT_MS = 20_000;
@@ -16,7 +24,7 @@ const POLL_MS = 5;
 const CLI = pathInBench('../bin/castellan');
 /** On the disk of the checkout: the temporary folder is often memory, which would make durable writes free. */
 const SCRATCH = pathInBench('../node_modules/.cache');
-const PROJECTS = ['calls', RELAXED_PROJECT, ...ERAS.map((era) => `lists-${era}`)];
+const PROJECTS = ['calls', ...INTENTS.map(changesProject), ...ERAS.map((era) => `lists-${era}`)];
 
 /** A Castellan in a temporary data directory, driven only through its command line and its HTTP endpoints. */
 export class Castellan implements AsyncDisposable {
@@ -139,15 +147,18 @@ function configOf(upstream: UpstreamUrls): string {
   const add = (kind: string, name: string, spec: object) =>
     documents.push({ apiVersion: 'castellan/v1', kind, metadata: { name }, spec });
   for (const era of ERAS) {
-    add('Server', callServer(era), { url: upstream[era].call });
-    add('Server', stdioServer(era), { command: process.execPath, args: stdioArgs(era) });
+    const tools = { readOnly: ['*'] };
+    add('Server', callServer(era), { url: upstream[era].call, tools });
+    add('Server', stdioServer(era), { command: process.execPath, args: stdioArgs(era), tools });
+    add('Server', changesServer(era), { url: upstream[era].call });
     const lists = upstream[era].lists.map((url, index) => ({ name: `list-${era}-${index}`, url }));
     for (const { name, url } of lists) add('Server', name, { url });
     add('Project', `lists-${era}`, { servers: lists.map((list) => list.name) });
   }
   const servers = ERAS.flatMap((era) => [callServer(era), stdioServer(era)]);
   add('Project', 'calls', { servers });
-  add('Project', RELAXED_PROJECT, { servers, audit: { intent: 'relaxed' } });
+  for (const intent of INTENTS)
+    add('Project', changesProject(intent), { servers: ERAS.map(changesServer), audit: { intent } });
   return documents.map((document) => JSON.stringify(document)).join('\n---\n');
 }
 

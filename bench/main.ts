@@ -7,7 +7,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { measureAudit } from './audit.ts';
 import { Castellan } from './castellan.ts';
 import { ChildProcesses, pathInBench } from './child-processes.ts';
 import type { Job, JobOutcome } from './client/job.ts';
@@ -99,10 +98,6 @@ async function bench(stack: AsyncDisposableStack, plan: RoundsPlan, floorOnly: b
   if (castellan !== undefined)
     facts.push(['memory of castellan, after all rounds', megabytes(memoryOfTree(castellan.pid))]);
   await measureDisk(facts);
-  if (castellan !== undefined) {
-    progress('audit, strict and relaxed');
-    facts.push(...(await measureAudit({ ...castellan.access, pid: castellan.pid }, plan.window, client)));
-  }
   process.stdout.write(renderReport(measured, facts));
   return measured.every(({ series }) => Object.values(series).every(({ failure }) => failure === undefined));
 }

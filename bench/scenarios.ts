@@ -23,10 +23,14 @@ export type Scenario = {
 /** Names and tokens of the Castellan under test. `calls` holds every echo server, `lists-<era>` ten list servers. */
 export type CastellanAccess = { url: string; tokens: Record<string, string> };
 
-/** As `calls`, with announcements that no call waits for. */
-export const RELAXED_PROJECT = 'calls-relaxed';
+/** Projects whose calls may change something: `strict` ones wait until they are announced on the disk. */
+export const INTENTS = ['strict', 'relaxed'] as const;
+export type Intent = (typeof INTENTS)[number];
+export const changesProject = (intent: Intent): string => `changes-${intent}`;
 
+/** What is called here only reads, as its operator says. */
 export const callServer = (era: Era): string => `http-${era}`;
+export const changesServer = (era: Era): string => `changes-${era}`;
 export const stdioServer = (era: Era): string => `stdio-${era}`;
 export const stdioArgs = (era: Era): string[] => [pathInBench('upstream/stdio-server.ts'), era];
 
@@ -48,9 +52,12 @@ export function allScenarios(peers: Peers): Scenario[] {
     listScenario(peers, era, 16),
     ...[1, 16].map((concurrency) => stdioScenario(peers, era, concurrency)),
   ]);
+  const announced = INTENTS.flatMap((intent) =>
+    [16, 64].map((concurrency) => changeScenario(peers, intent, concurrency)),
+  );
   return peers.castellan === undefined
     ? scenarios
-    : [...scenarios, ...ERAS.map((era) => bridgeScenario(peers, era))];
+    : [...scenarios, ...announced, ...ERAS.map((era) => bridgeScenario(peers, era))];
 }
 
 function http(url: string, tool: string): Aim {
@@ -71,6 +78,14 @@ function callScenario(peers: Peers, era: Era, concurrency: number): Scenario {
     ...throughCastellan(peers, 'calls', `${server}__echo`),
   };
   return { title: 'tools/call, HTTP', era, operation: 'call', concurrency, tools: 0, aims };
+}
+
+/** Calls that the audit announces before the server hears of them; direct and floor keep no record. */
+function changeScenario(peers: Peers, intent: Intent, concurrency: number): Scenario {
+  const scenario = callScenario(peers, 'modern', concurrency);
+  const through = throughCastellan(peers, changesProject(intent), `${changesServer('modern')}__echo`);
+  const title = `tools/call, HTTP, announced (${intent})`;
+  return { ...scenario, title, aims: { ...scenario.aims, ...through } };
 }
 
 /** Direct and floor ask one server for all 200 tools; Castellan gathers them from ten servers. */
