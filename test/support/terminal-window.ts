@@ -9,12 +9,13 @@ const run = promisify(execFile);
 const WAIT_MS = 20_000;
 const LOOK_EVERY_MS = 50;
 
-/** Why there is no terminal to test with here, if there is none. */
+/** Why there is no terminal to test with here, if there is none. With `CI=true` there must be one. */
 export function noTerminal(): string | undefined {
   try {
     execFileSync('tmux', ['-V'], { stdio: 'ignore' });
     return undefined;
   } catch {
+    if (process.env.CI === 'true') throw new Error('tmux is required when CI=true');
     return 'tmux is not installed';
   }
 }
