@@ -90,7 +90,9 @@ export async function rotateToken(
     throw new Refusal('conflict', `token ${old.name} is not active any more: create a new one`);
   const access = edit.access();
   const index = new RightsIndex(access);
-  const own = by.tokenId === undefined && userOfUid(access, old.owner_id)?.name === by.owner;
+  // Whoever acts as the owner is not the owner.
+  const inPerson = by.tokenId === undefined && by.ceilings.length === 0;
+  const own = inPerson && userOfUid(access, old.owner_id)?.name === by.owner;
   const bindings = index.granted(`McpToken:${old.hash}`).map((right) => right.binding);
   // Whoever sees the new secret holds the token's rights.
   const above = own ? undefined : firstBeyond(index.layersOf(by), bindings);

@@ -6,7 +6,7 @@ import { onEachDatabase, type TestDatabase } from '../../test/support/databases.
 import { grant, type Identity, openIdentity, userCaller, userWith } from '../../test/support/identity.ts';
 import { Refusal } from '../base/errors.ts';
 import { type Binding, bindingText, parseBinding } from '../resources/bindings.ts';
-import type { AuthenticatedCaller } from './caller.ts';
+import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 import { removedByCeiling } from './ceiling-report.ts';
 import { decide } from './decide.ts';
 import { grantedBindings, type NewToken } from './new-token.ts';
@@ -231,6 +231,27 @@ onEachDatabase('rights of tokens', (make) => {
         refused('forbidden', /do not have role:run,resource:tools yourself, which token agent has/),
       );
       assert.equal((await caller(again.raw)).tokenName, 'agent');
+    }));
+
+  it('are not handed to whoever acts as the owner and lacks them', () =>
+    scene(make, async (all) => {
+      const { tokens, authorizer } = all;
+      const { record } = await tokens.create(
+        wanted(userCaller('admin'), { binds: bindings('role:run,resource:tools') }),
+      );
+      const held = ['action:impersonate', 'role:edit,resource:mcptokens'];
+      const helper = await userWith(all, 'helper@example.com', bindings(...held));
+      const admin = authenticatedCaller({
+        ...userCaller('admin'),
+        ceilings: [helper.principal],
+        actor: helper.principal,
+      });
+      const ask = { role: 'edit', resource: 'mcptokens', name: 'agent', project: 'demo' } as const;
+      assert.ok(authorizer.decide(admin, ask).allowed, 'the route lets it in');
+      await assert.rejects(
+        tokens.rotate(record, admin, 0),
+        refused('forbidden', /do not have role:run,resource:tools yourself, which token agent has/),
+      );
     }));
 
   it('say what the ceiling removes', () =>
