@@ -196,6 +196,55 @@ onEachDatabase('changes of who may do what', (make) => {
       assert.ok(identity.authorizer.decide(bob, { role: 'edit', resource: 'servers' }).allowed);
     }));
 
+  it('enable nobody again who is stronger, without bind', () =>
+    scene(make, async (identity) => {
+      const bob = await userWith(identity, 'bob@example.com', bindings('role:edit,resource:users'));
+      await put(identity, ADMIN, { kind: 'Group', metadata: { name: 'strong' }, spec: {} });
+      const strong = [{ kind: 'Group', name: 'strong' } as const];
+      await put(identity, ADMIN, rbac('strong', strong, 'role:edit,resource:servers'));
+      await put(identity, ADMIN, rbac('own', [alice], 'action:spawn'));
+      for (const [spec, right] of [
+        [{ groups: ['strong'] }, 'role:edit,resource:servers'],
+        [{}, 'action:spawn'],
+      ] as const) {
+        await put(identity, ADMIN, user(alice.name, { ...spec, disabled: true }));
+        await put(identity, bob, user(alice.name, { ...spec, disabled: true, displayName: 'Alice' }));
+        await assert.rejects(
+          put(identity, bob, user(alice.name, spec)),
+          refusedAs(
+            'forbidden',
+            new RegExp(`spec.disabled: you do not have ${right} yourself; .* action:bind`),
+          ),
+        );
+      }
+      await put(identity, ADMIN, user(alice.name));
+    }));
+
+  it('have a tool called as a health check by whoever may run it alone', () =>
+    scene(make, async (identity) => {
+      const edit = 'role:edit,resource:servers';
+      const bob = await userWith(identity, 'bob@example.com', bindings(edit));
+      const web = (spec: object = {}) => server('web', { url: 'http://127.0.0.1:1/mcp', ...spec });
+      const calling = (tool: string) => web({ healthCheck: { tool, interval: '1s' } });
+      await put(identity, ADMIN, web());
+      await assert.rejects(
+        put(identity, bob, calling('delete_all')),
+        refusedAs(
+          'forbidden',
+          /do not have role:run,resource:tools,name:web__delete_all, which a health check/,
+        ),
+      );
+      await put(identity, bob, web({ healthCheck: { interval: '5s' } }));
+      await put(identity, ADMIN, calling('ping'));
+      await put(identity, bob, web({ healthCheck: { tool: 'ping', interval: '2s' } }));
+      await grant(identity, 'bob@example.com', bindings(edit, 'role:run,resource:tools,name:web__get_*'));
+      await assert.rejects(
+        put(identity, bob, calling('delete_all')),
+        refusedAs('forbidden', /web__delete_all/),
+      );
+      await put(identity, bob, calling('get_state'));
+    }));
+
   it('keep an administrator, whichever way the last one would go', () =>
     scene(make, async (identity) => {
       const last = refusedAs(

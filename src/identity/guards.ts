@@ -5,6 +5,7 @@
  */
 import { canonicalJson } from '../base/canonical-json.ts';
 import { Refusal } from '../base/errors.ts';
+import { canonicalName } from '../protocol/names.ts';
 import type { RbacFields, UserFields } from '../resources/access-fields.ts';
 import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
 import { secretReferences } from '../resources/expansion.ts';
@@ -39,6 +40,7 @@ export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
     if (change.kind === 'Server') {
       guardProcesses(layers, change);
       guardSecrets(layers, change);
+      guardHealthCheck(layers, change);
     }
     if (change.kind === 'Rbac') guardGrants(layers, change);
     if (change.kind === 'User') guardMembership(layers, index, change);
@@ -84,6 +86,16 @@ function guardSecrets(layers: readonly Layer[], { existing, wanted }: PlannedCha
   }
 }
 
+/** Castellan calls that tool again and again, whoever set it and whatever policies say. */
+function guardHealthCheck(layers: readonly Layer[], { name, existing, wanted }: PlannedChange): void {
+  const toolOf = (spec: Record<string, unknown> | undefined) =>
+    (spec?.healthCheck as { tool?: string } | undefined)?.tool;
+  const tool = toolOf(wanted);
+  if (tool === undefined || tool === toolOf(existing?.spec)) return;
+  const ask = { role: 'run', resource: 'tools', name: canonicalName(name, tool) } as const;
+  demand(layers, ask, ', which a health check that calls it needs');
+}
+
 function fieldsText(spec: Record<string, unknown> | undefined, fields: readonly string[]): string {
   return canonicalJson(fields.map((field) => spec?.[field] ?? null));
 }
@@ -102,16 +114,23 @@ function guardGrants(layers: readonly Layer[], { existing, wanted }: PlannedChan
   refuseBeyond(layers, after.roleBindings ?? [], 'bind', 'spec.subjects');
 }
 
-/** A new member gets what the group has; a new user also what Rbac objects have ready for that name. */
+/**
+ * A new member gets what the group has; a new user also what Rbac objects have ready for that name, and so does one
+ * that is no longer disabled.
+ */
 function guardMembership(layers: readonly Layer[], index: RightsIndex, change: PlannedChange): void {
   const { existing, wanted, name } = change;
   if (wanted === undefined) return;
-  const before = new Set(((existing?.spec ?? {}) as UserFields).groups ?? []);
-  const joined = ((wanted as UserFields).groups ?? []).filter((group) => !before.has(group));
+  const fields = (existing?.spec ?? {}) as UserFields;
+  const after = wanted as UserFields;
+  const enabled = fields.disabled === true && after.disabled !== true;
+  const before = new Set(enabled ? [] : fields.groups);
+  const joined = (after.groups ?? []).filter((group) => !before.has(group));
   const gained = joined.flatMap((group) => index.granted(`Group:${group}`));
-  if (!existing) gained.push(...index.granted(`User:${name}`));
+  if (!existing || enabled) gained.push(...index.granted(`User:${name}`));
   const bindings = gained.map(({ binding }) => binding);
-  refuseBeyond(layers, bindings, 'bind', joined.length > 0 ? 'spec.groups' : 'metadata.name');
+  const field = enabled ? 'spec.disabled' : joined.length > 0 ? 'spec.groups' : 'metadata.name';
+  refuseBeyond(layers, bindings, 'bind', field);
 }
 
 function refuseBeyond(
