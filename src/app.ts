@@ -336,7 +336,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const objects = new ManagedObjects(resources, tokens);
       const { version, publicUrl } = options;
       const known = { credentials, authorizer, audit, store, denials, version, publicUrl };
-      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, logger });
+      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, streams, logger });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

@@ -70,6 +70,21 @@ export function toYaml(value: unknown): string {
   return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
+/** The titles and the cells of items as they stand in a table. */
+export function cellsOf<Item>(
+  format: OutputFormat,
+  items: readonly Item[],
+  printing: Printing<Item>,
+): { titles: string[]; rows: string[][] } {
+  const columns = printing.columns.filter((column) => format === 'wide' || !column.wide);
+  return {
+    titles: columns.map(({ title }) => title),
+    rows: items.map((item) =>
+      columns.map((column) => cleanLine(String(column.value(item) ?? '-'), 120) || '-'),
+    ),
+  };
+}
+
 const PLAIN_CHARS = Object.fromEntries(
   ['top', 'bottom', 'left', 'right', 'mid'].flatMap((edge) =>
     ['', '-mid', '-left', '-right'].map((part) => [edge + part, '']),
@@ -82,15 +97,13 @@ function tableOf<Item>(
   printing: Printing<Item>,
   terminal: Terminal,
 ): string {
-  const columns = printing.columns.filter((column) => format === 'wide' || !column.wide);
+  const { titles, rows } = cellsOf(format, items, printing);
   const table = new Table({
-    head: columns.map((column) => terminal.styled('bold', column.title)),
+    head: titles.map((title) => terminal.styled('bold', title)),
     chars: { ...PLAIN_CHARS, middle: '   ' },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
   });
-  for (const item of items) {
-    table.push(columns.map((column) => cleanLine(String(column.value(item) ?? '-'), 120) || '-'));
-  }
+  table.push(...rows);
   return table
     .toString()
     .split('\n')

@@ -11,6 +11,8 @@ export type ServerFlags = { server?: string; dataDir?: string; as?: string };
 export const DEFAULT_DATA_DIR = './.castellan';
 /** Above every limit of the server itself, so that it is the server that says what took too long. */
 const TIMEOUT_MS = 120_000;
+/** A stream says something every 15 seconds. */
+const MAX_SILENCE_MS = 60_000;
 
 /** Adds the options that say which server a verb talks to. */
 export function withServer(command: Command): Command {
@@ -80,12 +82,43 @@ export class ServerClient {
     return this.#json('POST', new URL(path, this.#access.url), message);
   }
 
+  /** The JSON lines of an answer that has no end of its own; it ends when the server ends it or falls silent. */
+  async *lines(path: string, query: Query = {}): AsyncGenerator<JsonObject, void> {
+    const silence = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), MAX_SILENCE_MS).unref();
+    };
+    heard();
+    try {
+      const response = await this.#send('GET', this.#urlOf(path, query), undefined, silence.signal);
+      if (!response.ok) throw refusalOf(response.status, await bodyOf(response), this.#access.url);
+      let rest = '';
+      for await (const text of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+        heard();
+        const parts = (rest + text).split('\n');
+        rest = parts.pop() ?? '';
+        for (const line of parts) yield JSON.parse(line) as JsonObject;
+      }
+    } catch (error) {
+      // A connection that breaks is one that ended.
+      if (error instanceof CommandFailure) throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   #api(method: string, path: string, query: Query, body?: unknown): Promise<JsonObject> {
+    return this.#json(method, this.#urlOf(path, query), body);
+  }
+
+  #urlOf(path: string, query: Query): URL {
     const url = new URL(`/api/v1/${path}`, this.#access.url);
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
-    return this.#json(method, url, body);
+    return url;
   }
 
   async #json(method: string, url: URL, body: unknown): Promise<JsonObject> {
@@ -105,7 +138,12 @@ export class ServerClient {
     return value;
   }
 
-  async #send(method: string, url: URL, body: unknown): Promise<Response> {
+  async #send(
+    method: string,
+    url: URL,
+    body: unknown,
+    signal: AbortSignal = AbortSignal.timeout(this.#timeoutMs),
+  ): Promise<Response> {
     const headers: Record<string, string> = {
       accept: 'application/json',
       authorization: `Bearer ${this.#access.credential}`,
@@ -117,7 +155,7 @@ export class ServerClient {
         method,
         headers,
         redirect: 'manual',
-        signal: AbortSignal.timeout(this.#timeoutMs),
+        signal,
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (error) {

@@ -11,6 +11,7 @@ import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
 import { type ChangeCheck, type ExpectedVersion, LayerEdit, type PutAction } from './layer-edit.ts';
 import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
+import { ObjectFeed } from './object-feed.ts';
 import type { ResourceObject } from './objects.ts';
 import { describeProblem, describeProblems } from './problems.ts';
 import { NOTHING_STORED, objectKey, ResourceRows, type StoredLayer } from './resource-rows.ts';
@@ -61,6 +62,8 @@ export class Resources {
   readonly #rows: ResourceRows;
   readonly #surroundings: Surroundings;
   readonly #listeners = new Set<ChangeListener>();
+  /** Every change of an object, also those that leave the snapshot as it is. */
+  readonly feed = new ObjectFeed();
   #files: FileLayer = NO_FILES;
   #stored: StoredLayer = NOTHING_STORED;
   #objects: ReadonlyMap<string, KnownObject> = new Map();
@@ -247,11 +250,16 @@ export class Resources {
       const version = this.#fileVersion(declared);
       objects.set(key, fileObject(declared, version, this.#objects.get(key), Date.now()));
     }
+    const known = this.#objects;
     const before = this.#snapshot;
     const built = buildSnapshot(objects.values(), before.generation + 1, this.#surroundings);
     this.#objects = new Map([...objects].sort(([a], [b]) => (a < b ? -1 : 1)));
     const now = sharingWith(before, built);
-    if (PARTS.every((part) => now[part] === before[part])) return;
+    if (PARTS.some((part) => now[part] !== before[part])) this.#publish(now, before);
+    this.feed.note(known, this.#objects);
+  }
+
+  #publish(now: Snapshot, before: Snapshot): void {
     this.#snapshot = now;
     this.#tellUnreadable(now, before);
     for (const listener of this.#listeners) {

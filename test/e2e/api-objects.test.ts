@@ -137,3 +137,77 @@ test('a dry run of a token checks it, and makes none', async () => {
   assert.equal((await ask('POST', 'mcptokens?dryRun=true', { ...wish, ttl: 'soon' })).status, 400);
   assert.equal((await ask('POST', 'mcptokens?dryRun=true', { ...wish, name: 'labelled' })).status, 409);
 });
+
+type Watched = { type: string; resourceVersion: string; object?: Stored };
+
+/** Reads a watch until it has seen `count` events other than bookmarks, or ends. */
+async function watched(route: string, headers: Record<string, string> = {}) {
+  const abort = new AbortController();
+  const response = await fetch(`${castellan.url}/api/v1/${route}`, {
+    headers: { authorization: `Bearer ${admin}`, ...headers },
+    signal: AbortSignal.any([abort.signal, AbortSignal.timeout(30_000)]),
+  });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const lines: string[] = [];
+  let rest = '';
+  const next = async (): Promise<Watched | undefined> => {
+    while (lines.length === 0) {
+      const { value, done } = await reader.read();
+      if (done) return undefined;
+      const parts = (rest + value).split('\n');
+      rest = parts.pop() ?? '';
+      lines.push(...parts);
+    }
+    return JSON.parse(lines.shift()!) as Watched;
+  };
+  const told = async () => {
+    const { type, object } = (await next()) ?? { type: 'END' };
+    return object ? `${type} ${object.metadata.name}` : type;
+  };
+  return { status: response.status, next, told, leave: () => abort.abort() };
+}
+
+test('a watch tells what there is, and then what happens to what is selected', async () => {
+  const project = (name: string, labels: Json) => ({
+    apiVersion: 'castellan/v1',
+    kind: 'Project',
+    metadata: { name, labels },
+    spec: { servers: ['memory'] },
+  });
+  const { body: list } = await ask('GET', 'projects');
+  const start = (list.metadata as { resourceVersion: string }).resourceVersion;
+  const all = await watched('projects?watch=true');
+  assert.deepEqual([await all.told(), await all.told()], ['ADDED demo', 'BOOKMARK']);
+  const red = await watched('projects?watch=true&labelSelector=team=red');
+  assert.equal(await red.told(), 'BOOKMARK');
+  await ask('PUT', 'projects/w', project('w', { team: 'red' }));
+  await ask('PUT', 'projects/w', project('w', { team: 'red', more: '1' }));
+  await ask('PUT', 'projects/w', project('w', { team: 'blue' }));
+  await ask('DELETE', 'projects/w');
+  for (const expected of ['ADDED w', 'MODIFIED w', 'MODIFIED w', 'DELETED w'])
+    assert.equal(await all.told(), expected);
+  for (const expected of ['ADDED w', 'MODIFIED w', 'DELETED w']) assert.equal(await red.told(), expected);
+  const later = await watched(`projects?watch=true&resourceVersion=${start}`);
+  const first = await later.next();
+  assert.deepEqual([first?.type, first?.object?.metadata.name], ['ADDED', 'w']);
+  const after = await watched(`projects?watch=true&resourceVersion=${first?.resourceVersion}`);
+  assert.equal(await after.told(), 'MODIFIED w');
+  for (const open of [all, red, later, after]) open.leave();
+  assert.equal((await ask('GET', 'projects?watch=true&resourceVersion=1')).status, 410);
+  assert.equal((await ask('GET', 'projects?resourceVersion=1')).status, 400);
+});
+
+test('a watch ends with the right to look', async () => {
+  const object = (kind: string, name: string, spec: Json) => ({ kind, metadata: { name }, spec });
+  const name = 'watcher@example.com';
+  await ask('PUT', `users/${name}`, object('User', name, {}));
+  const roleBindings = [{ role: 'view', resource: 'projects', name: 'demo' }];
+  const rbac = { subjects: [{ kind: 'User', name }], roleBindings };
+  await ask('PUT', 'rbac/watchers', object('Rbac', 'watchers', rbac));
+  const own = await watched('projects?watch=true', { 'castellan-as': `User:${name}` });
+  assert.deepEqual([await own.told(), await own.told()], ['ADDED demo', 'BOOKMARK']);
+  await ask('PUT', 'projects/hidden', object('Project', 'hidden', { servers: [] }));
+  await ask('DELETE', 'projects/hidden');
+  assert.equal((await ask('DELETE', 'rbac/watchers')).status, 200);
+  assert.equal(await own.told(), 'END', 'and nothing was told of what it may not see');
+});

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -265,4 +267,44 @@ describe('edit', () => {
     const { metadata, spec } = JSON.parse(await passes(['get', 'server', 'edited', '-o', 'json']));
     assert.deepEqual([metadata.labels, spec.command], [{ team: 'red' }, 'deno']);
   });
+});
+
+test('get -w prints what there is and then every change', async () => {
+  await passes(['apply', '-f', '-'], server('watched', 'team: red'));
+  const child = spawn(
+    process.execPath,
+    [
+      'bin/castellan',
+      'get',
+      'servers',
+      '-w',
+      '-l',
+      'team=red',
+      '--field-selector',
+      'metadata.name=watched',
+      '--data-dir',
+      castellan.dataDir,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  let said = '';
+  const until = async (pattern: RegExp) => {
+    const deadline = Date.now() + 30_000;
+    while (!pattern.test(said)) {
+      assert.ok(Date.now() < deadline, `waited for ${pattern}, saw:\n${said}`);
+      await once(child.stdout, 'data', { signal: AbortSignal.timeout(30_000) });
+    }
+  };
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  try {
+    await until(/^EVENT +NAME +TYPE.*\nADDED +watched +stdio +node/m);
+    await passes(['apply', '-f', '-'], server('watched', 'team: red', 'deno'));
+    await until(/^MODIFIED +watched +stdio +deno/m);
+    await passes(['delete', 'server', 'watched']);
+    await until(/^DELETED +watched/m);
+  } finally {
+    child.kill();
+  }
 });

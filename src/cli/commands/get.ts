@@ -2,11 +2,12 @@ import type { Command } from 'commander';
 import type { RecordedEvent } from '../../audit/row.ts';
 import type { ToolView } from '../../http/api/live.ts';
 import { CommandFailure, Exit, usage } from '../exit.ts';
+import { watchObjects } from '../object-watch.ts';
 import { oneOf } from '../options.ts';
 import { type OutputFormat, printItem, printItems, withOutput } from '../output.ts';
 import { type AnyObject, auditPrinting, printingOf, toolPrinting } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { projectOf, type StoredKind, targetsOf, withProject, withSelector } from '../targets.ts';
+import { projectOf, type StoredKind, type Target, targetsOf, withProject, withSelector } from '../targets.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
@@ -16,6 +17,7 @@ type Flags = ServerFlags & {
   surface: 'consumer' | 'operator' | 'all';
   selector?: string;
   fieldSelector?: string;
+  watch?: boolean;
 };
 
 const EXAMPLES = `
@@ -28,6 +30,7 @@ Examples:
   castellan get projects --field-selector spec.servers=github
   castellan get server/github project/demo
   castellan get mcptokens -p demo --field-selector status.status=active
+  castellan get servers -w
   castellan get tools -p demo --surface consumer`;
 
 export function defineGet(program: Command, context: VerbContext): void {
@@ -37,6 +40,7 @@ export function defineGet(program: Command, context: VerbContext): void {
     .argument('<kind>', 'one kind, or several: servers,projects; KIND/NAME works too')
     .argument('[names...]', 'only these');
   withServer(withOutput(withSelector(withProject(get))))
+    .option('-w, --watch', 'then print every change, until it is stopped')
     .option('--field-selector <selector>', 'only those with these fields: spec.isolation=shared')
     .addOption(
       oneOf('--surface <surface>', 'tools only: which surface', ['consumer', 'operator', 'all'], 'all'),
@@ -55,9 +59,11 @@ async function run(word: string, names: string[], flags: Flags, context: VerbCon
     throw usage(
       '-l and --field-selector pick among all objects of a kind: leave out names, tools and events',
     );
+  if (isEvents && flags.watch) throw usage('events are followed with castellan audit query --watch');
   if (isEvents) return getEvents(id === undefined ? names : [id, ...names], flags, context);
   const client = await ServerClient.connect(flags, context);
   const [first] = targets;
+  if (flags.watch) return watch(client, targets, flags, context);
   if (first?.kind === 'tools' && targets.length === 1) return getTools(client, first.names, flags, context);
   const found: Found[] = [];
   for (const { kind: of, names: named } of targets) {
@@ -66,6 +72,26 @@ async function run(word: string, names: string[], flags: Flags, context: VerbCon
   }
   const isOne = targets.length === 1 && first?.names.length === 1;
   printObjects(found, isOne, flags.output, context);
+}
+
+function watch(
+  client: ServerClient,
+  [target, ...more]: readonly Target[],
+  { selector, fieldSelector, output }: Flags,
+  { terminal }: VerbContext,
+): Promise<void> {
+  const kind = target?.kind;
+  if (kind === undefined || kind === 'tools' || kind.kind === 'McpToken' || more.length > 0)
+    throw usage(
+      '-w watches one stored kind, such as servers; events of the audit: castellan audit query --watch',
+    );
+  if ((target?.names.length ?? 0) > 1) throw usage('-w watches one object, or all of a kind');
+  const name = target?.names[0];
+  const query = {
+    labelSelector: selector,
+    fieldSelector: name === undefined ? fieldSelector : `metadata.name=${name}`,
+  };
+  return watchObjects(client, kind, query, output, terminal);
 }
 
 type Found = { kind: StoredKind; objects: AnyObject[] };

@@ -10,6 +10,7 @@ import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { CredentialCheck } from '../credential-check.ts';
+import type { OpenStreams } from '../open-streams.ts';
 import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -33,6 +34,7 @@ export type ApiDeps = {
   tokens: Tokens;
   rotation: KeyRotation;
   live: LiveView;
+  streams: OpenStreams;
   audit: Audit;
   store: Store;
   denials: Denials;

@@ -8,6 +8,8 @@ type Json = Record<string, unknown>;
 /** A route as it is documented: one for each kind where its path begins with `:kind`. */
 type DocumentedRoute = Route & { kind?: string };
 
+const LINES = 'application/x-ndjson';
+
 /** The OpenAPI 3.1 document of the routes. Schemas are JSON Schema 2020-12. */
 export function openApiDocument(routes: readonly Route[], version: string): Json {
   const paths: Record<string, Json> = {};
@@ -54,7 +56,10 @@ function operation({ method, path, need, doc, kind }: DocumentedRoute): Json {
     responses: {
       [doc.status ?? 200]: {
         description: 'Done.',
-        content: { [doc.lines ? 'application/x-ndjson' : 'application/json']: named(doc.answer) },
+        content: {
+          [doc.lines ? LINES : 'application/json']: named(doc.answer),
+          ...(doc.streamed && { [LINES]: named(doc.streamed) }),
+        },
       },
       ...Object.fromEntries(
         refusals({ method, path, need, doc }).map((status) => [
@@ -109,6 +114,7 @@ const SAID: Readonly<Record<number, string>> = {
   403: 'FORBIDDEN: a right is missing; the message names it.',
   404: 'NOT_FOUND: there is no such object that the caller may see.',
   409: 'CONFLICT: the object is in another state, belongs to a file, or is needed elsewhere.',
+  410: 'EXPIRED: what happened since then is not known any more; list anew.',
   412: 'CONFLICT: If-Match or If-None-Match does not hold.',
   413: 'TOO_LARGE: the body is larger than 4 MiB.',
   429: 'TOO_MANY: the caller has too much open already; Retry-After says when to come back.',
@@ -134,7 +140,7 @@ function refusals({ method, path, need, doc }: Omit<Route, 'handle'>): number[] 
     ...(changes ? [409] : []),
     ...(doc.headers ? [412] : []),
     ...(doc.body ? [413] : []),
-    ...(doc.query?.watch ? [429] : []),
+    ...(doc.streamed ? [410, 429] : []),
     500,
     503,
   ];

@@ -10,17 +10,33 @@ import type { ResourceKind } from '../../resources/known-objects.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { Resources } from '../../resources/registry.ts';
 import { isSelected } from '../../resources/selectors.ts';
+import type { OpenStreams } from '../open-streams.ts';
 import { CONDITIONS, expectedVersion, underConditions } from './conditions.ts';
 import { withStatus } from './object-status.ts';
-import { type ApiContext, flag, jsonObject } from './responses.ts';
-import { notThere, type Route } from './route.ts';
+import { ObjectWatch, type WatchDeps } from './object-watch.ts';
+import { type ApiContext, flag, jsonObject, refuse } from './responses.ts';
+import { mayList, notThere, type Route } from './route.ts';
 import { DRY_RUN, SELECTION } from './route-doc.ts';
 import { selectorOf } from './selection.ts';
 
-type Deps = { authorizer: Authorizer; freezes: Freezes; resources: Resources; objects: ManagedObjects };
+type Deps = {
+  authorizer: Authorizer;
+  freezes: Freezes;
+  resources: Resources;
+  objects: ManagedObjects;
+  streams: OpenStreams;
+};
+
+const WATCH = {
+  watch: { description: 'Streams changes, an event a line, instead of the list.', type: 'boolean' },
+  resourceVersion: {
+    description:
+      'With watch: begin after this place, as a list or an event named it; without it, with what there is.',
+  },
+} as const;
 
 /** The objects of every kind but tokens, by plural, singular or alias. */
-export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps): Route[] {
+export function resourceRoutes({ authorizer, freezes, resources, objects, streams }: Deps): Route[] {
   const shown = (object: ResourceObject) => withStatus(object, resources.snapshot(), freezes);
   const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
   const isSeen = (c: ApiContext, object: ResourceObject) =>
@@ -31,15 +47,28 @@ export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps
       method: 'GET',
       path: '/:kind',
       need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
-      doc: { summary: 'List objects of kind KIND', query: SELECTION, answer: 'KindList' },
+      doc: {
+        summary: 'List objects of kind KIND, or watch their changes',
+        query: { ...SELECTION, ...WATCH },
+        answer: 'KindList',
+        streamed: 'KindEvent',
+      },
       handle: (c) => {
         const selector = selectorOf(c);
+        const kind = kindOfPath(c);
+        const visible = (object: ResourceObject | undefined) => {
+          if (object?.kind !== kind || !isSeen(c, object)) return undefined;
+          const whole = shown(object);
+          return isSelected(whole, selector) ? whole : undefined;
+        };
+        if (flag(c, 'watch')) return watch(c, { resources, streams, authorizer }, visible);
+        if (c.req.query('resourceVersion') !== undefined)
+          throw new Refusal('invalid', 'resourceVersion: means something beside watch=true alone');
         const items = resources
-          .list(kindOfPath(c))
-          .filter((object) => isSeen(c, object))
-          .map(shown)
-          .filter((object) => isSelected(object, selector));
-        return c.json({ items });
+          .list(kind)
+          .map(visible)
+          .filter((object) => object !== undefined);
+        return c.json({ items, metadata: { resourceVersion: resources.feed.version } });
       },
     },
     {
@@ -103,6 +132,30 @@ export function resourceRoutes({ authorizer, freezes, resources, objects }: Deps
       },
     },
   ];
+}
+
+function watch(
+  c: ApiContext,
+  { resources, streams, authorizer }: Pick<Deps, 'resources' | 'streams' | 'authorizer'>,
+  visible: WatchDeps['visible'],
+): Response {
+  const { feed } = resources;
+  const from = c.req.query('resourceVersion');
+  const there = () =>
+    resources.list(kindOfPath(c)).map((now) => ({ before: undefined, now, version: feed.version }));
+  const first = from === undefined ? there() : feed.since(from);
+  if (!first)
+    return refuse(c, 410, 'EXPIRED', 'resourceVersion: is too old or of another process: list, then watch');
+  const caller = c.get('caller');
+  const wanted = { resource: resourceOf(kindOfPath(c)) };
+  const isAdmitted = () => mayList(caller, wanted, authorizer);
+  const stream = new ObjectWatch({ feed, streams, caller, visible, isAdmitted }, first);
+  if (!streams.add(stream)) {
+    stream.end();
+    c.header('retry-after', '5');
+    return refuse(c, 429, 'TOO_MANY', 'you have too many streams open already: end one');
+  }
+  return c.body(stream.body, 200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
 }
 
 function askOf(resources: Resources, c: ApiContext, role: Role): Ask {

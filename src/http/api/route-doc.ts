@@ -14,6 +14,8 @@ export type RouteDoc = {
   form?: true;
   /** Of a good answer. */
   answer: SchemaName;
+  /** Of each line, where `watch=true` makes lines of the answer. */
+  streamed?: SchemaName;
   /** A JSON value a line instead of one for all. */
   lines?: true;
   /** Of a good answer, when it is not 200. */

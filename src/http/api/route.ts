@@ -77,11 +77,23 @@ function admitToList(
   authorizer: Authorizer,
 ): void {
   refuseOutside(caller, project);
+  if (mayList(caller, { resource, project }, authorizer)) return;
+  throw lacks(askText(viewOf({ resource, project })));
+}
+
+/** Whether the caller may see anything of the resource. */
+export function mayList(
+  caller: AuthenticatedCaller,
+  wanted: { resource: BoundResource; project?: string | undefined },
+  authorizer: Authorizer,
+): boolean {
   const layers = authorizer.rights().layersOf(caller);
-  const wanted: RoleAsk = { role: 'view', resource, ...(project === undefined ? {} : { project }) };
-  const roles = resource === 'tools' ? (['view', 'run'] as const) : (['view'] as const);
-  if (roles.some((role) => mayAny(layers, { ...wanted, role }))) return;
-  throw lacks(askText(wanted));
+  const roles = wanted.resource === 'tools' ? (['view', 'run'] as const) : (['view'] as const);
+  return roles.some((role) => mayAny(layers, { ...viewOf(wanted), role }));
+}
+
+function viewOf({ resource, project }: { resource: BoundResource; project?: string | undefined }): RoleAsk {
+  return { role: 'view', resource, ...(project === undefined ? {} : { project }) };
 }
 
 /** A token reaches the paths of its own project and no others, whatever it was given. */

@@ -181,7 +181,7 @@ const OTHERS = {
 };
 
 /** Of the kind in the path. */
-type KindSchema = 'Kind' | 'KindList' | 'KindChange';
+type KindSchema = 'Kind' | 'KindList' | 'KindChange' | 'KindEvent';
 
 export type SchemaName = keyof typeof OTHERS | KindSchema | `McpToken${'' | 'List' | 'Change'}`;
 
@@ -209,8 +209,17 @@ function schemasOf(kind: KindName): Record<string, z.ZodType> {
     [kind]: object,
     [`${kind}List`]: z.strictObject({
       items: z.array(object),
-      ...(isToken ? {} : { metadata: z.strictObject({ resourceVersion: text }).optional() }),
+      ...(isToken ? {} : { metadata: z.strictObject({ resourceVersion: text }) }),
     }),
+    ...(isToken
+      ? {}
+      : {
+          [`${kind}Event`]: z.strictObject({
+            type: z.enum(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK']),
+            resourceVersion: text.describe('Where to begin another watch.'),
+            object: object.optional(),
+          }),
+        }),
     [`${kind}Change`]: z.strictObject({
       action: z.enum(['created', 'configured', 'unchanged', 'deleted', 'revoked', 'rotated']).optional(),
       object,
