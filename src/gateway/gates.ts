@@ -57,14 +57,26 @@ export class Gates {
   ): CallRefusal | undefined {
     const { canonical: name, server, readOnly } = tool;
     const ruling = this.#policiesOf(from.scope.project).tool(name);
-    return refusalOf(from, ruling, () => factsOf(from, { name, server, readOnly }, args));
+    return refusalOf(
+      from,
+      verdictOn(ruling, () => factsOf(from, { name, server, readOnly }, args)),
+    );
+  }
+
+  /** An answer to a task carries none of the arguments: it is stopped where no call of the tool would be allowed. */
+  deniedTask(from: GatewayRequest, tool: string): CallRefusal | undefined {
+    const ruling = this.#policiesOf(from.scope.project).tool(tool);
+    return ruling.settled && refusalOf(from, ruling.settled);
   }
 
   /** Prompts, resources, completions and methods of extensions belong to a server as a whole. */
   deniedServer(from: GatewayRequest, server: string, readOnly: boolean): CallRefusal | undefined {
     const ruling = this.#policiesOf(from.scope.project).server(server);
     const tool = { name: `${server}__*`, server, readOnly };
-    return refusalOf(from, ruling, () => factsOf(from, tool, from.request.params));
+    return refusalOf(
+      from,
+      verdictOn(ruling, () => factsOf(from, tool, from.request.params)),
+    );
   }
 
   #policiesOf({ name, spec }: ProjectEntry): ProjectPolicies {
@@ -72,8 +84,11 @@ export class Gates {
   }
 }
 
-function refusalOf(from: GatewayRequest, ruling: Ruling, facts: () => Facts): CallRefusal | undefined {
-  const verdict = ruling.settled ?? ruling.decide(facts);
+function verdictOn(ruling: Ruling, facts: () => Facts): Verdict {
+  return ruling.settled ?? ruling.decide(facts);
+}
+
+function refusalOf(from: GatewayRequest, verdict: Verdict): CallRefusal | undefined {
   if (verdict.action === 'allow') return undefined;
   from.record?.decidedBy(nameOf(verdict));
   return policyDenied(verdict.reason);

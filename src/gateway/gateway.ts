@@ -7,6 +7,7 @@ import { onlyReads } from '../protocol/extensions.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
+import { canonicalName } from '../protocol/names.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { UpstreamServer } from '../upstream/server.ts';
@@ -99,8 +100,9 @@ export class Gateway {
       'resources/read': (from) => this.gated(from, () => this.owned.readResource(from)),
       'completion/complete': (from) => this.gated(from, () => this.owned.complete(from)),
       'tasks/get': (from) => this.onTask(from),
-      'tasks/result': (from) => this.onTask(from),
-      'tasks/update': (from) => this.gated(from, () => this.onTask(from)),
+      'tasks/result': (from) =>
+        from.request.params.requestState === undefined ? this.onTask(from) : this.answerTask(from),
+      'tasks/update': (from) => this.gated(from, () => this.answerTask(from)),
       'tasks/cancel': (from) => this.onTask(from),
     };
   }
@@ -228,6 +230,18 @@ export class Gateway {
     }
   }
 
+  /** What a task is told lets it go on, and may change as much as the call that began it. */
+  private async answerTask(from: GatewayRequest): Promise<GatewayOutcome> {
+    const task = this.tasks.of(from);
+    if (!task) return this.onTask(from);
+    from.record?.meantFor(task.server);
+    const stopped =
+      this.gates.frozen(from) ??
+      this.gates.deniedTask(from, canonicalName(task.server, task.tool)) ??
+      (await unannounced(from));
+    return stopped ? failed(asJsonRpcError(stopped)) : this.onTask(from);
+  }
+
   private async onTask(from: GatewayRequest): Promise<GatewayOutcome> {
     try {
       return await this.tasks.handle(from, (server, asked, params) =>
@@ -235,7 +249,7 @@ export class Gateway {
       );
     } catch (error) {
       const fault = asFault(error);
-      const server = this.tasks.serverOf(from) ?? 'its server';
+      const server = this.tasks.of(from)?.server ?? 'its server';
       // The session that a task was begun in is the only one that knows it.
       if (fault.kind === 'session_lost') return invalidParams(`Task not found: ${fault.message}`);
       return failed(asJsonRpcError(refusalOf(fault, server)));

@@ -11,6 +11,7 @@ import {
   TaskStatusNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { type RunningFixture, startFixture } from '../conformance/fixture/server.ts';
+import { administrate } from '../support/agent.ts';
 import { LegacyTaskServer } from '../support/legacy-task-server.ts';
 import { eventually } from '../support/processes.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
@@ -434,6 +435,61 @@ describe('a modern client with a modern server', () => {
     assert.match(textOf(told.params?.result), /computed x/);
     assert.ok(`${META}subscriptionId` in (told.params!._meta as Fields));
     assert.deepEqual(foreign.of('notifications/tasks'), []);
+  });
+});
+
+describe('what a task is told', () => {
+  type Row = { event: string; outcome: string; server?: string; detail?: Fields };
+  const rows = async (event: string): Promise<Row[]> =>
+    (await administrate(castellan, 'GET', `/audit?event=${event}&project=old`)).items;
+  const policy = { kind: 'Policy', metadata: { name: 'stop' } };
+  const rules = [{ tools: ['old__asks'], action: 'deny', reason: 'not today' }];
+
+  test('passes the policies of its tool, and is on record before its server hears of it', async () => {
+    const client = await wire('modern', 'old');
+    const { taskId } = (await client.callTool('asks', {}, WITH_TASKS)).at(-1)!.result!;
+    const asking = await state(client, taskId, 'input_required', WITH_TASKS);
+    const [key] = Object.keys(asking.inputRequests as object);
+    const inputResponses = { [key!]: { action: 'accept', content: { name: 'Eve' } } };
+    await administrate(castellan, 'PUT', '/policies/stop', {
+      ...policy,
+      spec: { projects: ['old'], rules },
+    });
+    const refused = await client.ask('tasks/update', { taskId, inputResponses }, WITH_TASKS);
+    assert.deepEqual(refused.error?.data, { code: 'POLICY_DENIED', retry: 'never', reason: 'not today' });
+    await state(client, taskId, 'input_required', WITH_TASKS);
+    await administrate(castellan, 'DELETE', '/policies/stop');
+    const announced = (await rows('tool.intent')).length;
+    const ack = await client.ask('tasks/update', { taskId, inputResponses }, WITH_TASKS);
+    assert.equal(ack.result?.resultType, 'complete');
+    assert.equal((await rows('tool.intent')).length, announced + 1);
+    await state(client, taskId, 'completed', WITH_TASKS);
+    await eventually('the audit tells of both', async () => {
+      const [told, denied] = await rows('task.update');
+      return told?.outcome === 'ok' && told.server === 'old' && denied?.detail?.policy === 'stop';
+    });
+    assert.equal((await rows('task.update'))[1]?.outcome, 'refused');
+    assert.equal((await rows('task.get'))[0]?.outcome, 'ok');
+  });
+
+  test('is stopped by a freeze on the way of 2025-11-25 too', async () => {
+    const client = await oldClient('old', FORM);
+    client.setRequestHandler(ElicitRequestSchema, async () => {
+      await administrate(castellan, 'PUT', '/freezes/old', { reason: 'strange' });
+      return { action: 'accept', content: { name: 'Eve' } };
+    });
+    try {
+      const messages: { type: string; error?: Error }[] = [];
+      const params = { name: 'asks', arguments: {} };
+      for await (const message of client.experimental.tasks.callToolStream(params, CallToolResultSchema, {
+        task: {},
+      }))
+        messages.push(message as never);
+      assert.match(String(messages.at(-1)?.error), /has stopped the calls of project old/);
+    } finally {
+      await administrate(castellan, 'DELETE', '/freezes/old');
+      await client.close();
+    }
   });
 });
 

@@ -106,6 +106,7 @@ export class Tasks {
     if (!task || !(modern || task.home)) return invalidParams('Unknown task');
     const server = this.upstreams.get(task.server);
     if (!server) return invalidParams(`${task.server} was just removed from the configuration`);
+    from.record?.goesTo(task.server);
     if (!modern) return this.relayed(from, server, task, relay);
     if (task.home) {
       const capabilities = server.catalogue(from.circle).peekQuietly()?.peer.capabilities ?? {};
@@ -122,9 +123,9 @@ export class Tasks {
     return { ok: true, result: { ...outcome.result, taskId: params.taskId } };
   }
 
-  /** Name of the server that runs the task of a request. */
-  serverOf(from: GatewayRequest): string | undefined {
-    return this.ids.open(from, from.request.params.taskId)?.server;
+  /** The task that a request is about; undefined when it is none of this caller's. */
+  of(from: GatewayRequest): TaskRef | undefined {
+    return this.ids.open(from, from.request.params.taskId);
   }
 
   /** From a client of 2025-11-25 to a server of 2025-11-25. */
