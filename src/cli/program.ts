@@ -3,7 +3,16 @@ import { Exit, type ExitCode, outcomeOf } from './exit.ts';
 import { type Outside, type VerbContext, verbs } from './verbs.ts';
 
 /** Options that may also stand before the verb; each takes a value. */
-const EARLY_OPTIONS = new Set(['-p', '--project', '-o', '--output', '--server', '--data-dir', '--as']);
+const EARLY_OPTIONS = new Set([
+  '-p',
+  '--project',
+  '-o',
+  '--output',
+  '--server',
+  '--context',
+  '--data-dir',
+  '--as',
+]);
 
 /** Runs one command line to its end and answers with the exit code; never throws. */
 export async function runCommandLine(argv: readonly string[], outside: Outside): Promise<ExitCode> {

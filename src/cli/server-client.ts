@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { readLocalAdmin } from '../identity/local-admin.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
+import { Contexts } from './contexts.ts';
 import { transportFault } from './endpoint/endpoint-fault.ts';
 import { CommandFailure, Exit, type ExitCode, usage } from './exit.ts';
 import { cleanForTerminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
-export type ServerFlags = { server?: string; dataDir?: string; as?: string };
+export type ServerFlags = { server?: string; context?: string; dataDir?: string; as?: string };
 
 export const DEFAULT_DATA_DIR = './.castellan';
 /** Above every limit of the server itself, so that it is the server that says what took too long. */
@@ -19,7 +20,7 @@ export function withServer(command: Command): Command {
   return withAccess(
     command.option(
       '--server <url>',
-      'the server to talk to (default: the one that runs on the data directory)',
+      'the server to talk to (default: that of the context, else the one on the data directory)',
     ),
   );
 }
@@ -27,6 +28,7 @@ export function withServer(command: Command): Command {
 /** The same without `--server`, for verbs where that means something else too. */
 export function withAccess(command: Command): Command {
   return command
+    .option('--context <name>', 'a server that `castellan login` or `castellan context set` made known')
     .option(
       '--data-dir <dir>',
       `data directory of the server (default: $CASTELLAN_DATA_DIR, else ${DEFAULT_DATA_DIR})`,
@@ -170,28 +172,47 @@ export class ServerClient {
 
 type Query = Readonly<Record<string, string | boolean | undefined>>;
 
+/** By flags, else by the variable, else by the current context, else the server on the default data directory. */
 async function accessOf(flags: ServerFlags, env: VerbContext['env']): Promise<Access> {
-  const dataDir = flags.dataDir ?? env.CASTELLAN_DATA_DIR ?? DEFAULT_DATA_DIR;
-  if (flags.server === undefined) {
-    const { url, credential } = await readLocalAdmin(dataDir);
-    return { url: new URL(url), credential };
-  }
-  const url = serverUrl(flags.server);
+  if (flags.server !== undefined && flags.context !== undefined)
+    throw usage('--server and --context both name a server: leave one out');
+  const dataDir = flags.dataDir ?? (env.CASTELLAN_DATA_DIR || undefined);
+  if (flags.server !== undefined) return accessByUrl(serverUrl(flags.server, '--server'), dataDir, env);
+  if (flags.context === undefined && dataDir !== undefined) return accessOfDataDir(dataDir);
+  const contexts = await Contexts.read(env);
+  const name = flags.context ?? contexts.current;
+  if (name === undefined) return accessOfDataDir(DEFAULT_DATA_DIR);
+  const { server, token } = contexts.named(name);
+  const credential = token ?? env.CASTELLAN_TOKEN;
+  if (credential) return { url: serverUrl(server, `context ${name}`), credential };
+  const fix = `run castellan login --context ${name}`;
+  throw new CommandFailure(Exit.notPermitted, `context ${name} has no token: ${fix}`);
+}
+
+async function accessOfDataDir(dataDir: string): Promise<Access> {
+  const { url, credential } = await readLocalAdmin(dataDir);
+  return { url: new URL(url), credential };
+}
+
+/** A credential is never shown to a server that it is not for. */
+async function accessByUrl(url: URL, dataDir = DEFAULT_DATA_DIR, env: VerbContext['env']): Promise<Access> {
   if (env.CASTELLAN_TOKEN) return { url, credential: env.CASTELLAN_TOKEN };
   const local = await readLocalAdmin(dataDir).catch(() => undefined);
-  // The local credential is never shown to a server that did not issue it.
   if (local && new URL(local.url).origin === url.origin) return { url, credential: local.credential };
-  const fix = 'set CASTELLAN_TOKEN, or give its --data-dir';
+  const contexts = await Contexts.read(env);
+  const known = [...contexts.all.values()].find(({ server, token }) => server === url.origin && token);
+  if (known?.token !== undefined) return { url, credential: known.token };
+  const fix = 'run castellan login, set CASTELLAN_TOKEN, or give its --data-dir';
   throw new CommandFailure(Exit.notPermitted, `no credential for ${url.origin}: ${fix}`);
 }
 
-function serverUrl(text: string): URL {
+export function serverUrl(text: string, field: string): URL {
   const url = URL.parse(text);
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw usage(`--server "${text}" is not an http:// or https:// URL, such as http://127.0.0.1:7400`);
+    throw usage(`${field} "${text}" is not an http:// or https:// URL, such as http://127.0.0.1:7400`);
   }
   if (url.username || url.password)
-    throw usage('--server carries a user or password; set CASTELLAN_TOKEN instead');
+    throw usage(`${field} carries a user or password; set CASTELLAN_TOKEN instead`);
   return url;
 }
 

@@ -107,6 +107,24 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/auth.ts')).defineAuth,
   },
   {
+    name: 'login',
+    group: ACCESS,
+    summary: 'keep a server and a token for it',
+    load: async () => (await import('./commands/context.ts')).defineLogin,
+  },
+  {
+    name: 'logout',
+    group: ACCESS,
+    summary: 'forget the token of a context',
+    load: async () => (await import('./commands/context.ts')).defineLogout,
+  },
+  {
+    name: 'context',
+    group: ACCESS,
+    summary: 'the servers that are known by name',
+    load: async () => (await import('./commands/context.ts')).defineContext,
+  },
+  {
     name: 'whoami',
     group: ACCESS,
     summary: 'print who the server takes you for',

@@ -1,0 +1,92 @@
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { isObject } from '../protocol/jsonrpc.ts';
+import { nearest } from '../resources/names.ts';
+import { readPrivateFile, writePrivateFile } from '../store/private-file.ts';
+import { failed, usage } from './exit.ts';
+import type { VerbContext } from './verbs.ts';
+
+type Environment = VerbContext['env'];
+
+/** A server that somebody talks to, and what they prove themselves with there. */
+export type ServerContext = { server: string; token?: string };
+
+const MAX_CONTEXTS = 1000;
+
+/** The servers that this user knows by name, in one file that nobody else can read. */
+export class Contexts {
+  readonly file: string;
+  readonly all: Map<string, ServerContext>;
+  current: string | undefined;
+
+  private constructor(file: string, all: Map<string, ServerContext>, current: string | undefined) {
+    this.file = file;
+    this.all = all;
+    this.current = current;
+  }
+
+  /** @throws CommandFailure when the file is damaged, or open to others */
+  static async read(env: Environment): Promise<Contexts> {
+    const file = contextsFile(env);
+    const read = await readPrivateFile(file);
+    if (!read) return new Contexts(file, new Map(), undefined);
+    if (read.openToOthers)
+      throw failed(`${file} can be read by other users: run chmod 600 ${file}, and renew the tokens in it`);
+    const { contexts, current } = parsed(read.content, file);
+    return new Contexts(file, contexts, current);
+  }
+
+  /** @throws CommandFailure when there is none of that name */
+  named(name: string): ServerContext {
+    const found = this.all.get(name);
+    if (found) return found;
+    const meant = nearest(name, this.all.keys());
+    const known = [...this.all.keys()].slice(0, 20).join(', ');
+    const fix = meant
+      ? `did you mean ${meant}?`
+      : known
+        ? `there are ${known}`
+        : 'make one with castellan login';
+    throw usage(`there is no context ${name}: ${fix}`);
+  }
+
+  async write(): Promise<void> {
+    if (this.all.size > MAX_CONTEXTS) throw failed(`there are ${MAX_CONTEXTS} contexts already: delete some`);
+    await mkdir(path.dirname(this.file), { recursive: true, mode: 0o700 });
+    const content = { current: this.current, contexts: Object.fromEntries(this.all) };
+    await writePrivateFile(this.file, `${JSON.stringify(content, null, 2)}\n`);
+  }
+}
+
+export function checkContextName(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) return name;
+  throw usage(`"${name}" is no name of a context: use at most 63 letters, digits, ".", "_" and "-"`);
+}
+
+function contextsFile(env: Environment): string {
+  const base = env.XDG_CONFIG_HOME || path.join(env.HOME || homedir(), '.config');
+  return path.join(base, 'castellan', 'contexts.json');
+}
+
+function parsed(
+  content: string,
+  file: string,
+): { contexts: Map<string, ServerContext>; current: string | undefined } {
+  const damaged = failed(`${file} is damaged: delete it, and log in again`);
+  let value: unknown;
+  try {
+    value = JSON.parse(content);
+  } catch {
+    throw damaged;
+  }
+  if (!isObject(value) || !isObject(value.contexts)) throw damaged;
+  const contexts = new Map<string, ServerContext>();
+  for (const [name, entry] of Object.entries(value.contexts)) {
+    if (!isObject(entry) || typeof entry.server !== 'string') throw damaged;
+    const { server, token } = entry;
+    contexts.set(name, { server, ...(typeof token === 'string' && { token }) });
+  }
+  const current = typeof value.current === 'string' ? value.current : undefined;
+  return { contexts, current: current !== undefined && contexts.has(current) ? current : undefined };
+}
