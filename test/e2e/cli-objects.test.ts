@@ -105,6 +105,96 @@ describe('every published shape', () => {
   });
 });
 
+describe('creating from flags', () => {
+  const specOf = async (...target: string[]) =>
+    JSON.parse(await passes(['get', ...target, '-o', 'json'])).spec as unknown;
+
+  test('makes a server, a project and a policy like those of a file', async () => {
+    const tools = [
+      '--allow',
+      'get_*',
+      '--deny',
+      'get_x',
+      '--read-only',
+      'get_*',
+      '--override',
+      '{get_a: {name: a}}',
+    ];
+    const run = ['--command', 'npx', '--arg', '-y', '--arg', 'pkg', '--env', 'A=b=c', '--call-timeout', '5s'];
+    await passes(['create', 'server', 'made', ...run, ...tools, '--health-check', '{failures: 2}']);
+    assert.deepEqual(await specOf('server', 'made'), {
+      command: 'npx',
+      args: ['-y', 'pkg'],
+      env: { A: 'b=c' },
+      tools: { allow: ['get_*'], deny: ['get_x'], readOnly: ['get_*'], override: { get_a: { name: 'a' } } },
+      lifecycle: { callTimeout: '5s' },
+      healthCheck: { failures: 2 },
+    });
+    const web = ['create', 'server', 'made-web', '--url', 'https://example.com/mcp', '--header', 'X-A=b'];
+    assert.equal(await passes([...web, '--dry-run']), 'server/made-web created (dry run)\n');
+    await passes(web);
+    const shape = [
+      '--servers',
+      'made,made-web',
+      '--default-action',
+      'deny',
+      '--limits',
+      '{user: {calls: 5}}',
+    ];
+    await passes(['create', 'project', 'made', ...shape]);
+    assert.deepEqual(await specOf('project', 'made'), {
+      servers: ['made', 'made-web'],
+      defaultAction: 'deny',
+      limits: { user: { calls: 5 } },
+    });
+    const rules = [
+      '--rule',
+      '{tools: ["a__*"], action: deny, reason: no}',
+      '--rule',
+      '{tools: ["*"], action: allow}',
+    ];
+    await passes(['create', 'policy', 'made', '--projects', '*', ...rules]);
+    assert.deepEqual(await specOf('policy', 'made'), {
+      projects: ['*'],
+      rules: [
+        { tools: ['a__*'], action: 'deny', reason: 'no' },
+        { tools: ['*'], action: 'allow' },
+      ],
+    });
+    await passes(['delete', 'policy/made', 'project/made', 'server/made', 'server/made-web']);
+  });
+
+  test('changes nothing that exists, and says which flag or field is wrong', async () => {
+    const twice = ['create', 'project', 'twice'];
+    await passes(twice);
+    await fails(twice, 1, /project twice exists already/);
+    await passes(['delete', 'project', 'twice']);
+    const create = (...args: string[]) => ['create', ...args];
+    await fails(create('server', 's'), 64, /spec: names no server: add command/);
+    await fails(create('server', 's', '--url', 'nonsense'), 64, /spec\.url: is not an http or https URL/);
+    await fails(create('server', 's', '--url', 'http://x/', '--cwd', '/'), 64, /spec\.cwd: .*remove it/);
+    const header = await fails(
+      create('server', 's', '--url', 'http://x/', '--header', 'hush'),
+      64,
+      /NAME=VALUE/,
+    );
+    assert.doesNotMatch(header.stderr, /hush/);
+    await fails(
+      create('server', 's', '--command', 'x', '--env', 'A=1', '--env', 'A=2'),
+      64,
+      /A=….*given twice/,
+    );
+    await fails(create('project', 'p2', '--limits', '{a'), 64, /--limits is neither YAML nor JSON/);
+    await fails(create('project', 'p2', '--exposure', 'none'), 64, /spec\.exposure: must be one of/);
+    await fails(create('policy', 'q'), 64, /spec\.projects: is missing/);
+    await fails(
+      create('policy', 'q', '--projects', '*', '--rule', '{tools: ["*"], action: deny, when: "1 +"}'),
+      64,
+      /spec\.rules\[0\]\.when: column/,
+    );
+  });
+});
+
 describe('picking', () => {
   before(async () => {
     const text = [server('red', 'team: red'), server('blue', 'team: blue'), server('bare', '')].join('---\n');

@@ -1,19 +1,14 @@
 import type { Command } from 'commander';
 import { subjectFault } from '../../resources/access-fields.ts';
 import { type Binding, parseBinding } from '../../resources/bindings.ts';
-import { kindOf } from '../../resources/kinds.ts';
-import { API_VERSION, checkObject } from '../../resources/objects.ts';
-import { describeProblems } from '../../resources/problems.ts';
-import { locateField } from '../../resources/snapshot.ts';
 import type { Subject } from '../../resources/spec.ts';
 import { usage } from '../exit.ts';
 import { repeated } from '../options.ts';
-import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { checkedInput } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
+import { type CreateFlags, kindCommand, putNew } from './new-object.ts';
 
-type AccessKind = 'User' | 'Group' | 'Rbac';
-type Common = ServerFlags & { dryRun?: boolean; description?: string };
+type Common = CreateFlags & { description?: string };
 type UserFlags = Common & { group?: string[]; displayName?: string; disabled?: boolean };
 type RbacFlags = Common & { subject?: string[]; roleBindings?: string[] };
 
@@ -32,12 +27,12 @@ export function defineCreateAccess(create: Command, context: VerbContext): void 
     .option('--disabled', 'without any right until this is taken back')
     .action((name: string, flags: UserFlags) => {
       const { group, displayName, disabled } = flags;
-      return put('User', name, { displayName, disabled, groups: group }, flags, context);
+      return putNew('User', name, { displayName, disabled, groups: group }, flags, context);
     });
   kindCommand(create, 'group', 'Create a group. Users name the groups that they are in.', 'its name')
     .option('--description <text>', 'what it is for')
     .action((name: string, flags: Common) =>
-      put('Group', name, { description: flags.description }, flags, context),
+      putNew('Group', name, { description: flags.description }, flags, context),
     );
   kindCommand(create, 'rbac', 'Grant rights to users, groups and tokens.', 'its name')
     .option('--subject <subject>', 'User:EMAIL, Group:NAME or McpToken:ID; may be given again', repeated)
@@ -52,15 +47,8 @@ export function defineCreateAccess(create: Command, context: VerbContext): void 
           (text): Binding => checkedInput(() => parseBinding(text, '--roleBindings')),
         ),
       };
-      return put('Rbac', name, spec, flags, context);
+      return putNew('Rbac', name, spec, flags, context);
     });
-}
-
-function kindCommand(create: Command, word: string, description: string, name: string): Command {
-  const command = create.command(word).description(description).argument('<name>', name);
-  return withServer(command)
-    .option('--dry-run', 'check everything, change nothing')
-    .showHelpAfterError(`Run \`castellan create ${word} --help\` for its options.`);
 }
 
 function subjectOf(text: string): Subject {
@@ -71,22 +59,4 @@ function subjectOf(text: string): Subject {
   const fault = subjectFault(subject);
   if (fault !== undefined) throw usage(`--subject "${text}": ${fault}`);
   return subject;
-}
-
-async function put(
-  kind: AccessKind,
-  name: string,
-  fields: Record<string, unknown>,
-  flags: Common,
-  context: VerbContext,
-): Promise<void> {
-  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
-  const body = { apiVersion: API_VERSION, kind, metadata: { name }, spec: Object.fromEntries(given) };
-  const { problems } = checkObject(body);
-  if (problems.length > 0) throw usage(describeProblems(problems.map(locateField)));
-  const client = await ServerClient.connect(flags, context);
-  const { plural, singular } = kindOf(kind);
-  const query = { createOnly: true, dryRun: flags.dryRun ? true : undefined };
-  await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
-  context.terminal.line(`${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`);
 }

@@ -7,6 +7,7 @@ import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../se
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 import { defineCreateAccess } from './create-access.ts';
+import { defineCreateConfig } from './create-config.ts';
 import { defineCreateSecret } from './create-secret.ts';
 
 type Flags = ServerFlags & {
@@ -51,6 +52,7 @@ export function defineCreate(program: Command, context: VerbContext): void {
     .addHelpText('after', EXAMPLES)
     .action((name: string, flags: Flags) => createToken(name, flags, context));
   defineCreateAccess(create, context);
+  defineCreateConfig(create, context);
   defineCreateSecret(create, context);
 }
 

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { parse } from 'yaml';
 import { messageOf } from '../../base/errors.ts';
 import { PolicyBook } from '../../policy/policy-book.ts';
 import { parseFile } from '../../resources/documents.ts';
@@ -14,6 +13,7 @@ import { type OutputFormat, type Printing, printItems, withOutput } from '../out
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { readStdin } from '../stdin.ts';
 import { withProject } from '../targets.ts';
+import { yamlOf } from '../typed-yaml.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & {
@@ -125,14 +125,6 @@ function checked(place: string, list: readonly unknown[], { project }: Flags): P
   const problems = list.flatMap((one, index) => caseProblems(one, list.length > 1 ? ['cases', index] : []));
   if (problems.length > 0) throw usage(`${place}: ${describeProblems(problems.map(locateField))}`);
   return (list as PolicyCase[]).map((one) => (project === undefined ? one : { project, ...one }));
-}
-
-function yamlOf(place: string, text: string): unknown {
-  try {
-    return parse(text, { maxAliasCount: 100 });
-  } catch (error) {
-    throw usage(`${place} is neither YAML nor JSON: ${messageOf(error).split('\n')[0]}`);
-  }
 }
 
 async function textOf(file: string): Promise<string> {
