@@ -50,6 +50,17 @@ export class Gates {
     return this.#policiesOf(project).tool(tool).hidden;
   }
 
+  /** The same of the prompts and resources of a server. */
+  hidesServer(project: ProjectEntry, server: string): boolean {
+    return this.#policiesOf(project).server(server).hidden;
+  }
+
+  /** Whether nothing of a server but single tools can ever be asked for. */
+  closesServer(project: ProjectEntry, server: string): boolean {
+    const { settled } = this.#policiesOf(project).server(server);
+    return settled !== undefined && settled.action !== 'allow';
+  }
+
   deniedTool(
     from: GatewayRequest,
     tool: { canonical: string; server: string; readOnly: boolean },

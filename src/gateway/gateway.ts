@@ -85,6 +85,7 @@ export class Gateway {
     this.watches = new ResourceWatches({
       upstreams,
       owners: (scope, circle, uri) => this.owned.ownersOf(scope, circle, uri),
+      isClosed: (project, server) => gates.closesServer(project, server),
     });
     const deps = { views: this.views, upstreams, authorizer, gates, stats: this.stats, bridge: this.bridge };
     this.handlers = {

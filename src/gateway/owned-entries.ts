@@ -82,7 +82,7 @@ export class OwnedEntries {
     );
     if (fitting.size > 0) return [...fitting];
     return serversOf(scope).filter(
-      (server) => scope.rights.runsAllOf(server) && this.has(server, circle, 'resources'),
+      (server) => this.views.shows(scope, server) && this.has(server, circle, 'resources'),
     );
   }
 

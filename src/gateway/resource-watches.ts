@@ -1,5 +1,6 @@
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { isObject } from '../protocol/jsonrpc.ts';
+import type { ProjectEntry } from '../resources/spec.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { WatchLease } from '../upstream/watch.ts';
@@ -12,6 +13,8 @@ export type ResourceWatchesDeps = {
   upstreams: Upstreams;
   /** Names of the servers that may have this resource, the likeliest first. */
   owners(scope: Scope, circle: Circle, uri: string): Promise<readonly string[]>;
+  /** Whether policies let nobody read anything of the server. */
+  isClosed(project: ProjectEntry, server: string): boolean;
 };
 
 const RETRY_MS = { first: 1_000, most: 60_000 };
@@ -29,6 +32,7 @@ export class ResourceWatches {
   async candidates(scope: Scope, circle: Circle, uri: string): Promise<string[]> {
     const owners = await this.deps.owners(scope, circle, uri);
     return owners.filter((name) => {
+      if (this.deps.isClosed(scope.project, name)) return false;
       const peer = this.deps.upstreams.get(name)?.catalogue(circle).peekQuietly()?.peer;
       const resources = peer?.capabilities.resources;
       return isObject(resources) && resources.subscribe === true;
@@ -46,7 +50,8 @@ export class ResourceWatches {
     const candidates = () => this.candidates(onlooker.scope(), onlooker.circle, uri);
     const mayShow = (name: string) => {
       const scope = onlooker.scope();
-      return serversOf(scope).includes(name) && scope.rights.runsAllOf(name);
+      const { project, rights } = scope;
+      return serversOf(scope).includes(name) && rights.runsAllOf(name) && !this.deps.isClosed(project, name);
     };
     const watch = new ResourceWatch({
       candidates,

@@ -11,7 +11,8 @@ type Offer = { tools?: string[]; prompts?: string[]; resources?: string[]; templ
 
 const project = { name: 'p', uid: '1', spec: {} as ProjectSpec };
 const scope: Scope = { project, surface: 'consumer', rights: EVERY_TOOL };
-const viewOf = (parts: ViewPart[]): View => buildView(scope, parts, () => false);
+const viewOf = (parts: ViewPart[]): View =>
+  buildView(scope, parts, { tool: () => false, server: () => false });
 
 function part(server: string, prefix: PrefixMode, offer: Offer | undefined): ViewPart {
   const tools = { allow: ['*'], deny: [], readOnly: [], override: {} };

@@ -72,12 +72,14 @@ export function itemsOf({ lists }: View, list: ListName): readonly JsonObject[] 
 export const DEGRADED_META = 'castellan/degraded';
 export const NOTICE_META = 'castellan/notice';
 
+/** Whether policies keep a tool, by its canonical name, from everybody, or the prompts and resources of a server. */
+export type Hidden = { tool(canonical: string): boolean; server(name: string): boolean };
+
 /**
  * Merges what the servers offer and the rights allow. Pure: the same parts give the same view, in the order the project
  * names them.
- * @param hides whether policies keep a tool, by its canonical name, from everybody
  */
-export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool: string) => boolean): View {
+export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidden): View {
   const { project, rights } = scope;
   const degraded: Degraded[] = [];
   const shortLimit = exposedNameLimit(project.name);
@@ -107,7 +109,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool
     for (const tool of listing.tools) {
       if (!isOffered(tool.name, spec)) continue;
       const canonical = canonicalName(server, tool.name);
-      if (!rights.runs(canonical) || hides(canonical)) continue;
+      if (!rights.runs(canonical) || hidden.tool(canonical)) continue;
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const wanted = withPrefix(server, own, spec.prefix, toolClashes);
       const exposed = exposedName(wanted, canonical, limit);
@@ -139,7 +141,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hides: (tool
       });
     }
     // Prompts and resources have no rights of their own: they go with the right to all that their server has.
-    if (!rights.runsAllOf(server)) continue;
+    if (!rights.runsAllOf(server) || hidden.server(server)) continue;
     for (const prompt of listing.prompts) {
       const name = String(prompt.name);
       const wanted = withPrefix(server, name, spec.prefix, promptClashes);

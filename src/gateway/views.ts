@@ -19,11 +19,11 @@ type Entry = { epoch: number; view: View };
 /** The views of all surfaces: built when first asked for, kept until something that they show has changed. */
 export class Views {
   private readonly upstreams: Upstreams;
-  private readonly gates: Pick<Gates, 'hides'>;
+  private readonly gates: Pick<Gates, 'hides' | 'hidesServer'>;
   private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
   private epoch = 0;
 
-  constructor(upstreams: Upstreams, gates: Pick<Gates, 'hides'>) {
+  constructor(upstreams: Upstreams, gates: Pick<Gates, 'hides' | 'hidesServer'>) {
     this.upstreams = upstreams;
     this.gates = gates;
   }
@@ -40,9 +40,17 @@ export class Views {
     if (known && known.epoch === this.epoch) return known.view;
     // Read before the parts: a change during the build must not look included.
     const { epoch } = this;
-    const view = buildView(scope, this.parts(scope, circle), (tool) => this.gates.hides(scope.project, tool));
+    const view = buildView(scope, this.parts(scope, circle), {
+      tool: (canonical) => this.gates.hides(scope.project, canonical),
+      server: (name) => this.gates.hidesServer(scope.project, name),
+    });
     this.views.set(key, { epoch, view });
     return view;
+  }
+
+  /** Whether the prompts and resources of a server are shown. */
+  shows({ project, rights }: Scope, server: string): boolean {
+    return rights.runsAllOf(server) && !this.gates.hidesServer(project, server);
   }
 
   /** Waits for servers not yet reached, each to its own deadline and all at once. */

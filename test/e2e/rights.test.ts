@@ -14,12 +14,13 @@ const MODERN = {
 };
 
 const menuOf = (...names: string[]) => ({
-  capabilities: { tools: {}, prompts: {}, resources: {} },
+  capabilities: { tools: {}, prompts: {}, resources: { subscribe: true } },
   answers: {
     'tools/list': () => ({ tools: names.map((name) => ({ name, inputSchema: { type: 'object' } })) }),
     'prompts/list': () => ({ prompts: [{ name: 'ask' }] }),
     'resources/list': () => ({ resources: [{ uri: `menu://${names[0]}`, name: 'one' }] }),
     'resources/templates/list': () => ({ resourceTemplates: [] }),
+    'resources/subscribe': () => ({}),
     'prompts/get': () => ({ messages: [] }),
     'resources/read': ({ uri }: Loose) =>
       uri === `menu://${names[0]}`
@@ -128,6 +129,42 @@ describe('an agent', () => {
       -32602,
     );
     assert.equal(alpha.asked.length, asked, 'the server hears nothing of it');
+  });
+
+  it('is shown prompts and resources of a server only where policies leave some to ask for', async () => {
+    const agent = await agentWith('closed-server', { binds: bound('*') });
+    const session = await agent.openSession();
+    const subscribe = () => agent.ask('resources/subscribe', { uri: 'menu://get_two' }, session);
+    const prompts = async () =>
+      listed((await agent.ask('prompts/list')).result, 'prompts').map(({ name }) => name);
+    const deny = (more: object) =>
+      administrate(castellan, 'PUT', '/policies/shut', {
+        kind: 'Policy',
+        metadata: { name: 'shut' },
+        spec: { projects: ['demo'], rules: [{ tools: ['beta__*'], action: 'deny', ...more }] },
+      });
+    try {
+      await deny({});
+      assert.deepEqual(await prompts(), ['alpha__ask']);
+      assert.match((await agent.ask('prompts/get', { name: 'beta__ask' })).error!.message, /Unknown prompt/);
+      const resources = listed((await agent.ask('resources/list')).result, 'resources');
+      assert.deepEqual(
+        resources.map(({ uri }) => uri),
+        ['menu://get_one'],
+      );
+      const asked = beta.asked.length;
+      const read = await agent.ask('resources/read', { uri: 'menu://get_two' });
+      assert.deepEqual([read.error?.code, read.error?.data?.code], [-32602, undefined]);
+      await deny({ reason: 'ask first' });
+      assert.deepEqual(await prompts(), ['alpha__ask', 'beta__ask']);
+      const get = await agent.ask('prompts/get', { name: 'beta__ask' });
+      assert.equal(get.error?.data?.reason, 'ask first');
+      assert.equal((await subscribe()).error?.code, -32602);
+      assert.equal(beta.asked.length, asked, 'the server hears nothing of it');
+    } finally {
+      await administrate(castellan, 'DELETE', '/policies/shut');
+    }
+    assert.ok((await subscribe()).result);
   });
 
   it('without rights is told why its list is empty', async () => {
