@@ -24,6 +24,7 @@ const SERVER = 'Server:';
 const RESOURCES = 'Resources:';
 const ACCESS = 'Access:';
 const TOOLS = 'Tools and upstreams:';
+const CLIENTS = 'Clients:';
 const OTHER = 'Other:';
 
 /** Every verb, in the order in which help lists them. */
@@ -165,6 +166,18 @@ export const verbs: readonly Verb[] = [
     group: TOOLS,
     summary: 'let stopped calls go on',
     load: async () => (await import('./commands/freeze.ts')).defineUnfreeze,
+  },
+  {
+    name: 'import',
+    group: CLIENTS,
+    summary: 'take over the servers of another client',
+    load: async () => (await import('./commands/import.ts')).defineImport,
+  },
+  {
+    name: 'config',
+    group: CLIENTS,
+    summary: 'print what a client needs to reach a project',
+    load: async () => (await import('./commands/config.ts')).defineConfig,
   },
   {
     name: 'audit',

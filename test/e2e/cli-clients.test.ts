@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { parse } from 'yaml';
+import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+
+let home = '';
+let castellan: TestCastellan;
+
+before(async () => {
+  home = await realpath(await mkdtemp(path.join(tmpdir(), 'castellan-clients-')));
+  castellan = await startCastellan();
+});
+
+after(async () => {
+  await castellan[Symbol.asyncDispose]();
+  await rm(home, { recursive: true, force: true });
+});
+
+function cli(args: readonly string[], input = '', env: Record<string, string> = {}) {
+  const own = {
+    HOME: home,
+    XDG_CONFIG_HOME: path.join(home, '.config'),
+    CASTELLAN_DATA_DIR: '',
+    CASTELLAN_TOKEN: '',
+  };
+  return runCli(args, { input, env: { ...own, NO_COLOR: '1', ...env }, cwd: home });
+}
+
+const config = (...args: string[]) => cli(['config', ...args, '--data-dir', castellan.dataDir]);
+
+test('config prints what each client pastes', async () => {
+  const url = `${castellan.url}/projects/demo/mcp`;
+  const claude = await config('claude', '-p', 'demo');
+  assert.deepEqual(JSON.parse(claude.stdout), {
+    mcpServers: { demo: { type: 'http', url, headers: { Authorization: `Bearer \${CASTELLAN_TOKEN}` } } },
+  });
+  assert.match(claude.stderr, /\.mcp\.json[\s\S]*export CASTELLAN_TOKEN=\$\(castellan create mcptoken/);
+  const cursor = JSON.parse((await config('cursor', '-p', 'demo', '--name', 'mine')).stdout);
+  assert.deepEqual(cursor.mcpServers.mine, {
+    url,
+    headers: { Authorization: `Bearer \${env:CASTELLAN_TOKEN}` },
+  });
+  const code = JSON.parse((await config('vscode', '--surface', 'consumer', '--surface', 'operator')).stdout);
+  assert.deepEqual(Object.keys(code.servers), ['demo', 'demo-operator']);
+  assert.equal(code.servers['demo-operator'].url, `${castellan.url}/projects/demo/operator-mcp`);
+  const [{ id, password }] = code.inputs;
+  assert.deepEqual([password, code.servers.demo.headers.Authorization], [true, `Bearer \${input:${id}}`]);
+  const codex = await config('codex', '-p', 'demo');
+  assert.equal(
+    codex.stdout,
+    `[mcp_servers.demo]\nurl = "${url}"\nbearer_token_env_var = "CASTELLAN_TOKEN"\n`,
+  );
+  assert.equal((await config('claude', '-p', 'nope')).code, 1);
+  assert.equal((await config('netscape')).code, 64);
+  assert.equal((await config('claude', '-p', 'demo', '--surface', 'both')).code, 64);
+});
+
+test('config takes the token from elsewhere, and what it prints works', async () => {
+  const made = await castellan.cli('create', 'mcptoken', 'entry', '-p', 'demo', '--rbac', 'clone');
+  const token = made.stdout.trim();
+  const args = ['config', 'codex', '-p', 'demo', '--data-dir', castellan.dataDir];
+  const codex = await cli([...args, '--token-from', '-'], token);
+  assert.match(codex.stdout, new RegExp(`http_headers = \\{ Authorization = "Bearer ${token}" \\}`));
+  assert.match(codex.stderr, /warning: the entry holds the token itself/);
+  const claude = await cli(
+    ['config', 'claude', '-p', 'demo', '--data-dir', castellan.dataDir, '--token-from', 'env:T'],
+    '',
+    { T: token },
+  );
+  const { demo } = JSON.parse(claude.stdout).mcpServers;
+  const answer = await fetch(demo.url, {
+    method: 'POST',
+    headers: { ...demo.headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+  });
+  assert.equal(answer.status, 200);
+});
+
+test('config generic needs no server', async () => {
+  const bare = await cli(['config', 'generic']);
+  assert.equal(JSON.parse(bare.stdout).mcpServers.castellan.url, 'http://127.0.0.1:7400/mcp');
+  const named = await cli(['config', 'generic', '-p', 'demo', '--server', 'https://mcp.example.com']);
+  const { url, headers } = JSON.parse(named.stdout).mcpServers.demo;
+  assert.deepEqual(
+    [url, headers.Authorization],
+    ['https://mcp.example.com/projects/demo/mcp', 'Bearer <TOKEN>'],
+  );
+});
+
+test('import prints what apply takes, and warns of secrets', async () => {
+  const file = path.join(home, 'client.json');
+  const servers = {
+    'My Notes': {
+      command: 'node',
+      args: ['-v'],
+      env: { API_TOKEN: 'in-clear', OTHER_TOKEN: `\${OTHER}`, MODE: 'x' },
+    },
+    remote: { type: 'http', url: 'https://example.com/mcp', headers: { Authorization: 'Bearer abc' } },
+  };
+  await writeFile(file, JSON.stringify({ mcpServers: servers }));
+  const printed = await cli(['import', file]);
+  assert.equal(printed.code, 0, printed.stderr);
+  const [notes, remote] = printed.stdout.split('---\n').map((text) => parse(text));
+  assert.deepEqual([notes.metadata.name, notes.spec.env.OTHER_TOKEN], ['my-notes', `\${OTHER}`]);
+  assert.equal(remote.spec.url, 'https://example.com/mcp');
+  const warned = printed.stderr.match(/(?<=warning: )\S+: (env|headers)\.\S+(?= holds)/g);
+  assert.deepEqual(warned, ['my-notes: env.API_TOKEN', 'remote: headers.Authorization']);
+  assert.doesNotMatch(printed.stderr, /in-clear|abc/);
+  const where = ['--data-dir', castellan.dataDir];
+  const planned = await cli(['import', file, '--apply', '--dry-run', ...where], '', { OTHER: 'y' });
+  assert.match(planned.stderr, /2 created, 0 configured, 0 unchanged \(dry run\)/);
+  const applied = await cli(['import', file, '-y', ...where], '', { OTHER: 'y' });
+  assert.equal(applied.stdout, 'server/my-notes created\nserver/remote created\n', applied.stderr);
+  const unset = await cli(['import', file, '-y', ...where]);
+  assert.deepEqual([unset.code, /variable OTHER is not set/.test(unset.stderr)], [1, true]);
+  await writeFile(
+    path.join(home, 'other.yaml'),
+    'kind: Server\nmetadata: { name: x }\nspec: { command: x }\n',
+  );
+  assert.match(
+    (await cli(['import', path.join(home, 'other.yaml')])).stderr,
+    /neither mcpServers nor servers/,
+  );
+  assert.equal((await cli(['import', path.join(home, 'none.json')])).code, 1);
+});
+
+test('import finds the servers of clients, those of this folder before those of the user', async () => {
+  const entry = (command: string) => ({ command });
+  const none = await cli(['import', 'vscode']);
+  assert.deepEqual([none.code, /no servers of vscode were found; looked at/.test(none.stderr)], [1, true]);
+  const claude = {
+    history: ['x'.repeat(5 * 1024 * 1024)],
+    mcpServers: { everywhere: entry('a'), both: entry('a') },
+    projects: {
+      [home]: { mcpServers: { here: entry('b') } },
+      '/elsewhere': { mcpServers: { there: entry('c') } },
+    },
+  };
+  await writeFile(path.join(home, '.claude.json'), JSON.stringify(claude));
+  await writeFile(path.join(home, '.mcp.json'), '{ "mcpServers": { "both": { "command": "d" } } } // mine\n');
+  const found = await cli(['import', 'claude']);
+  const objects = found.stdout.split('---\n').map((text) => parse(text));
+  assert.deepEqual(
+    objects.map(({ metadata, spec }) => `${metadata.name}=${spec.command}`),
+    ['everywhere=a', 'both=d', 'here=b'],
+    found.stderr,
+  );
+  for (const [client, place] of [
+    ['cursor', '.cursor/mcp.json'],
+    ['vscode', '.config/Code/User/mcp.json'],
+  ] as const) {
+    const file = path.join(home, place);
+    await mkdir(path.dirname(file), { recursive: true });
+    const key = client === 'vscode' ? 'servers' : 'mcpServers';
+    await writeFile(file, JSON.stringify({ [key]: { [client]: entry('x') } }));
+    assert.match((await cli(['import', client])).stdout, new RegExp(`name: ${client}`));
+  }
+});
