@@ -102,6 +102,8 @@ onEachDatabase('changes of who may do what', (make) => {
       );
       for (const more of [{ args: ['-e', ''] }, { env: { A: 'b' } }, { cwd: '/' }, { command: 'sh' }])
         await assert.rejects(put(identity, by, stdio(more)), spawns, JSON.stringify(more));
+      const eager = stdio({ lifecycle: { connect: 'eager' } });
+      await assert.rejects(put(identity, by, eager), spawns);
       await put(identity, ADMIN, server('web', { url: 'http://127.0.0.1:1/mcp' }));
       await assert.rejects(put(identity, by, server('web', { command: 'node' })), spawns);
       await grant(identity, 'bob@example.com', bindings('role:edit,resource:servers', 'action:spawn'));

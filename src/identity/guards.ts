@@ -68,8 +68,14 @@ const PROCESS_FIELDS = ['command', 'args', 'env', 'cwd'];
 
 function guardProcesses(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
   if (wanted === undefined) return;
-  if (fieldsText(wanted, PROCESS_FIELDS) === fieldsText(existing?.spec, PROCESS_FIELDS)) return;
+  const same = fieldsText(wanted, PROCESS_FIELDS) === fieldsText(existing?.spec, PROCESS_FIELDS);
+  const starts = wanted.command !== undefined && isEager(wanted) && !isEager(existing?.spec);
+  if (same && !starts) return;
   demand(layers, { action: 'spawn' }, ', which starting or changing a process needs');
+}
+
+function isEager(spec: Record<string, unknown> | undefined): boolean {
+  return (spec?.lifecycle as { connect?: string } | undefined)?.connect === 'eager';
 }
 
 const SECRET_FIELDS = [...PROCESS_FIELDS, 'url', 'headers'];

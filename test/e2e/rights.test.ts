@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Agent, administrate, Events, type Loose, type Message, writeConfig } from '../support/agent.ts';
@@ -165,6 +166,30 @@ describe('an agent', () => {
       await administrate(castellan, 'DELETE', '/policies/shut');
     }
     assert.ok((await subscribe()).result);
+  });
+
+  it('is no way to start a process for whoever lacks spawn, nor is the API', async () => {
+    const name = 'editor@example.com';
+    await put('User', name, {});
+    await put('Rbac', 'editor', {
+      subjects: [{ kind: 'User', name }],
+      roleBindings: [{ role: 'edit', resource: 'servers' }],
+    });
+    const spec = { command: process.execPath, args: ['-e', ''] };
+    await administrate(castellan, 'PUT', '/servers/local', {
+      kind: 'Server',
+      metadata: { name: 'local' },
+      spec,
+    });
+    const { credential } = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8'));
+    const headers = { authorization: `Bearer ${credential}`, 'castellan-as': `User:${name}` };
+    const connect = (server: string) =>
+      fetch(`${castellan.url}/api/v1/servers/${server}/connect`, { method: 'POST', headers });
+    const refused = await connect('local');
+    assert.equal(refused.status, 403);
+    assert.match(await refused.text(), /do not have action:spawn/);
+    assert.deepEqual((await administrate(castellan, 'GET', '/audit?event=process.started')).items, []);
+    assert.equal((await connect('alpha')).status, 200);
   });
 
   it('without rights is told why its list is empty', async () => {

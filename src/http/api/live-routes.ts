@@ -2,6 +2,7 @@ import type { Audit } from '../../audit/audit.ts';
 import { Refusal } from '../../base/errors.ts';
 import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
+import { demand } from '../../identity/guards.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 import { seenFreezes } from './freeze-routes.ts';
@@ -85,6 +86,10 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       doc: { summary: 'Connect to a server now', answer: 'ServerStatus' },
       handle: async (c) => {
         const server = known(c);
+        if (resources.snapshot().servers.get(server)?.spec?.target.type === 'stdio') {
+          const layers = authorizer.rights().layersOf(c.get('caller'));
+          demand(layers, { action: 'spawn' }, ', which starting a process needs');
+        }
         const tell = (outcome: 'ok' | 'error', state?: string) =>
           audit.record({ event: 'server.connected', outcome, ...audit.origin(), server, detail: { state } });
         try {
