@@ -97,6 +97,37 @@ test('introspection describes the bearer and nothing else', async () => {
   assert.deepEqual([user.body.principal, user.body.project], ['User:admin', '*']);
 });
 
+test('a token is described to an administrator who presents it as a form or as JSON', async () => {
+  const introspect = async (body: string, type: string, as = admin) => {
+    const headers = { authorization: `Bearer ${as}`, 'content-type': type };
+    const answer = await fetch(`${castellan.url}/api/v1/mcptokens/introspect`, {
+      method: 'POST',
+      headers,
+      body,
+    });
+    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  };
+  const [form, json] = ['application/x-www-form-urlencoded', 'application/json; charset=utf-8'];
+  const asForm = await introspect(`token=${token}&token_type_hint=access_token`, form);
+  assert.deepEqual([asForm.status, asForm.body.active, asForm.body.name], [200, true, 'api']);
+  assert.deepEqual(await introspect(JSON.stringify({ token }), json), asForm);
+  const unknown = { status: 200, body: { active: false } };
+  assert.deepEqual(await introspect(JSON.stringify({ token }), json, token), unknown);
+  assert.deepEqual(await introspect(`token=${token}x`, form), unknown);
+  const nothing: [string, string][] = [
+    ['', form],
+    ['token=', form],
+    ['{}', json],
+    ['{"token": 5}', json],
+  ];
+  for (const [body, type] of nothing) {
+    const refused = await introspect(body, type);
+    assert.equal(refused.status, 400, body);
+    assert.match(JSON.stringify(refused.body), /token: is missing: send it/);
+  }
+  assert.equal((await introspect(`token=${token}&token=${token}`, form)).status, 400);
+});
+
 test('what is wrong with a request is said, with its status', async () => {
   const server = {
     apiVersion: 'castellan/v1',

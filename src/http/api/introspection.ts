@@ -1,6 +1,7 @@
+import { Refusal } from '../../base/errors.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Tokens } from '../../identity/tokens.ts';
-import type { ApiContext } from './responses.ts';
+import { type ApiContext, jsonObject } from './responses.ts';
 import type { Route } from './route.ts';
 import { tokenObject } from './token-objects.ts';
 
@@ -57,9 +58,8 @@ async function ofBearer(c: ApiContext, { tokens }: Deps): Promise<Record<string,
 /** Whoever may not ask, and whatever is not active, gets the same answer (RFC 7662 2.2). */
 async function ofPresented(c: ApiContext, { tokens, authorizer }: Deps): Promise<Record<string, unknown>> {
   const inactive = { active: false };
-  const form = new URLSearchParams(await c.req.text());
-  const raw = form.get('token') ?? '';
-  if (raw.length > MAX_TOKEN || form.getAll('token').length !== 1) return inactive;
+  const raw = await presentedToken(c);
+  if (raw.length > MAX_TOKEN) return inactive;
   const record = await tokens.ofRaw(raw);
   if (!record) return inactive;
   const project = record.project.name;
@@ -78,4 +78,16 @@ async function ofPresented(c: ApiContext, { tokens, authorizer }: Deps): Promise
     surfaces: record.surfaces,
     name: record.name,
   };
+}
+
+/** The token asked about: a form field, as RFC 7662 has it, or the same in JSON. @throws Refusal `invalid` */
+async function presentedToken(c: ApiContext): Promise<string> {
+  const isJson = /^application\/json\b/i.test(c.req.header('content-type') ?? '');
+  const given: unknown[] = isJson
+    ? [(await jsonObject(c)).token]
+    : new URLSearchParams(await c.req.text()).getAll('token');
+  const [token] = given;
+  if (given.length > 1) throw new Refusal('invalid', 'token: is given twice: ask about one at a time');
+  if (typeof token === 'string' && token !== '') return token;
+  throw new Refusal('invalid', 'token: is missing: send it as a form field, or as {"token": …} in JSON');
 }
