@@ -95,7 +95,7 @@ export class ServerClient {
     heard();
     try {
       const response = await this.#send('GET', this.#urlOf(path, query), undefined, silence.signal);
-      if (!response.ok) throw refusalOf(response.status, await bodyOf(response), this.#access.url);
+      if (!response.ok) throw refusalOf('GET', response.status, await bodyOf(response), this.#access.url);
       let rest = '';
       for await (const text of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
         heard();
@@ -132,7 +132,7 @@ export class ServerClient {
       response = await this.#send(method, new URL(url.pathname + url.search, this.#access.url), body);
     }
     const value = await bodyOf(response);
-    if (!response.ok) throw refusalOf(response.status, value, this.#access.url);
+    if (!response.ok) throw refusalOf(method, response.status, value, this.#access.url);
     if (!isObject(value)) {
       const found = `${this.origin} answers ${url.pathname} with something that is no JSON object`;
       throw new CommandFailure(Exit.unreachable, `${found}; is it a Castellan server?`);
@@ -229,20 +229,22 @@ async function bodyOf(response: Response): Promise<unknown> {
 export class ServerRefusal extends CommandFailure {
   readonly status: number;
 
-  constructor(status: number, message: string) {
-    super(exitCodeOf(status), message);
+  constructor(method: string, status: number, message: string) {
+    super(exitCodeOf(method, status), message);
     this.name = 'ServerRefusal';
     this.status = status;
   }
 }
 
-function refusalOf(status: number, body: unknown, url: URL): ServerRefusal {
+function refusalOf(method: string, status: number, body: unknown, url: URL): ServerRefusal {
   const error = isObject(body) && isObject(body.error) ? body.error : undefined;
   const said = typeof error?.message === 'string' ? cleanForTerminal(error.message) : undefined;
-  return new ServerRefusal(status, said ?? `${url.origin} answers HTTP ${status}`);
+  return new ServerRefusal(method, status, said ?? `${url.origin} answers HTTP ${status}`);
 }
 
-function exitCodeOf(status: number): ExitCode {
+function exitCodeOf(method: string, status: number): ExitCode {
+  // All that a GET carries was a flag or an argument; other bodies may come from files.
+  if (status === 400 && method === 'GET') return Exit.usage;
   if (status === 401 || status === 403) return Exit.notPermitted;
   return status === 502 || status === 503 || status === 504 ? Exit.unreachable : Exit.failed;
 }

@@ -227,6 +227,8 @@ describe('tokens', () => {
     await fails(create('introspect', '-p', 'demo'), 64, /name: "introspect" is reserved/);
     await fails(create(), 64, /missing required argument 'name'/);
     await fails(['revoke', 'server', 'memory'], 64, /only tokens can be revoked/);
+    const rotate = ['rotate', 'mcptoken', 'x', '-p', 'demo', '--overlap'];
+    await fails([...rotate, 'never'], 64, /--overlap: .*write a time such as 1h/);
   });
 });
 

@@ -32,7 +32,8 @@ async function run(word: string, given: string | undefined, flags: Flags, contex
   const [name] = names;
   if (name === undefined) throw usage('name the token: castellan rotate mcptoken NAME');
   const { overlap, project } = flags;
-  if (overlap !== undefined) checkedInput(() => expiryOf(overlap, Date.now(), '--overlap'));
+  if (overlap !== undefined && checkedInput(() => expiryOf(overlap, Date.now(), '--overlap')) === null)
+    throw usage('--overlap: never would leave the old secret as it is; write a time such as 1h');
   const client = await ServerClient.connect(flags, context);
   const path = `mcptokens/${encodeURIComponent(name)}/rotate`;
   const made = await client.post(path, undefined, { project, overlap });
