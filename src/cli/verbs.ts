@@ -13,6 +13,8 @@ export type Outside = {
 export type VerbContext = Outside & {
   /** Sets the exit code of a command that has said everything itself. */
   finish(code: ExitCode): void;
+  /** The program with the code of every verb. */
+  wholeProgram(): Promise<Command>;
 };
 
 /** Adds one verb, with its options and its action, to the program. */
@@ -190,6 +192,12 @@ export const verbs: readonly Verb[] = [
     group: OTHER,
     summary: 'watch the audit on the terminal',
     load: async () => (await import('./commands/console.ts')).defineConsole,
+  },
+  {
+    name: 'completion',
+    group: OTHER,
+    summary: 'print the completion script of a shell',
+    load: async () => (await import('./commands/completion.ts')).defineCompletion,
   },
   {
     name: 'version',
