@@ -6,7 +6,8 @@ import type { BuiltinValue } from './expansion.ts';
 import { nearest } from './names.ts';
 import { isMapping } from './objects.ts';
 
-export type Bundled = { dataDir: string; nodePath: string };
+/** `makesFolders`: false while somebody only asks whether an object would do. */
+export type Bundled = { dataDir: string; nodePath: string; makesFolders?: boolean };
 
 const KEYS = ['node', 'package:', 'folder:'];
 
@@ -15,10 +16,10 @@ const KEYS = ['node', 'package:', 'folder:'];
  * npm package installed beside Castellan; `folder:NAME` a folder for a server's own files below the data directory,
  * made (0700) when it is first named.
  */
-export function bundledValue(key: string, { dataDir, nodePath }: Bundled): BuiltinValue {
+export function bundledValue(key: string, { dataDir, nodePath, makesFolders = true }: Bundled): BuiltinValue {
   if (key === 'node') return { value: nodePath };
   if (key.startsWith('package:')) return packageScript(key.slice('package:'.length));
-  if (key.startsWith('folder:')) return serverFolder(key.slice('folder:'.length), dataDir);
+  if (key.startsWith('folder:')) return serverFolder(key.slice('folder:'.length), dataDir, makesFolders);
   const meant = nearest(key, KEYS);
   return {
     error: `castellan:${key} is not known: ${meant ? `did you mean ${meant}?` : `use ${KEYS.join(', ')}`}`,
@@ -55,13 +56,13 @@ function commandScript(manifest: unknown): string | undefined {
   return typeof script === 'string' ? script : undefined;
 }
 
-function serverFolder(name: string, dataDir: string): BuiltinValue {
+function serverFolder(name: string, dataDir: string, makes: boolean): BuiltinValue {
   if (!/^[a-z0-9][a-z0-9-]{0,39}$/.test(name)) {
     return { error: `names no folder: write \${castellan:folder:NAME} with letters, digits and "-"` };
   }
   const path = join(resolve(dataDir), 'folders', name);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (makes) mkdirSync(path, { recursive: true, mode: 0o700 });
     return { value: path };
   } catch (error) {
     return { error: `folder ${path} cannot be made (${messageOf(error)}): check the data directory` };

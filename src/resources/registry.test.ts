@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, it, type TestContext } from 'node:test';
@@ -93,6 +94,20 @@ onEachDatabase('resources', (make) => {
       assert.deepEqual(await resources.remove('Server', first.object.metadata.uid), second.object);
       assert.equal(resources.get('Server', 'b'), undefined);
       await assert.rejects(resources.remove('Server', 'b'), refusal('not_found', /no server b/));
+    });
+
+    it('make their folder once they are kept, and for nobody who only asks or is refused', async () => {
+      const resources = await resourcesOf([]);
+      const made = path.join(running!.dataDir.path, 'folders', 'notes');
+      const wish = server('a', { command: 'x', args: [`${open}castellan:folder:notes}`] });
+      await resources.put(wish, { dryRun: true });
+      const check = () => {
+        throw new Refusal('forbidden', 'not you');
+      };
+      await assert.rejects(resources.put(wish, { check }), refusal('forbidden', /not you/));
+      assert.equal(existsSync(made), false);
+      await resources.put(wish);
+      assert.equal(existsSync(made), true);
     });
 
     it('come back as written after a restart', async () => {

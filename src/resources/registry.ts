@@ -149,7 +149,8 @@ export class Resources {
     body: unknown,
     options: ChangeOptions = {},
   ): Promise<{ action: PutAction; object: ResourceObject }> {
-    const wanted = checkedPut(body, this.#surroundings.builtin);
+    // Nothing is made for a wish that may yet be refused.
+    const wanted = checkedPut(body, (key) => bundledValue(key, { ...this.#options, makesFolders: false }));
     const { check, expected = wanted.expected } = options;
     const change = { ...wanted, ...(expected && { expected }) };
     const { action, stored } = await this.edit((edit) => edit.put(change, check), options);
