@@ -42,7 +42,7 @@ const SERVER_EXAMPLES = `
 A secret belongs into no flag: write \${secret:NAME.KEY} where its value is to stand.
 
 Examples:
-  castellan create server memory --command npx --arg -y --arg @modelcontextprotocol/server-memory
+  castellan create server memory --command npx -- -y @modelcontextprotocol/server-memory
   castellan create server github --url https://example.com/mcp --header 'Authorization=Bearer \${secret:github.token}'`;
 
 const PROJECT_EXAMPLES = `
@@ -57,8 +57,11 @@ Example:
 /** `create server`, `create project` and `create policy`: what `apply` takes from a file, from flags. */
 export function defineCreateConfig(create: Command, context: VerbContext): void {
   withServerFields(kindCommand(create, 'server', 'Create an upstream MCP server.', 'its name'))
+    .argument('[args...]', 'arguments of --command, after --')
     .addHelpText('after', SERVER_EXAMPLES)
-    .action((name: string, flags: ServerFields) => putNew('Server', name, serverOf(flags), flags, context));
+    .action((name: string, args: string[], flags: ServerFields) =>
+      putNew('Server', name, serverOf(flags, args), flags, context),
+    );
   kindCommand(create, 'project', 'Create a project: a set of servers and its policy.', 'its name')
     .option('--servers <names>', 'servers of the consumer surface, with commas between', nameList)
     .option('--operator-servers <names>', 'servers of the operator surface, with commas between', nameList)
@@ -109,12 +112,13 @@ function withServerFields(command: Command): Command {
     .option('--health-check <yaml>', 'tool, interval, timeout, failures');
 }
 
-function serverOf(flags: ServerFields): Record<string, unknown> {
+function serverOf(flags: ServerFields, rest: readonly string[]): Record<string, unknown> {
   const { command, cwd, url, protocol, isolation, prefix, allow, deny, readOnly } = flags;
   const { connect, idleTimeout, callTimeout, maxResultBytes } = flags;
+  const args = [...(flags.arg ?? []), ...rest];
   return {
     command,
-    args: flags.arg,
+    args: args.length > 0 ? args : undefined,
     env: assignments('--env', flags.env),
     cwd,
     url,

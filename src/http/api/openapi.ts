@@ -117,7 +117,7 @@ const SAID: Readonly<Record<number, string>> = {
   410: 'EXPIRED: what happened since then is not known any more; list anew.',
   412: 'CONFLICT: If-Match or If-None-Match does not hold.',
   413: 'TOO_LARGE: the body is larger than 4 MiB.',
-  429: 'TOO_MANY: the caller has too much open already; Retry-After says when to come back.',
+  429: 'RATE_LIMITED: the caller has too much open already; Retry-After says when to come back.',
   500: 'INTERNAL: a fault of the server; its log says which.',
   503: 'UNAVAILABLE: the database does not answer; Retry-After says when to come back.',
 };

@@ -153,7 +153,7 @@ function watch(
   if (!streams.add(stream)) {
     stream.end();
     c.header('retry-after', '5');
-    return refuse(c, 429, 'TOO_MANY', 'you have too many streams open already: end one');
+    return refuse(c, 429, 'RATE_LIMITED', 'you have too many streams open already: end one');
   }
   return c.body(stream.body, 200, { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' });
 }
