@@ -194,6 +194,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/console.ts')).defineConsole,
   },
   {
+    name: 'doctor',
+    group: OTHER,
+    summary: 'look at this machine and the server, and say what is wrong',
+    load: async () => (await import('./commands/doctor.ts')).defineDoctor,
+  },
+  {
     name: 'completion',
     group: OTHER,
     summary: 'print the completion script of a shell',

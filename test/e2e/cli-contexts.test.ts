@@ -126,3 +126,32 @@ test('a file that is damaged or open to others is refused', async () => {
   const damaged = await cli(['whoami']);
   assert.deepEqual([damaged.code, /is damaged/.test(damaged.stderr)], [1, true]);
 });
+
+test('doctor says what is wrong, and that nothing runs is not', async () => {
+  await rm(file());
+  const bare = await cli(['doctor']);
+  assert.deepEqual([bare.code, /^- server +no castellan runs/m.test(bare.stdout)], [0, true], bare.stdout);
+  const sound = await cli(['doctor', '--data-dir', castellan.dataDir, '-o', 'json']);
+  const { ok, checks } = JSON.parse(sound.stdout);
+  assert.deepEqual([sound.code, ok], [0, true], sound.stdout);
+  assert.deepEqual(
+    checks.map(({ check, status }: { check: string; status: string }) => `${check} ${status}`),
+    ['node pass', 'data directory pass', 'contexts skipped', 'server pass', 'ready pass', 'upstream pass'],
+  );
+  const away = await cli(['doctor', '--server', 'http://127.0.0.1:9'], '', { CASTELLAN_TOKEN: 'x' });
+  assert.deepEqual([away.code, /^✗ server /m.test(away.stdout)], [1, true], away.stdout);
+  const open = await mkdtemp(path.join(folder, 'open-'));
+  await chmod(open, 0o755);
+  const unsafe = await cli(['doctor', '--data-dir', open]);
+  assert.deepEqual(
+    [unsafe.code, /^✗ data directory .*chmod 700/m.test(unsafe.stdout)],
+    [1, true],
+    unsafe.stdout,
+  );
+  const spec = 'kind: Server\nmetadata: { name: unwell }\nspec: { command: no-such-command-at-all }\n';
+  const where = ['--data-dir', castellan.dataDir];
+  assert.equal((await cli(['apply', '-f', '-', ...where], spec)).code, 0);
+  assert.notEqual((await cli(['mcp', 'connect', 'unwell', ...where])).code, 0);
+  const ill = await cli(['doctor', ...where]);
+  assert.deepEqual([ill.code, /^✗ upstream +unwell is failed: /m.test(ill.stdout)], [1, true], ill.stdout);
+});

@@ -292,6 +292,15 @@ describe('apply and diff', () => {
   });
 });
 
+test('create server takes the arguments of its command after --', async () => {
+  const where = ['--data-dir', castellan.dataDir];
+  const args = ['create', 'server', 'dashed', ...where, '--command', 'npx', '--arg', 'a', '--', '-y', 'pkg'];
+  const made = await runCli(args);
+  assert.equal(made.stdout, 'server/dashed created\n', made.stderr);
+  const { spec } = JSON.parse(await passes(['get', 'server', 'dashed', '-o', 'json']));
+  assert.deepEqual(spec, { command: 'npx', args: ['a', '-y', 'pkg'] });
+});
+
 describe('edit', () => {
   let editor = '';
   /** Each line of the script sees the file as $1 and how often it ran as $n. */

@@ -1,0 +1,138 @@
+import { stat } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { messageOf } from '../../base/errors.ts';
+import type { ServerStatus } from '../../http/api/live.ts';
+import { Contexts } from '../contexts.ts';
+import { CommandFailure, Exit } from '../exit.ts';
+import { oneOf } from '../options.ts';
+import { packageVersion } from '../package-version.ts';
+import { DEFAULT_DATA_DIR, ServerClient, type ServerFlags, withServer } from '../server-client.ts';
+import { cleanForTerminal, cleanLine } from '../terminal.ts';
+import type { VerbContext } from '../verbs.ts';
+
+type Flags = ServerFlags & { output: 'text' | 'json' };
+type Check = { check: string; status: 'pass' | 'fail' | 'skipped'; message: string };
+
+const NEEDED_NODE = 24;
+const PATIENCE_MS = 10_000;
+
+const EXAMPLES = `
+Exit codes: 0 nothing is wrong; 1 something is. That no server runs is nothing wrong, unless one was named.
+
+Examples:
+  castellan doctor
+  castellan doctor --context work -o json`;
+
+export function defineDoctor(program: Command, context: VerbContext): void {
+  const doctor = program
+    .command('doctor')
+    .description('Look at this machine, its data directory and the server, and say what is wrong.');
+  withServer(doctor)
+    .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json'], 'text'))
+    .showHelpAfterError('Run `castellan doctor --help` for its options.')
+    .addHelpText('after', EXAMPLES)
+    .action((flags: Flags) => run(flags, context));
+}
+
+async function run(flags: Flags, context: VerbContext): Promise<void> {
+  const { terminal, env } = context;
+  const checks = [nodeCheck(), await dataDirectory(flags, env), await contexts(env)];
+  checks.push(...(await server(flags, context)));
+  const ok = checks.every(({ status }) => status !== 'fail');
+  if (flags.output === 'json') terminal.data(JSON.stringify({ ok, checks }, null, 2));
+  else for (const check of checks) printCheck(check, context);
+  if (!ok) context.finish(Exit.failed);
+}
+
+const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
+
+function printCheck({ check, status, message }: Check, { terminal }: VerbContext): void {
+  const [style, mark] = MARKS[status];
+  terminal.styledLine(`${terminal.styled(style, mark)} ${check.padEnd(14)} ${cleanForTerminal(message)}`);
+}
+
+function nodeCheck(): Check {
+  const { node } = process.versions;
+  const isNew = Number.parseInt(node, 10) >= NEEDED_NODE;
+  const message = isNew ? `${node}` : `${node} is too old: install Node ${NEEDED_NODE}`;
+  return { check: 'node', status: isNew ? 'pass' : 'fail', message };
+}
+
+async function dataDirectory(flags: Flags, env: VerbContext['env']): Promise<Check> {
+  const folder = flags.dataDir ?? (env.CASTELLAN_DATA_DIR || DEFAULT_DATA_DIR);
+  const check = 'data directory';
+  const found = await stat(folder).catch(() => undefined);
+  if (!found)
+    return { check, status: 'skipped', message: `${folder} does not exist; castellan serve makes it` };
+  if (!found.isDirectory()) return { check, status: 'fail', message: `${folder} is no folder: name another` };
+  const isOpen = process.platform !== 'win32' && (found.mode & 0o077) !== 0;
+  if (!isOpen) return { check, status: 'pass', message: folder };
+  return { check, status: 'fail', message: `${folder} is open to other users: run chmod 700 ${folder}` };
+}
+
+async function contexts(env: VerbContext['env']): Promise<Check> {
+  const check = 'contexts';
+  try {
+    const { all, current, file } = await Contexts.read(env);
+    if (all.size === 0) return { check, status: 'skipped', message: 'none' };
+    return { check, status: 'pass', message: `${all.size} in ${file}, current: ${current ?? 'none'}` };
+  } catch (error) {
+    return { check, status: 'fail', message: messageOf(error) };
+  }
+}
+
+/** The server that other verbs would talk to. */
+async function server(flags: Flags, context: VerbContext): Promise<Check[]> {
+  const check = 'server';
+  const isNamed = flags.server !== undefined || flags.context !== undefined;
+  let client: ServerClient;
+  let version: string;
+  try {
+    client = await ServerClient.connect(flags, context, PATIENCE_MS);
+    version = String((await client.get('version')).version);
+  } catch (error) {
+    const isAbsent = !isNamed && !(error instanceof CommandFailure && error.exitCode !== Exit.unreachable);
+    return [{ check, status: isAbsent ? 'skipped' : 'fail', message: messageOf(error) }];
+  }
+  const own = packageVersion();
+  const differs = version === own ? '' : `; this command line is ${own}`;
+  const checks: Check[] = [
+    { check, status: 'pass', message: `${client.origin}, version ${version}${differs}` },
+  ];
+  checks.push(await ready(client), ...(await upstreams(client)));
+  return checks;
+}
+
+async function ready(client: ServerClient): Promise<Check> {
+  const check = 'ready';
+  try {
+    const response = await fetch(new URL('/readyz', client.origin), {
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    const said = cleanLine(await response.text());
+    return { check, status: response.ok ? 'pass' : 'fail', message: said };
+  } catch (error) {
+    return { check, status: 'fail', message: messageOf(error) };
+  }
+}
+
+const SOUND = ['connected', 'disconnected', 'connecting', 'stopping'];
+
+/** Upstream servers that do not work, as far as the caller may see them. */
+async function upstreams(client: ServerClient): Promise<Check[]> {
+  const check = 'upstream';
+  try {
+    const { items } = await client.get('mcp/status');
+    const all = items as ServerStatus[];
+    const ill = all.filter(({ state }) => !SOUND.includes(state));
+    if (ill.length === 0)
+      return [{ check, status: 'pass', message: `${all.length} servers, none of them broken` }];
+    return ill.map(({ name, state, lastError }) => ({
+      check,
+      status: 'fail',
+      message: `${name} is ${state}: ${cleanLine(lastError ?? 'no reason is known')}`,
+    }));
+  } catch (error) {
+    return [{ check, status: 'skipped', message: messageOf(error) }];
+  }
+}
