@@ -1,6 +1,7 @@
 import { Refusal } from '../base/errors.ts';
 import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { Labels } from '../resources/labels.ts';
+import { tokenNameFault } from '../resources/names.ts';
 import type { Surface } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { clonedBindings, distinct } from './ceiling.ts';
@@ -25,18 +26,13 @@ export type NewToken = {
   force?: boolean;
 };
 
-const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const MAX_DESCRIPTION = 500;
 const MAX_BINDINGS = 100;
 
 /** @throws Refusal `invalid` naming the field */
 export function checkNewToken(wanted: NewToken, now: number): void {
-  if (!NAME.test(wanted.name)) {
-    throw new Refusal(
-      'invalid',
-      `name: ${JSON.stringify(wanted.name)} is no token name; use at most 63 letters, digits, ".", "_" or "-", a letter or digit first and last`,
-    );
-  }
+  const fault = tokenNameFault(wanted.name);
+  if (fault) throw new Refusal('invalid', `name: ${fault}`);
   if (wanted.surfaces.length === 0)
     throw new Refusal('invalid', 'surfaces: name at least one of consumer, operator');
   const unknown = wanted.surfaces.find((surface) => surface !== 'consumer' && surface !== 'operator');

@@ -17,6 +17,15 @@ export function nameFault(name: unknown): string | undefined {
   return undefined;
 }
 
+const TOKEN_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+
+/** Why `name` cannot name a token in its project; undefined when it can. */
+export function tokenNameFault(name: unknown): string | undefined {
+  if (typeof name !== 'string' || name === '') return 'is required: give it a name such as "laptop"';
+  if (TOKEN_NAME.test(name)) return undefined;
+  return `"${printable(name)}" is no token name; use at most 63 letters, digits, ".", "_" or "-", a letter or digit first and last`;
+}
+
 /**
  * A valid name for what another client calls `label` ("GitHub MCP" becomes "github-mcp"); undefined when nothing of it
  * can be kept.

@@ -2,7 +2,7 @@ import { Refusal } from '../base/errors.ts';
 import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
 import { type KindName, kindOf, knownKinds } from './kinds.ts';
 import { type Labels, labelProblems } from './labels.ts';
-import { nameFault, printable } from './names.ts';
+import { nameFault, printable, tokenNameFault } from './names.ts';
 import { policyProblems } from './policy-fields.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
 import { projectProblems, tokenProblems } from './project-fields.ts';
@@ -87,6 +87,12 @@ const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
   McpToken: tokenProblems,
 };
 
+/** Of the kinds whose names are no plain ones. */
+const NAME_FAULTS: Partial<Record<KindName, (name: unknown) => string | undefined>> = {
+  User: userNameFault,
+  McpToken: tokenNameFault,
+};
+
 function apiVersionProblems(apiVersion: unknown): Problem[] {
   if (apiVersion === API_VERSION || apiVersion === undefined) return [];
   return [{ path: ['apiVersion'], message: `is not known: write apiVersion: ${API_VERSION}` }];
@@ -116,7 +122,7 @@ function checkMetadata(
     return { name: '' };
   }
   problems.push(...unknownKeys(value, METADATA_KEYS, METADATA_ANSWER_KEYS, ['metadata']));
-  const fault = kind === 'User' ? userNameFault(value.name) : nameFault(value.name);
+  const fault = (NAME_FAULTS[kind] ?? nameFault)(value.name);
   if (fault) problems.push({ path: ['metadata', 'name'], message: fault });
   const name = String(value.name);
   const more = labelsAndVersion(value, problems);

@@ -98,7 +98,7 @@ describe('every published shape', () => {
     const planned = await passes(['delete', '-f', GOLDEN, '--dry-run']).catch(
       (error: Error) => error.message,
     );
-    assert.match(planned, /golden-agent deleted \(dry run\)/);
+    assert.match(planned, /Golden.Agent deleted \(dry run\)/);
     const deleted = await passes(['delete', '-f', GOLDEN]);
     assert.equal(deleted.match(/ deleted$/gm)?.length, 12, deleted);
     assert.equal(await passes(['get', 'servers', '-o', 'name']), '');
