@@ -14,15 +14,10 @@ type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView }
 type ActDeps = LiveDeps & { audit: Audit; freezes: Freezes };
 
 /** What runs now: tools as agents see them, upstream states, and the two acts on them. */
-export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActDeps): Route[] {
-  const nameOf = (c: ApiContext) => serverName(resources, c) ?? c.req.param('name') ?? '';
+export function liveRoutes(deps: ActDeps): Route[] {
+  const { authorizer, resources, live, freezes } = deps;
   const sees = (c: ApiContext, name: string) =>
     authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
-  const known = (c: ApiContext) => {
-    const name = serverName(resources, c);
-    if (name === undefined) throw notThere({ resource: 'servers', name: c.req.param('name') ?? '' });
-    return name;
-  };
   const serverList = { list: () => ({ resource: 'servers' as const }) };
   return [
     {
@@ -47,12 +42,7 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
       },
       handle: (c) => {
         const resolve = flag(c, 'resolve');
-        const caller = c.get('caller');
-        if (resolve && !authorizer.decide(caller, { role: 'admin', resource: 'servers' }).allowed)
-          throw new Refusal(
-            'forbidden',
-            'resolve: values of variables are shown to role:admin,resource:servers',
-          );
+        if (resolve) refuseValues(authorizer, c);
         return c.json({ items: listedServers(resources, resolve).filter(({ name }) => sees(c, name)) });
       },
     },
@@ -70,22 +60,28 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
     {
       method: 'GET',
       path: '/servers/:name/status',
-      need: { ask: (c) => ({ role: 'view', resource: 'servers', name: nameOf(c) }) },
+      need: { ask: (c) => ({ role: 'view', resource: 'servers', name: nameIn(resources, c) }) },
       doc: { summary: 'Show the state of a server, its connections and its log', answer: 'ServerDetail' },
       handle: (c) => {
-        const status = live.serverStatus(known(c));
+        const status = live.serverStatus(knownServer(resources, c));
         // What a process writes there may be anything.
         const logs = authorizer.decide(c.get('caller'), { action: 'logs' }).allowed;
         return c.json(status && !logs ? { ...status, stderr: [] } : (status ?? {}));
       },
     },
+    ...actRoutes(deps),
+  ];
+}
+
+function actRoutes({ authorizer, resources, live, audit }: ActDeps): Route[] {
+  return [
     {
       method: 'POST',
       path: '/servers/:name/connect',
-      need: { ask: (c) => ({ role: 'edit', resource: 'servers', name: nameOf(c) }) },
+      need: { ask: (c) => ({ role: 'edit', resource: 'servers', name: nameIn(resources, c) }) },
       doc: { summary: 'Connect to a server now', answer: 'ServerStatus' },
       handle: async (c) => {
-        const server = known(c);
+        const server = knownServer(resources, c);
         if (resources.snapshot().servers.get(server)?.spec?.target.type === 'stdio') {
           const layers = authorizer.rights().layersOf(c.get('caller'));
           demand(layers, { action: 'spawn' }, ', which starting a process needs');
@@ -117,6 +113,12 @@ export function liveRoutes({ authorizer, resources, live, audit, freezes }: ActD
   ];
 }
 
+/** Values of variables may be secrets. @throws Refusal `forbidden` */
+function refuseValues(authorizer: Authorizer, c: ApiContext): void {
+  if (authorizer.decide(c.get('caller'), { role: 'admin', resource: 'servers' }).allowed) return;
+  throw new Refusal('forbidden', 'resolve: values of variables are shown to role:admin,resource:servers');
+}
+
 async function toolList({ authorizer, resources, live }: LiveDeps, c: ApiContext): Promise<Response> {
   const caller = c.get('caller');
   const project = projectOf(resources, c.req.param('name') ?? '');
@@ -145,6 +147,18 @@ function surfaceOf(c: ApiContext): Surface | undefined {
   const surface = c.req.query('surface');
   if (surface === undefined || surface === 'consumer' || surface === 'operator') return surface;
   throw new Refusal('invalid', 'surface: must be consumer or operator');
+}
+
+/** The server's name, or what stands in the path where there is none. */
+function nameIn(resources: Resources, c: ApiContext): string {
+  return serverName(resources, c) ?? c.req.param('name') ?? '';
+}
+
+/** @throws Refusal `not_found` */
+function knownServer(resources: Resources, c: ApiContext): string {
+  const name = serverName(resources, c);
+  if (name === undefined) throw notThere({ resource: 'servers', name: c.req.param('name') ?? '' });
+  return name;
 }
 
 /** The name in the path, or the name behind the id in it; undefined when there is no such server. */

@@ -36,41 +36,44 @@ const WATCH = {
 } as const;
 
 /** The objects of every kind but tokens, by plural, singular or alias. */
-export function resourceRoutes({ authorizer, freezes, resources, objects, streams }: Deps): Route[] {
-  const shown = (object: ResourceObject) => withStatus(object, resources.snapshot(), freezes);
-  const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
-  const isSeen = (c: ApiContext, object: ResourceObject) =>
-    authorizer.decide(c.get('caller'), objectAsk('view', object.kind as ResourceKind, object.metadata.name))
-      .allowed;
-  return [
-    {
-      method: 'GET',
-      path: '/:kind',
-      need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
-      doc: {
-        summary: 'List objects of kind KIND, or watch their changes',
-        query: { ...SELECTION, ...WATCH },
-        answer: 'KindList',
-        streamed: 'KindEvent',
-      },
-      handle: (c) => {
-        const selector = selectorOf(c);
-        const kind = kindOfPath(c);
-        const visible = (object: ResourceObject | undefined) => {
-          if (object?.kind !== kind || !isSeen(c, object)) return undefined;
-          const whole = shown(object);
-          return isSelected(whole, selector) ? whole : undefined;
-        };
-        if (flag(c, 'watch')) return watch(c, { resources, streams, authorizer }, visible);
-        if (c.req.query('resourceVersion') !== undefined)
-          throw new Refusal('invalid', 'resourceVersion: means something beside watch=true alone');
-        const items = resources
-          .list(kind)
-          .map(visible)
-          .filter((object) => object !== undefined);
-        return c.json({ items, metadata: { resourceVersion: resources.feed.version } });
-      },
+export function resourceRoutes(deps: Deps): Route[] {
+  return [listRoute(deps), ...objectRoutes(deps)];
+}
+
+function listRoute({ authorizer, freezes, resources, streams }: Deps): Route {
+  return {
+    method: 'GET',
+    path: '/:kind',
+    need: { list: (c) => ({ resource: resourceOf(kindOfPath(c)) }) },
+    doc: {
+      summary: 'List objects of kind KIND, or watch their changes',
+      query: { ...SELECTION, ...WATCH },
+      answer: 'KindList',
+      streamed: 'KindEvent',
     },
+    handle: (c) => {
+      const selector = selectorOf(c);
+      const kind = kindOfPath(c);
+      const visible = (object: ResourceObject | undefined) => {
+        if (object?.kind !== kind || !isSeen(authorizer, c, object)) return undefined;
+        const whole = withStatus(object, resources.snapshot(), freezes);
+        return isSelected(whole, selector) ? whole : undefined;
+      };
+      if (flag(c, 'watch')) return watch(c, { resources, streams, authorizer }, visible);
+      if (c.req.query('resourceVersion') !== undefined)
+        throw new Refusal('invalid', 'resourceVersion: means something beside watch=true alone');
+      const items = resources
+        .list(kind)
+        .map(visible)
+        .filter((object) => object !== undefined);
+      return c.json({ items, metadata: { resourceVersion: resources.feed.version } });
+    },
+  };
+}
+
+function objectRoutes({ authorizer, freezes, resources, objects }: Deps): Route[] {
+  const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
+  return [
     {
       method: 'GET',
       path: '/:kind/:name',
@@ -79,38 +82,10 @@ export function resourceRoutes({ authorizer, freezes, resources, objects, stream
       handle: (c) => {
         const object = find(resources, authorizer, c);
         c.header('etag', `"${object.metadata.resourceVersion}"`);
-        return c.json(shown(object));
+        return c.json(withStatus(object, resources.snapshot(), freezes));
       },
     },
-    {
-      method: 'PUT',
-      path: '/:kind/:name',
-      // What the caller may not see is not there, to be created. The change asks once more, when nothing comes between.
-      need: {
-        ask: (c) => {
-          const object = objectOf(resources, c);
-          return askOf(resources, c, object && isSeen(c, object) ? 'edit' : 'create');
-        },
-      },
-      doc: {
-        summary: 'Create or replace a KIND',
-        query: {
-          ...DRY_RUN,
-          createOnly: { description: 'Replaces nothing that is there already.', type: 'boolean' },
-        },
-        headers: CONDITIONS,
-        body: 'Kind',
-        answer: 'KindChange',
-      },
-      handle: async (c) => {
-        const body = await bodyFor(c);
-        const { resourceVersion } = body.metadata as { resourceVersion?: unknown };
-        const given = typeof resourceVersion === 'string' ? resourceVersion : undefined;
-        const expected = flag(c, 'createOnly') ? 'none' : expectedVersion(c, given);
-        const how = { dryRun: flag(c, 'dryRun'), expected };
-        return underConditions(c, async () => c.json(await objects.put(c.get('caller'), body, how)));
-      },
-    },
+    putRoute({ authorizer, resources, objects }),
     {
       method: 'DELETE',
       path: '/:kind/:name',
@@ -132,6 +107,47 @@ export function resourceRoutes({ authorizer, freezes, resources, objects, stream
       },
     },
   ];
+}
+
+function putRoute({
+  authorizer,
+  resources,
+  objects,
+}: Pick<Deps, 'authorizer' | 'resources' | 'objects'>): Route {
+  return {
+    method: 'PUT',
+    path: '/:kind/:name',
+    // What the caller may not see is not there, to be created. The change asks once more, when nothing comes between.
+    need: {
+      ask: (c) => {
+        const object = objectOf(resources, c);
+        return askOf(resources, c, object && isSeen(authorizer, c, object) ? 'edit' : 'create');
+      },
+    },
+    doc: {
+      summary: 'Create or replace a KIND',
+      query: {
+        ...DRY_RUN,
+        createOnly: { description: 'Replaces nothing that is there already.', type: 'boolean' },
+      },
+      headers: CONDITIONS,
+      body: 'Kind',
+      answer: 'KindChange',
+    },
+    handle: async (c) => {
+      const body = await bodyFor(c);
+      const { resourceVersion } = body.metadata as { resourceVersion?: unknown };
+      const given = typeof resourceVersion === 'string' ? resourceVersion : undefined;
+      const expected = flag(c, 'createOnly') ? 'none' : expectedVersion(c, given);
+      const how = { dryRun: flag(c, 'dryRun'), expected };
+      return underConditions(c, async () => c.json(await objects.put(c.get('caller'), body, how)));
+    },
+  };
+}
+
+/** Whether the caller may know of the object. */
+function isSeen(authorizer: Authorizer, c: ApiContext, { kind, metadata }: ResourceObject): boolean {
+  return authorizer.decide(c.get('caller'), objectAsk('view', kind as ResourceKind, metadata.name)).allowed;
 }
 
 function watch(

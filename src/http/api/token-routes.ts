@@ -25,7 +25,6 @@ type TokenDeps = { authorizer: Authorizer; resources: Resources; tokens: Tokens 
 /** `/mcptokens`: the raw token leaves once, in the answer that made it. */
 export function tokenRoutes(deps: TokenDeps): Route[] {
   const { tokens } = deps;
-  const asking = (role: Role) => ({ ask: (c: ApiContext) => askOf(deps, c, role) });
   return [
     ...introspection(deps),
     {
@@ -74,6 +73,15 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
       },
       handle: (c) => orLacking(deps, c, apply),
     },
+    ...ownRoutes(deps),
+  ];
+}
+
+/** What is done to one token. */
+function ownRoutes(deps: TokenDeps): Route[] {
+  const { tokens } = deps;
+  const asking = (role: Role) => ({ ask: (c: ApiContext) => askOf(deps, c, role) });
+  return [
     {
       method: 'GET',
       path: '/mcptokens/:name',
@@ -125,11 +133,7 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
         answer: 'McpTokenChange',
         status: 201,
       },
-      handle: async (c) => {
-        const record = await tokenOf(deps, c);
-        const made = await tokens.rotate(record, c.get('caller'), overlapOf(c));
-        return c.json({ action: 'rotated', object: tokenObject(made.record), token: made.raw }, 201);
-      },
+      handle: (c) => rotate(deps, c),
     },
   ];
 }
@@ -181,6 +185,11 @@ async function create(deps: TokenDeps, c: ApiContext): Promise<Response> {
   }
   const { record, raw } = await deps.tokens.create(wanted);
   return c.json({ action: 'created', object: tokenObject(record), token: raw }, 201);
+}
+
+async function rotate(deps: TokenDeps, c: ApiContext): Promise<Response> {
+  const made = await deps.tokens.rotate(await tokenOf(deps, c), c.get('caller'), overlapOf(c));
+  return c.json({ action: 'rotated', object: tokenObject(made.record), token: made.raw }, 201);
 }
 
 /** What `apply` sends for a token: made when no active one has its name, and left alone otherwise. */
