@@ -7,7 +7,7 @@ const KEY_BYTES = 32;
 const MAX_TEXT = 1024;
 const HOW_TO_MAKE_ONE = 'make one with: openssl rand -base64 32';
 const PLACEHOLDER =
-  /change.?me|replace.?me|place.?holder|example|default|passw[o0]rd|passphrase|secret|master.?key|insert.?here|insecure|dummy/i;
+  /change.?me|replace.?me|place.?holder|example|default|passw[o0]rd|passphrase|secret|master.?key|insert.?here|insecure|\bdummy\b/i;
 
 export const MASTER_KEY_FILE = 'master.key';
 
