@@ -20,6 +20,7 @@ import { McpEndpoint } from './http/mcp-endpoint.ts';
 import { metricsText } from './http/metrics.ts';
 import { OpenStreams } from './http/open-streams.ts';
 import { OriginPolicy } from './http/origin-policy.ts';
+import { RequestAddresses } from './http/request-addresses.ts';
 import { createHttpServer } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
@@ -308,18 +309,16 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     gateway.rightsChanged();
   });
   const authenticator = new Authenticator(tokens, localAdmin, authorizer);
-  const credentials = new CredentialCheck(
-    authenticator,
-    new ClientAddresses(options.trustedProxies),
-    new AddressLimiter(() => performance.now()),
-  );
+  const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
+  const limiter = new AddressLimiter(() => performance.now());
+  const credentials = new CredentialCheck(authenticator, addresses, limiter);
   const endpoint = new McpEndpoint({
     self: { name: 'castellan', title: 'Castellan', version: options.version },
     gateway,
     sessions,
     streams,
     credentials,
-    audit: new EndpointAudit(audit, denials),
+    audit: new EndpointAudit(audit, denials, addresses),
     authorizer,
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
@@ -335,7 +334,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
       const objects = new ManagedObjects(resources, tokens);
       const { version, publicUrl } = options;
-      const known = { credentials, authorizer, audit, store, denials, version, publicUrl };
+      const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
       return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, streams, logger });
     }),
     origins: () => {

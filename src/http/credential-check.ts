@@ -4,7 +4,7 @@ import type { Authenticator } from '../identity/authenticator.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { AuthenticationError } from '../identity/tokens.ts';
 import type { AddressLimiter } from '../limits/address-limiter.ts';
-import type { ClientAddresses } from '../limits/client-address.ts';
+import type { RequestAddresses } from './request-addresses.ts';
 
 export type Checked =
   | { ok: true; value: AuthenticatedCaller }
@@ -15,10 +15,10 @@ export type Checked =
 /** Checks credentials as they come from the network: each address may be wrong only so often. */
 export class CredentialCheck {
   readonly #authenticator: Authenticator;
-  readonly #addresses: ClientAddresses;
+  readonly #addresses: RequestAddresses;
   readonly #limiter: AddressLimiter;
 
-  constructor(authenticator: Authenticator, addresses: ClientAddresses, limiter: AddressLimiter) {
+  constructor(authenticator: Authenticator, addresses: RequestAddresses, limiter: AddressLimiter) {
     this.#authenticator = authenticator;
     this.#addresses = addresses;
     this.#limiter = limiter;
@@ -35,11 +35,7 @@ export class CredentialCheck {
 
   /** Rejects with a Refusal `unavailable` alone, when the database is away. */
   async check(req: IncomingMessage, raw: string): Promise<Checked> {
-    const forwarded = req.headers['x-forwarded-for'];
-    const address = this.#addresses.of(
-      req.socket.remoteAddress,
-      Array.isArray(forwarded) ? forwarded.join(',') : forwarded,
-    );
+    const address = this.#addresses.network(req);
     const wait = this.#limiter.wait(address, () => sha256Hex(raw));
     if (wait !== undefined)
       return { ok: false, error: 'too many', retryAfterSeconds: Math.ceil(wait / 1_000) };

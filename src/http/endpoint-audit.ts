@@ -5,21 +5,18 @@ import type { Scope } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
 import { auditActor } from '../identity/audit-actor.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
-
-const UNKNOWN_ADDRESS = 'unknown';
-
-export function addressOf({ socket }: IncomingMessage): string {
-  return socket.remoteAddress ?? UNKNOWN_ADDRESS;
-}
+import type { RequestAddresses } from './request-addresses.ts';
 
 /** What the MCP endpoint itself decides, as the audit tells it. */
 export class EndpointAudit {
   readonly #audit: Audit;
   readonly #denials: Denials;
+  readonly #addresses: RequestAddresses;
 
-  constructor(audit: Audit, denials: Denials) {
+  constructor(audit: Audit, denials: Denials, addresses: RequestAddresses) {
     this.#audit = audit;
     this.#denials = denials;
+    this.#addresses = addresses;
   }
 
   /** Nobody was proven. */
@@ -27,7 +24,7 @@ export class EndpointAudit {
     this.#denials.note({
       event: 'auth.failed',
       actor: { kind: 'stranger' },
-      address: addressOf(req),
+      address: this.#addresses.network(req),
       reason,
     });
   }
@@ -35,7 +32,8 @@ export class EndpointAudit {
   /** Somebody was proven, and this project or surface is not open to them. */
   closed(req: IncomingMessage, caller: AuthenticatedCaller, project: string, reason: string): void {
     const actor = auditActor(caller);
-    this.#denials.note({ event: 'auth.refused', actor, address: addressOf(req), project, reason });
+    const address = this.#addresses.network(req);
+    this.#denials.note({ event: 'auth.refused', actor, address, project, reason });
   }
 
   sessionStarted(
@@ -72,7 +70,7 @@ export class EndpointAudit {
       event,
       outcome: 'ok',
       actor: auditActor(caller),
-      address: addressOf(req),
+      address: this.#addresses.exact(req),
       project: project.name,
       surface,
       detail,

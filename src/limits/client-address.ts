@@ -3,6 +3,8 @@ import ipaddr from 'ipaddr.js';
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 type Range = [Address, number];
 
+const UNKNOWN = 'unknown';
+
 /** Says whose address a request comes from, behind proxies that are known to say so truthfully. */
 export class ClientAddresses {
   readonly #trusted: readonly Range[];
@@ -12,20 +14,28 @@ export class ClientAddresses {
     this.#trusted = trusted.map((range) => ipaddr.parseCIDR(range) as Range);
   }
 
-  /**
-   * The address that counts: that of the connection, or, while the hop is a trusted proxy, the one that it names, from
-   * right to left. An IPv6 address stands for its /64, which one host has whole.
-   */
-  of(connection: string | undefined, forwardedFor: string | undefined): string {
+  /** What counts as one under limits: the address, an IPv6 one as its /64, which one host has whole. */
+  network(connection: string | undefined, forwardedFor: string | undefined): string {
+    const client = this.#client(connection, forwardedFor);
+    return client ? networkOf(client) : UNKNOWN;
+  }
+
+  /** The address itself, for whoever looks it up later. */
+  exact(connection: string | undefined, forwardedFor: string | undefined): string {
+    return this.#client(connection, forwardedFor)?.toString() ?? UNKNOWN;
+  }
+
+  /** That of the connection, or, while the hop is a trusted proxy, the one that it names, from right to left. */
+  #client(connection: string | undefined, forwardedFor: string | undefined): Address | undefined {
     let client = parsed(connection);
-    if (!client) return 'unknown';
+    if (!client) return undefined;
     const hops = forwardedFor === undefined || !this.#isTrusted(client) ? [] : forwardedFor.split(',');
     for (let index = hops.length - 1; index >= 0 && this.#isTrusted(client); index -= 1) {
       const named = parsed(hops[index]);
       if (!named) break;
       client = named;
     }
-    return keyOf(client);
+    return client;
   }
 
   #isTrusted(address: Address): boolean {
@@ -45,7 +55,7 @@ function parsed(text: string | undefined): Address | undefined {
   return bare.length <= 45 && ipaddr.isValid(bare) ? ipaddr.process(bare) : undefined;
 }
 
-function keyOf(address: Address): string {
+function networkOf(address: Address): string {
   if (address.kind() === 'ipv4') return address.toString();
   const { parts } = address as ipaddr.IPv6;
   const network = parts.slice(0, 4).map((part) => part.toString(16));

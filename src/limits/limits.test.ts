@@ -135,10 +135,17 @@ describe('the address of a client', () => {
     ['no address at all', undefined, undefined, 'unknown'],
   ];
   for (const [what, connection, forwarded, expected] of cases) {
-    it(what, () => assert.equal(behind.of(connection, forwarded), expected));
+    it(what, () => assert.equal(behind.network(connection, forwarded), expected));
   }
 
+  it('is told whole, too', () => {
+    assert.equal(behind.exact('10.1.2.3', '198.51.100.1'), '198.51.100.1');
+    assert.equal(behind.exact('fd00::1', '2001:db8:1:2:3:4:5:6'), '2001:db8:1:2:3:4:5:6');
+    assert.equal(behind.exact('::ffff:127.0.0.1', undefined), '127.0.0.1');
+    assert.equal(behind.exact(undefined, undefined), 'unknown');
+  });
+
   it('is that of the connection where no proxy is trusted', () => {
-    assert.equal(new ClientAddresses([]).of('10.1.2.3', '198.51.100.1'), '10.1.2.3');
+    assert.equal(new ClientAddresses([]).network('10.1.2.3', '198.51.100.1'), '10.1.2.3');
   });
 });

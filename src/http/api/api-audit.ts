@@ -5,17 +5,19 @@ import type { Denials } from '../../audit/denials.ts';
 import { Refusal } from '../../base/errors.ts';
 import { traceOf } from '../../gateway/trace.ts';
 import { auditActor } from '../../identity/audit-actor.ts';
-import { addressOf } from '../endpoint-audit.ts';
+import type { RequestAddresses } from '../request-addresses.ts';
 import type { ApiContext, ApiEnv } from './responses.ts';
 
 /** What the API decides, as the audit tells it. */
 export class ApiAudit {
   readonly #audit: Audit;
   readonly #denials: Denials;
+  readonly #addresses: RequestAddresses;
 
-  constructor(audit: Audit, denials: Denials) {
+  constructor(audit: Audit, denials: Denials, addresses: RequestAddresses) {
     this.#audit = audit;
     this.#denials = denials;
+    this.#addresses = addresses;
   }
 
   /** Whatever a request changes is its caller's doing. */
@@ -23,13 +25,14 @@ export class ApiAudit {
     return createMiddleware<ApiEnv>((c, next) => {
       const actor = auditActor(c.get('caller'));
       const trace = traceOf(undefined, c.req.header('traceparent'));
-      return this.#audit.acting({ actor, trace, address: addressIn(c) }, next);
+      return this.#audit.acting({ actor, trace, address: this.#addresses.exact(requestOf(c)) }, next);
     });
   }
 
   /** Nobody was proven. */
   unknown(c: ApiContext, reason: string): void {
-    this.#denials.note({ event: 'auth.failed', actor: { kind: 'stranger' }, address: addressIn(c), reason });
+    const address = this.#addresses.network(requestOf(c));
+    this.#denials.note({ event: 'auth.failed', actor: { kind: 'stranger' }, address, reason });
   }
 
   /** Somebody lacks the right to what they asked for. */
@@ -40,13 +43,13 @@ export class ApiAudit {
       event: 'api.refused',
       outcome: 'refused',
       actor: auditActor(caller),
-      address: addressIn(c),
+      address: this.#addresses.exact(requestOf(c)),
       trace: traceOf(undefined, c.req.header('traceparent')),
       detail: { method: c.req.method, path: c.req.path.slice(0, 200), reason: error.message.slice(0, 200) },
     });
   }
 }
 
-function addressIn(c: ApiContext): string {
-  return addressOf((c.env as unknown as { incoming: IncomingMessage }).incoming);
+function requestOf(c: ApiContext): IncomingMessage {
+  return (c.env as unknown as { incoming: IncomingMessage }).incoming;
 }

@@ -11,6 +11,7 @@ import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { CredentialCheck } from '../credential-check.ts';
 import type { OpenStreams } from '../open-streams.ts';
+import type { RequestAddresses } from '../request-addresses.ts';
 import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -27,6 +28,7 @@ import { tokenRoutes } from './token-routes.ts';
 
 export type ApiDeps = {
   credentials: CredentialCheck;
+  addresses: RequestAddresses;
   freezes: Freezes;
   authorizer: Authorizer;
   resources: Resources;
@@ -45,7 +47,7 @@ export type ApiDeps = {
   publicUrl: string | undefined;
 };
 
-type RouteDeps = Omit<ApiDeps, 'credentials' | 'denials' | 'logger'>;
+type RouteDeps = Omit<ApiDeps, 'credentials' | 'addresses' | 'denials' | 'logger'>;
 
 /** Every route of the API, the more exact ones first. */
 export function apiRoutes(deps: RouteDeps): Route[] {
@@ -92,7 +94,7 @@ function describedBy(routes: readonly Route[], version: string): Route {
 /** The REST API, to be mounted under `/api/v1`. It authenticates by itself; Host and Origin are the router's. */
 export function createApi(deps: ApiDeps): Hono<ApiEnv> {
   const { credentials, authorizer, logger } = deps;
-  const audit = new ApiAudit(deps.audit, deps.denials);
+  const audit = new ApiAudit(deps.audit, deps.denials, deps.addresses);
   const api = new Hono<ApiEnv>();
   const routes = apiRoutes(deps);
   api.use(neverStored);
