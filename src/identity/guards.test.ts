@@ -247,6 +247,63 @@ onEachDatabase('changes of who may do what', (make) => {
       await put(identity, bob, calling('get_state'));
     }));
 
+  it('put a server into a project by whoever may edit that server alone', () =>
+    scene(make, async (identity) => {
+      const own = ['role:create,resource:projects', 'role:edit,resource:projects', 'role:run,resource:tools'];
+      const bob = await userWith(identity, 'bob@example.com', bindings(...own));
+      const web = { url: 'http://127.0.0.1:1/mcp' };
+      for (const name of ['db', 'other']) await put(identity, ADMIN, server(name, web));
+      const project = (name: string, spec: object) => ({ kind: 'Project', metadata: { name }, spec });
+      const edits = refusedAs(
+        'forbidden',
+        /do not have role:edit,resource:servers,name:db, which adding it to a project needs/,
+      );
+      await assert.rejects(put(identity, bob, project('own', { servers: ['db'] })), edits);
+      await put(identity, bob, project('own', {}));
+      await assert.rejects(put(identity, bob, project('own', { operatorServers: ['db'] })), edits);
+      await put(identity, ADMIN, project('shared', { servers: ['db', 'other'] }));
+      await put(identity, bob, project('shared', { servers: ['db'] }));
+      await grant(identity, 'bob@example.com', bindings(...own, 'role:edit,resource:servers,name:d*'));
+      await put(identity, bob, project('own', { servers: ['db'] }));
+      await assert.rejects(
+        put(identity, bob, project('shared', { servers: ['db', 'other'] })),
+        refusedAs('forbidden', /role:edit,resource:servers,name:other/),
+      );
+    }));
+
+  it('loosen what holds in a project by its administrator alone', () =>
+    scene(make, async (identity) => {
+      const own = ['role:create,resource:projects', 'role:edit,resource:projects'];
+      const bob = await userWith(identity, 'bob@example.com', bindings(...own));
+      const tight = { defaultAction: 'deny', audit: { intent: 'strict' }, limits: { user: { calls: 5 } } };
+      const project = (spec: object, name = 'demo') => ({ kind: 'Project', metadata: { name }, spec });
+      const admins = (field: string) =>
+        refusedAs(
+          'forbidden',
+          new RegExp(`role:admin,resource:projects,name:demo,project:demo, which loosening ${field} needs`),
+        );
+      const relaxed = { ...tight, audit: { intent: 'relaxed' } };
+      await assert.rejects(put(identity, bob, project(relaxed)), admins('spec.audit.intent'));
+      await put(identity, bob, project(tight));
+      await assert.rejects(put(identity, bob, project(relaxed)), admins('spec.audit.intent'));
+      await assert.rejects(
+        put(identity, bob, project({ ...tight, defaultAction: 'allow' })),
+        admins('spec.defaultAction'),
+      );
+      await assert.rejects(
+        put(identity, bob, project({ ...tight, limits: { user: { calls: 6 } } })),
+        admins('spec.limits.user'),
+      );
+      await put(identity, bob, project({ ...tight, limits: { user: { calls: 4 } } }));
+      const chief = 'role:admin,resource:projects,name:demo,project:demo';
+      await grant(identity, 'bob@example.com', bindings(...own, chief));
+      await put(identity, bob, project(relaxed));
+      await assert.rejects(
+        put(identity, bob, project(relaxed, 'other')),
+        refusedAs('forbidden', /which loosening/),
+      );
+    }));
+
   it('keep an administrator, whichever way the last one would go', () =>
     scene(make, async (identity) => {
       const last = refusedAs(

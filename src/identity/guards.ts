@@ -10,6 +10,7 @@ import type { RbacFields, UserFields } from '../resources/access-fields.ts';
 import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
 import { secretReferences } from '../resources/expansion.ts';
 import type { ChangeCheck, PlannedChange } from '../resources/layer-edit.ts';
+import { addedServers, loosenedField } from '../resources/project-changes.ts';
 import type { Access, Subject } from '../resources/spec.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { mayGive } from './ceiling.ts';
@@ -42,6 +43,7 @@ export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
       guardSecrets(layers, change);
       guardHealthCheck(layers, change);
     }
+    if (change.kind === 'Project') guardProject(layers, change);
     if (change.kind === 'Rbac') guardGrants(layers, change);
     if (change.kind === 'User') guardMembership(layers, index, change);
     guardLastAdministrator(change);
@@ -100,6 +102,27 @@ function guardHealthCheck(layers: readonly Layer[], { name, existing, wanted }: 
   if (tool === undefined || tool === toolOf(existing?.spec)) return;
   const ask = { role: 'run', resource: 'tools', name: canonicalName(name, tool) } as const;
   demand(layers, ask, ', which a health check that calls it needs');
+}
+
+/**
+ * Policies, limits and the audit of a call are those of the project that it comes by: whoever says which servers a
+ * project has, says what holds for their tools.
+ */
+function guardProject(layers: readonly Layer[], { name, existing, wanted }: PlannedChange): void {
+  if (wanted === undefined) return;
+  for (const server of addedServers(existing?.spec, wanted))
+    demand(
+      layers,
+      { role: 'edit', resource: 'servers', name: server },
+      ', which adding it to a project needs',
+    );
+  const field = loosenedField(existing?.spec, wanted);
+  if (field === undefined) return;
+  demand(
+    layers,
+    { role: 'admin', resource: 'projects', name, project: name },
+    `, which loosening ${field} needs`,
+  );
 }
 
 function fieldsText(spec: Record<string, unknown> | undefined, fields: readonly string[]): string {

@@ -22,6 +22,9 @@ export const PROJECT = keysOnly({
   }).optional(),
 });
 
+/** A project's spec as it is written. */
+export type ProjectFields = z.input<typeof PROJECT>;
+
 /** Values that are enforced today, and others; accepting one of those would promise what nobody keeps. */
 function soon<const Now extends string, const Later extends string>(
   now: readonly Now[],
