@@ -45,7 +45,7 @@ export class Gates {
     return taken.ok ? taken : { refusal: rateLimited(taken) };
   }
 
-  /** Whether no call of the tool can ever be allowed, and nothing is to be said about that. */
+  /** Whether the project denies by default and nothing opens the tool. */
   hides(project: ProjectEntry, tool: string): boolean {
     return this.#policiesOf(project).tool(tool).hidden;
   }

@@ -107,16 +107,16 @@ describe('policies', () => {
     );
   });
 
-  it('hide a tool that is denied without a word, and show one that is denied with a reason', () => {
+  it('hide what a project that denies by default says nothing about, and no tool that a rule denies', () => {
     const hidden = (rules: readonly WrittenRule[], fallback: DefaultAction = 'allow') =>
       new PolicyBook([policy('p', rules)]).of('demo', fallback).tool('db__query').hidden;
-    assert.equal(hidden([{ tools: ['db__*'], action: 'deny' }]), true);
-    assert.equal(hidden([{ tools: ['db__*'], action: 'deny', reason: 'ask first' }]), false);
-    assert.equal(hidden([{ tools: ['db__*'], action: 'deny', when: 'args.n > 1' }]), false);
-    assert.equal(hidden([], 'deny'), true);
-    assert.equal(hidden([{ tools: ['db__*'], action: 'deny', when: 'args.n > 1' }], 'deny'), true);
+    assert.equal(hidden([{ tools: ['db__*'], action: 'deny' }]), false);
+    assert.equal(hidden([{ tools: ['db__*'], action: 'deny' }], 'deny'), false);
+    assert.equal(hidden([{ tools: ['db__*'], action: 'deny', when: 'args.n > 1' }], 'deny'), false);
     assert.equal(hidden([{ tools: ['db__*'], action: 'allow', when: 'args.n > 1' }], 'deny'), false);
-    assert.equal(hidden([{ tools: ['db__*'], action: 'allow' }], 'deny'), false);
+    assert.equal(hidden([{ tools: ['other__*'], action: 'allow' }], 'deny'), true);
+    assert.equal(hidden([], 'deny'), true);
+    assert.equal(hidden([]), false);
   });
 
   it('name the rule that decided, and say when its condition failed', () => {

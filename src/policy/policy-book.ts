@@ -1,21 +1,13 @@
 import { anyGlobMatches, globCoversPrefix, globMatches } from '../base/glob.ts';
 import type { Facts } from './expression.ts';
 import type { Policy } from './policy.ts';
-import {
-  type DefaultAction,
-  decide,
-  hasReason,
-  isNeverAllowed,
-  isSettled,
-  type PolicyPart,
-  type Verdict,
-} from './verdict.ts';
+import { type DefaultAction, decide, isSettled, type PolicyPart, type Verdict } from './verdict.ts';
 
 /** Everything that the policies of a project say about one tool. */
 export type Ruling = {
   /** The verdict on every call; undefined when it depends on the call. */
   settled: Verdict | undefined;
-  /** Nobody can ever call it, and no rule has anything to say about that: it is not shown either. */
+  /** The project denies by default and no policy says a word about it: it is not shown either. */
   hidden: boolean;
   decide(facts: () => Facts): Verdict;
 };
@@ -84,7 +76,7 @@ export class ProjectPolicies {
     };
     return {
       settled: isSettled(parts) ? decide(parts, defaultAction, noFacts) : undefined,
-      hidden: isNeverAllowed(parts, defaultAction) && !hasReason(parts),
+      hidden: defaultAction === 'deny' && parts.length === 0,
       decide: (facts) => decide(parts, defaultAction, facts),
     };
   }

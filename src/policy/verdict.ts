@@ -79,18 +79,3 @@ function unreadable({ policy, fault }: { policy: string; fault: string }): Verdi
 export function isSettled(parts: readonly PolicyPart[]): boolean {
   return parts.every((part) => 'fault' in part || part.rules.every((rule) => rule.when === undefined));
 }
-
-/** Whether no call whatever can be allowed. */
-export function isNeverAllowed(parts: readonly PolicyPart[], defaultAction: DefaultAction): boolean {
-  const alwaysDenies = (part: PolicyPart) =>
-    'fault' in part ||
-    (part.rules.every(({ action }) => action === 'deny') && part.rules.at(-1)?.when === undefined);
-  const neverAllows = (part: PolicyPart) =>
-    'fault' in part || part.rules.every(({ action }) => action === 'deny');
-  return parts.some(alwaysDenies) || (defaultAction === 'deny' && parts.every(neverAllows));
-}
-
-/** Whether some refusal comes with words for whoever called. */
-export function hasReason(parts: readonly PolicyPart[]): boolean {
-  return parts.some((part) => 'fault' in part || part.rules.some(({ reason }) => reason !== undefined));
-}

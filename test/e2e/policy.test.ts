@@ -84,7 +84,7 @@ describe('policies', () => {
     assert.equal(refusalIn(await call(rig.agent, 'legacy__echo', { text: 'x'.repeat(11) })), undefined);
   });
 
-  test('hide a tool that is denied without a word: list and call say alike that there is none', async () => {
+  test('say that they denied a call, with and without a reason, and hide no tool', async () => {
     await apply('words', {
       projects: ['guarded'],
       rules: [
@@ -93,18 +93,16 @@ describe('policies', () => {
       ],
     });
     const names = namesOf(await ask(agent, 'tools/list'));
-    assert.ok(!names.includes('modern__echo') && names.includes('modern__hold'), names.join());
-    const hidden = await call(agent, 'modern__echo', { text: 'x' });
-    const unknown = await call(agent, 'modern__nothing', { text: 'x' });
-    assert.equal(hidden.error.code, -32602);
-    assert.deepEqual(hidden.error.data, { code: 'UNKNOWN_TOOL' });
-    assert.deepEqual(
-      JSON.stringify(hidden)
-        .replaceAll('modern__echo', 'modern__nothing')
-        .replace(/"id":\d+/, ''),
-      JSON.stringify(unknown).replace(/"id":\d+/, ''),
-    );
+    assert.ok(names.includes('modern__echo') && names.includes('modern__hold'), names.join());
+    const before = rig.forwarded();
+    assert.deepEqual(refusalIn(await call(agent, 'modern__echo', { text: 'x' })), {
+      code: 'POLICY_DENIED',
+      retry: 'never',
+      reason: 'the policies of this project do not allow it',
+    });
     assert.equal(refusalIn(await call(agent, 'modern__hold')).reason, 'ask first');
+    assert.equal(rig.forwarded(), before);
+    assert.equal((await call(agent, 'modern__nothing')).error.data.code, 'UNKNOWN_TOOL');
   });
 
   test('of a project that denies by default open what they name and nothing else', async () => {
