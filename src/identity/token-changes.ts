@@ -90,13 +90,7 @@ export async function rotateToken(
     throw new Refusal('conflict', `token ${old.name} is not active any more: create a new one`);
   const access = edit.access();
   const index = new RightsIndex(access);
-  // Whoever acts as the owner is not the owner.
-  const inPerson = by.tokenId === undefined && by.ceilings.length === 0;
-  const own = inPerson && userOfUid(access, old.owner_id)?.name === by.owner;
-  const bindings = index.granted(`McpToken:${old.hash}`).map((right) => right.binding);
-  // Whoever sees the new secret holds the token's rights.
-  const above = own ? undefined : firstBeyond(index.layersOf(by), bindings);
-  if (above) throw lacks(bindingText(above), ` yourself, which token ${old.name} has`);
+  demandSecret(index, old, by);
   const raw = mintCredential('pat');
   const row = { ...old, id: newId('mct'), hash: sha256Hex(raw), prefix: displayedPart(raw), created_at: now };
   const overlapping = overlapMs > 0;
@@ -116,6 +110,23 @@ export async function rotateToken(
   await addBeside(edit, old.hash, row.hash);
   edit.tell(tokenChange('token.rotated', row, { before: old.id, expiresAt: until }));
   return { row, raw, ended: overlapping ? [] : [old] };
+}
+
+/**
+ * Whoever sees the secret of a token has its rights, and acts as its owner with them.
+ * @throws Refusal `forbidden` naming the right that is missing
+ */
+function demandSecret(index: RightsIndex, { name, hash, ...row }: TokenRow, by: AuthenticatedCaller): void {
+  const layers = index.layersOf(by);
+  const ofOwner = userOfUid(index.access, row.owner_id)?.name === by.owner;
+  // A token has those that were made with it, which end with it, and no other of its user's.
+  const own = ofOwner && (by.tokenId === undefined || [row.id, row.parent_id].includes(by.tokenId));
+  if (!own) demand(layers, { action: 'impersonate' }, `, which the secret of another's token needs`);
+  // Whoever acts as the owner is not the owner.
+  if (own && by.tokenId === undefined && by.ceilings.length === 0) return;
+  const bindings = index.granted(`McpToken:${hash}`).map((right) => right.binding);
+  const above = firstBeyond(layers, bindings);
+  if (above) throw lacks(bindingText(above), ` yourself, which token ${name} has`);
 }
 
 /** Ends tokens and all that were made with them; their rows stay. */

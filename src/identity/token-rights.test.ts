@@ -225,12 +225,39 @@ onEachDatabase('rights of tokens', (make) => {
       const again = await tokens.rotate(fresh.record, admin, 0);
       assert.deepEqual(await tokens.authenticate(fresh.raw), { ok: false, error: 'revoked' });
       await assert.rejects(tokens.rotate(fresh.record, admin, 0), refused('conflict', /not active any more/));
-      const weak = await userWith(all, 'weak@example.com', bindings('role:edit,resource:mcptokens'));
+      const weak = await userWith(
+        all,
+        'weak@example.com',
+        bindings('role:edit,resource:mcptokens', 'action:impersonate'),
+      );
       await assert.rejects(
         tokens.rotate(again.record, weak, 0),
         refused('forbidden', /do not have role:run,resource:tools yourself, which token agent has/),
       );
       assert.equal((await caller(again.raw)).tokenName, 'agent');
+    }));
+
+  it('are handed to nobody who may not act as the owner, for the token does', () =>
+    scene(make, async (all) => {
+      const { tokens, caller } = all;
+      const owner = await userWith(all, 'dev@example.com', bindings(...EDITOR));
+      const run = bindings('role:run,resource:tools');
+      const made = await tokens.create(wanted(owner, { binds: run }));
+      const peer = await userWith(all, 'peer@example.com', bindings(...EDITOR));
+      const needs = refused(
+        'forbidden',
+        /do not have action:impersonate, which the secret of another's token needs/,
+      );
+      await assert.rejects(tokens.rotate(made.record, peer, 0), needs);
+      const manager = await tokens.create(wanted(owner, { name: 'manager', binds: bindings(...EDITOR) }));
+      const byManager = await caller(manager.raw);
+      await assert.rejects(tokens.rotate(made.record, byManager, 0), needs, 'it outlives that token');
+      const child = await tokens.create(wanted(byManager, { name: 'child', binds: run }));
+      await tokens.rotate(child.record, byManager, 0);
+      await tokens.rotate(manager.record, byManager, 3_600_000);
+      await grant(all, 'peer@example.com', bindings(...EDITOR, 'action:impersonate'));
+      const { record } = await tokens.rotate(made.record, peer, 0);
+      assert.equal(record.owner, 'dev@example.com');
     }));
 
   it('are not handed to whoever acts as the owner and lacks them', () =>
