@@ -10,8 +10,8 @@ type CallerFields = {
   /** E-mail of the user that the principal belongs to. */
   readonly owner: string;
   /**
-   * Whose rights bound those of the principal: the owner of a token and the tokens that it was made with, or whoever
-   * acts as another.
+   * Whose rights bound those of the principal: the owner of a token, the tokens that it was made with and who acted as
+   * the owner then, or whoever acts as another.
    */
   readonly ceilings: readonly Principal[];
   /** Who acts as the principal; undefined when it acts for itself. Nobody decides for people as somebody else. */

@@ -12,7 +12,7 @@ import type { AuthenticatedCaller } from './caller.ts';
 import { demand, firstBeyond, lacks } from './guards.ts';
 import { grantedBindings, type NewToken, nameTaken } from './new-token.ts';
 import { RightsIndex } from './rights.ts';
-import { rbacNameOf, statusOf, type TokenRow, tokenRows, userOfUid } from './token-record.ts';
+import { behindOf, rbacNameOf, statusOf, type TokenRow, tokenRows, userOfUid } from './token-record.ts';
 
 /** How many tokens deep one may be made with another. */
 export const MAX_GENERATIONS = 8;
@@ -57,6 +57,7 @@ export async function insertToken(edit: LayerEdit, wanted: NewToken, now: number
     project_uid: wanted.project.uid,
     owner_id: owner.uid,
     parent_id: parent?.id ?? null,
+    behind: behindOf(index.access, creator, owner.name),
     surfaces: JSON.stringify([...new Set(wanted.surfaces)].sort()),
     rbac: wanted.rbac,
     labels: JSON.stringify(wanted.labels ?? {}),
@@ -92,7 +93,14 @@ export async function rotateToken(
   const index = new RightsIndex(access);
   demandSecret(index, old, by);
   const raw = mintCredential('pat');
-  const row = { ...old, id: newId('mct'), hash: sha256Hex(raw), prefix: displayedPart(raw), created_at: now };
+  const row: TokenRow = {
+    ...old,
+    id: newId('mct'),
+    hash: sha256Hex(raw),
+    prefix: displayedPart(raw),
+    behind: behindOf(access, by, userOfUid(access, old.owner_id)?.name),
+    created_at: now,
+  };
   const overlapping = overlapMs > 0;
   const until = overlapping ? earlier(old.expires_at, now + overlapMs) : old.expires_at;
   await db

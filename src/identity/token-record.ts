@@ -3,6 +3,7 @@ import type { Binding } from '../resources/bindings.ts';
 import type { Labels } from '../resources/labels.ts';
 import type { Access, Surface, UserEntry } from '../resources/spec.ts';
 import type { McpTokensTable, Schema } from '../store/schema.ts';
+import type { AuthenticatedCaller, Principal } from './caller.ts';
 
 export type TokenStatus = 'active' | 'expired' | 'revoked';
 
@@ -51,6 +52,30 @@ export function surfacesOf(row: Pick<TokenRow, 'surfaces'>): Surface[] {
 export function userOfUid(access: Access, uid: string): UserEntry | undefined {
   for (const user of access.users.values()) if (user.uid === uid) return user;
   return undefined;
+}
+
+/**
+ * What bounds a token beside its owner and the tokens that it was made with: whoever acts as the owner while its secret
+ * is made, as the row keeps it. Users are kept by uid, for a later namesake is somebody else.
+ */
+export function behindOf(access: Access, by: AuthenticatedCaller, owner: string | undefined): string {
+  const others = [by.principal, ...by.ceilings].filter(
+    (principal) => principal !== `User:${owner}` && !principal.startsWith('McpToken:'),
+  );
+  return JSON.stringify(
+    others.map((principal) => {
+      const uid = access.users.get(principal.slice('User:'.length))?.uid;
+      return principal.startsWith('User:') ? `User:${uid}` : principal;
+    }),
+  );
+}
+
+/** The same as principals of now; a user who is gone has no rights. */
+export function ceilingsBehind(access: Access, { behind }: Pick<TokenRow, 'behind'>): Principal[] {
+  return (JSON.parse(behind) as Principal[]).map((principal): Principal => {
+    const user = userOfUid(access, principal.slice('User:'.length));
+    return user && principal.startsWith('User:') ? `User:${user.name}` : principal;
+  });
 }
 
 /** Name of the Rbac object that a token is made with. */

@@ -281,6 +281,36 @@ onEachDatabase('rights of tokens', (make) => {
       );
     }));
 
+  it('follow the losses of whoever acted as the owner when the secret was made', () =>
+    scene(make, async (all) => {
+      const { tokens, runs, caller, resources, objects } = all;
+      const run = bindings('role:run,resource:tools');
+      const owner = await userWith(all, 'dev@example.com', bindings(...EDITOR));
+      const helping = bindings(...EDITOR, 'action:impersonate');
+      const helper = await userWith(all, 'helper@example.com', helping);
+      const acting = authenticatedCaller({
+        ...owner,
+        ceilings: [helper.principal],
+        actor: helper.principal,
+      });
+      const parent = await tokens.create(wanted(acting, { binds: bindings(...EDITOR) }));
+      const child = await tokens.create(wanted(await caller(parent.raw), { name: 'child', binds: run }));
+      const other = await tokens.create(wanted(owner, { name: 'other', binds: run }));
+      const rotated = await tokens.rotate(other.record, helper, 0);
+      const may = () => Promise.all([parent, child, rotated].map(({ raw }) => runs(raw)));
+      assert.deepEqual(await may(), [true, true, true]);
+      await grant(all, 'helper@example.com', []);
+      assert.deepEqual(await may(), [false, false, false]);
+      await grant(all, 'helper@example.com', helping);
+      assert.deepEqual(await may(), [true, true, true]);
+      await objects.remove(userCaller('admin'), 'User', resources.get('User', 'helper@example.com')!, {});
+      await userWith(all, 'helper@example.com', helping);
+      all.pass(5_000);
+      assert.deepEqual(await may(), [false, false, false], 'a namesake is somebody else');
+      const own = await tokens.rotate(rotated.record, owner, 0);
+      assert.equal(await runs(own.raw), true, 'nobody but its owner has this secret');
+    }));
+
   it('say what the ceiling removes', () =>
     scene(make, async (all) => {
       const { tokens, authorizer, caller } = all;

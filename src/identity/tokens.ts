@@ -20,6 +20,7 @@ import {
   rotateToken,
 } from './token-changes.ts';
 import {
+  ceilingsBehind,
   rbacNameOf,
   recordOf,
   statusOf,
@@ -261,7 +262,7 @@ export class Tokens {
     const caller = authenticatedCaller({
       principal: `McpToken:${row.hash}`,
       owner,
-      ceilings: [...parents, `User:${owner}`],
+      ceilings: [...parents, `User:${owner}`, ...ceilingsBehind(this.#resources.snapshot().access, row)],
       tokenId: row.id,
       tokenName: row.name,
       project: row.project_name,

@@ -38,6 +38,8 @@ export interface McpTokensTable {
   owner_id: string;
   /** The token that it was made with. */
   parent_id: string | null;
+  /** JSON array of principals, users by uid: whoever acted as the owner when the secret was made. */
+  behind: Generated<string>;
   /** JSON array of surfaces. */
   surfaces: string;
   /** `empty` or `clone`. */
