@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Audit } from './audit/audit.ts';
+import { CountedEvents } from './audit/counted-events.ts';
 import { Denials } from './audit/denials.ts';
 import { AuditRetention } from './audit/retention.ts';
 import { ToolSightings } from './audit/sightings.ts';
@@ -32,6 +33,7 @@ import { Tokens } from './identity/tokens.ts';
 import { AddressLimiter } from './limits/address-limiter.ts';
 import { CallLimiter } from './limits/call-limiter.ts';
 import { ClientAddresses } from './limits/client-address.ts';
+import { HandshakeLimiter } from './limits/handshake-limiter.ts';
 import { ServerClient } from './net/server-client.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
@@ -296,8 +298,9 @@ type DoorDeps = {
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
   const { freezes, rotation, gateway, upstreams } = deps;
-  const denials = new Denials(audit);
-  stack.defer(() => denials.close());
+  const counted = new CountedEvents(audit);
+  stack.defer(() => counted.close());
+  const denials = new Denials(counted);
   const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
@@ -318,8 +321,9 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     sessions,
     streams,
     credentials,
-    audit: new EndpointAudit(audit, denials, addresses),
+    audit: new EndpointAudit(counted, denials, addresses),
     authorizer,
+    handshakes: new HandshakeLimiter(() => performance.now()),
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
     onRootsChanged: (handle) => upstreams.rootsChanged(handle),

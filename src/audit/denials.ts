@@ -1,72 +1,45 @@
-import type { Audit } from './audit.ts';
+import type { CountedEvents } from './counted-events.ts';
 import type { AuditActor } from './event.ts';
 
 export type Denial = {
-  /** `auth.failed`: nobody was proven · `auth.refused`: somebody was, and this is not open to them. */
-  event: 'auth.failed' | 'auth.refused';
+  /**
+   * `auth.failed`: nobody was proven · `auth.refused`: somebody was, and this is not open to them · `api.refused`: they
+   * lack the right to what they asked of the API
+   */
+  event: 'auth.failed' | 'auth.refused' | 'api.refused';
   actor: AuditActor;
   address: string;
   reason: string;
   project?: string;
+  trace?: string | undefined;
+  /** Of the first of its kind. */
+  about?: { readonly [detail: string]: unknown };
 };
 
-type Counted = Denial & { count: number; since: number };
-
-const MINUTE_MS = 60_000;
-const MAX_KINDS = 1_000;
-const OTHERS = 'others';
-
-/**
- * Who was turned away. The first denial of a kind is a row at once, those of the next minute are counted into one: a
- * guesser writes no more rows than somebody who mistyped.
- */
+/** Who was turned away: a guesser writes no more rows than somebody who mistyped. */
 export class Denials {
-  readonly #audit: Audit;
-  #counted = new Map<string, Counted>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #counted: CountedEvents;
 
-  constructor(audit: Audit) {
-    this.#audit = audit;
-    this.#timer = setInterval(() => this.flush(), MINUTE_MS).unref();
+  constructor(counted: CountedEvents) {
+    this.#counted = counted;
   }
 
-  note(denial: Denial): void {
-    const kind = kindOf(denial);
-    const known = this.#counted.get(kind);
-    if (known) known.count += 1;
-    else if (this.#counted.size < MAX_KINDS) {
-      this.#counted.set(kind, { ...denial, count: 0, since: Date.now() });
-      this.#tell({ ...denial, count: 1, since: Date.now() });
-    } else this.#noteOther(denial);
+  note({ event, actor, address, reason, project, trace, about }: Denial): void {
+    const detail = { ...about, count: 1, reason, since: new Date().toISOString() };
+    const who = actor.kind === 'stranger' ? address : JSON.stringify(Object.values(actor));
+    this.#counted.note({
+      event: {
+        event,
+        outcome: 'refused',
+        actor,
+        address,
+        trace,
+        detail,
+        ...(project !== undefined && { project }),
+      },
+      kind: JSON.stringify([event, address, reason, project, Object.values(actor)]),
+      source: who,
+      rows: 1,
+    });
   }
-
-  /** One row for all of each kind that came since the last one. */
-  flush(): void {
-    const counted = this.#counted;
-    this.#counted = new Map();
-    for (const each of counted.values()) if (each.count > 0) this.#tell(each);
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-    this.flush();
-  }
-
-  /** Too many kinds to keep apart: whoever comes from everywhere is counted as one. */
-  #noteOther({ event }: Denial): void {
-    const reason = 'too many kinds to tell apart';
-    const other: Denial = { event, actor: { kind: 'stranger' }, address: OTHERS, reason };
-    const known = this.#counted.get(kindOf(other));
-    if (known) known.count += 1;
-    else this.#counted.set(kindOf(other), { ...other, count: 1, since: Date.now() });
-  }
-
-  #tell({ event, actor, address, reason, project, count, since }: Counted): void {
-    const detail = { count, reason, since: new Date(since).toISOString() };
-    this.#audit.record({ event, outcome: 'refused', actor, address, project, detail });
-  }
-}
-
-function kindOf({ event, actor, address, reason, project }: Denial): string {
-  return JSON.stringify([event, address, reason, project, Object.values(actor)]);
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Audit } from '../audit/audit.ts';
+import type { CountedEvents } from '../audit/counted-events.ts';
 import type { Denials } from '../audit/denials.ts';
 import type { Scope } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
@@ -7,14 +7,17 @@ import { auditActor } from '../identity/audit-actor.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { RequestAddresses } from './request-addresses.ts';
 
+/** Sessions of a principal that are told of one by one, in a minute. */
+const SESSION_ROWS = 20;
+
 /** What the MCP endpoint itself decides, as the audit tells it. */
 export class EndpointAudit {
-  readonly #audit: Audit;
+  readonly #counted: CountedEvents;
   readonly #denials: Denials;
   readonly #addresses: RequestAddresses;
 
-  constructor(audit: Audit, denials: Denials, addresses: RequestAddresses) {
-    this.#audit = audit;
+  constructor(counted: CountedEvents, denials: Denials, addresses: RequestAddresses) {
+    this.#counted = counted;
     this.#denials = denials;
     this.#addresses = addresses;
   }
@@ -66,14 +69,20 @@ export class EndpointAudit {
     { project, surface }: Scope,
     detail: Record<string, unknown>,
   ): void {
-    this.#audit.record({
-      event,
-      outcome: 'ok',
-      actor: auditActor(caller),
-      address: this.#addresses.exact(req),
-      project: project.name,
-      surface,
-      detail,
+    const { name } = project;
+    this.#counted.note({
+      event: {
+        event,
+        outcome: 'ok',
+        actor: auditActor(caller),
+        address: this.#addresses.exact(req),
+        project: name,
+        surface,
+        detail,
+      },
+      kind: JSON.stringify([event, caller.principal, name, surface]),
+      source: caller.principal,
+      rows: SESSION_ROWS,
     });
   }
 }

@@ -8,6 +8,7 @@ import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
+import type { HandshakeLimiter } from '../limits/handshake-limiter.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
 import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
@@ -35,6 +36,7 @@ export type McpEndpointDeps = {
   credentials: CredentialCheck;
   audit: EndpointAudit;
   authorizer: Authorizer;
+  handshakes: HandshakeLimiter;
   snapshot(): Snapshot;
   /** A legacy session is over: what only it used can go. */
   onSessionEnded(handle: string): void;
@@ -183,6 +185,16 @@ export class McpEndpoint {
   private legacy(admitted: Admitted, classified: Classified & { era: 'legacy' }): Promise<void> | void {
     const { req, caller, scope } = admitted;
     const initializing = classified.kind === 'request' && classified.message.method === 'initialize';
+    const wait = initializing ? this.deps.handshakes.take(caller.principal) : undefined;
+    if (wait !== undefined) {
+      const headers = { 'retry-after': String(Math.ceil(wait / 1_000)) };
+      return refuseHttp(
+        admitted.res,
+        429,
+        'This credential has begun too many sessions; wait and retry',
+        headers,
+      );
+    }
     const id = req.headers['mcp-session-id'];
     if (id === undefined || initializing) return this.inSession(admitted, classified, undefined);
     const known = typeof id === 'string' && this.deps.sessions.peek(id, caller, scope);

@@ -39,13 +39,13 @@ export class ApiAudit {
   refused(c: ApiContext, error: unknown): void {
     const caller = c.get('caller');
     if (!caller || !(error instanceof Refusal) || error.kind !== 'forbidden') return;
-    this.#audit.record({
+    this.#denials.note({
       event: 'api.refused',
-      outcome: 'refused',
       actor: auditActor(caller),
       address: this.#addresses.exact(requestOf(c)),
       trace: traceOf(undefined, c.req.header('traceparent')),
-      detail: { method: c.req.method, path: c.req.path.slice(0, 200), reason: error.message.slice(0, 200) },
+      reason: error.message.slice(0, 200),
+      about: { method: c.req.method, path: c.req.path.slice(0, 200) },
     });
   }
 }

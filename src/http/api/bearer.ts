@@ -32,8 +32,10 @@ export function authenticated(credentials: CredentialCheck, audit: ApiAudit) {
       const sentence = 'too many wrong credentials came from this address; wait and retry';
       return refuse(c, 429, 'RATE_LIMITED', sentence);
     }
+    // Whoever may not act as another is refused under their own name.
+    c.set('caller', found.value);
     const as = c.req.header(AS_HEADER);
-    c.set('caller', as === undefined ? found.value : await credentials.impersonate(found.value, as));
+    if (as !== undefined) c.set('caller', await credentials.impersonate(found.value, as));
     await next();
   });
 }
