@@ -80,7 +80,7 @@ export type RunningCastellan = {
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** One line of a stdio server may be larger than any result that a call accepts. */
 const MAX_LINE_SLACK = 1024 * 1024;
-const SESSION_PRUNE_MS = 3_600_000;
+const SESSION_PRUNE_MS = 600_000;
 const DRAIN_POLL_MS = 25;
 
 /** Builds the house, lowest room first, and opens its door. @throws Refusal with the reason and the fix */

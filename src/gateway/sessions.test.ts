@@ -87,4 +87,29 @@ onEachDatabase('legacy sessions', (make) => {
       await sessions.end(session.handle);
       assert.equal(await rows(store), 1);
     }));
+
+  it('of one principal leave a bounded number of rows, and none that ended comes back', () =>
+    scene(make, async ({ sessions, store, another }) => {
+      const [ended, quiet, other] = [begin(sessions), begin(sessions), sessions.begin(BOB, SCOPE, CLIENT)!];
+      await sessions.end(ended.handle);
+      const [row] = await store.db.selectFrom('sessions').selectAll().execute();
+      const tag = row!.id_hash.slice(0, 17);
+      const at = Date.now() + 1_000;
+      for (let part = 0; part < 40; part += 1) {
+        const some = Array.from({ length: 300 }, (_, n) => ({
+          ...row!,
+          id_hash: `${tag}${part}-${n}`,
+          created_at: at + part * 300 + n,
+        }));
+        await store.db.insertInto('sessions').values(some).execute();
+      }
+      await sessions.prune();
+      assert.equal(await rows(store), 5_001);
+      const fresh = await another();
+      assert.equal(await fresh.find(ended.id, ANN, SCOPE), undefined);
+      assert.equal(await fresh.find(quiet.id, ANN, SCOPE), undefined, 'as old, and without a row');
+      assert.ok(await fresh.find(other.id, BOB, SCOPE), 'of somebody else');
+      await sessions.prune();
+      assert.equal(await rows(store), 5_001);
+    }));
 });

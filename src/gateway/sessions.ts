@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { sha256Hex } from '../base/ids.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
@@ -9,6 +8,7 @@ import type { Envelope } from '../protocol/model.ts';
 import type { Store } from '../store/database.ts';
 import { SESSION } from '../upstream/circle.ts';
 import type { Scope } from './scope.ts';
+import { boundRows, floorOf, rowOf, tagOf } from './session-rows.ts';
 
 /** A legacy session as its id carries it. */
 export type LegacySession = {
@@ -85,7 +85,7 @@ export class LegacySessions {
       c: client.capabilities,
       i: client.clientInfo ?? null,
       e: expiresAt,
-      n: randomBytes(12).toString('base64url'),
+      n: `${tagOf(caller.principal)}.${randomBytes(12).toString('base64url')}`,
     };
     const text = JSON.stringify(sealed);
     if (text.length > MAX_SEALED) return undefined;
@@ -100,13 +100,17 @@ export class LegacySessions {
     const opened = this.open(id);
     if (!opened || !belongs(opened, caller, scope) || opened.expiresAt <= Date.now()) return undefined;
     const before = this.opened.get(id)?.session.asked ?? 0;
-    const row = await this.store.db
+    const key = rowOf(opened.handle);
+    const rows = await this.store.db
       .selectFrom('sessions')
-      .select(['ended_at', 'log_level', 'subscriptions', 'holder'])
-      .where('id_hash', '=', rowOf(opened.handle))
-      .executeTakeFirst();
+      .select(['id_hash', 'ended_at', 'log_level', 'subscriptions', 'holder'])
+      .where('id_hash', 'in', [key, floorOf(opened.handle)])
+      .execute();
+    const row = rows.find(({ id_hash }) => id_hash === key);
+    const floor = rows.find(({ id_hash }) => id_hash !== key);
     const elsewhere = row?.holder != null && row.holder !== this.process;
-    if (row?.ended_at != null || elsewhere || this.isOver(opened)) {
+    const forgotten = !row && floor && opened.expiresAt - LIFETIME_MS <= Number(floor.ended_at);
+    if (row?.ended_at != null || elsewhere || forgotten || this.isOver(opened)) {
       this.opened.delete(id);
       return undefined;
     }
@@ -197,9 +201,10 @@ export class LegacySessions {
     return this.ended.has(handle);
   }
 
-  /** Drops rows of ids that have expired by themselves. */
+  /** Drops rows of ids that have expired by themselves, and the oldest of whoever has left too many. */
   async prune(): Promise<void> {
     await this.store.db.deleteFrom('sessions').where('expires_at', '<', Date.now()).execute();
+    await boundRows(this.store.db, LIFETIME_MS);
   }
 
   private open(id: string): LegacySession | undefined {
@@ -229,11 +234,6 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
       progressToken: undefined,
     },
   };
-}
-
-/** The key of a session's row. */
-function rowOf(handle: string): string {
-  return sha256Hex(handle);
 }
 
 function newRow(handle: string) {

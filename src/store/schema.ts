@@ -81,7 +81,7 @@ export interface FreezesTable {
 
 /** Owner: gateway. Legacy sessions; the id itself is sealed state that the client holds. */
 export interface SessionsTable {
-  /** SHA-256 of the session's handle, hex. */
+  /** A tag of the principal, and the SHA-256 of the session's handle, hex; or `floor`: see session-rows.ts. */
   id_hash: string;
   created_at: number;
   expires_at: number;
