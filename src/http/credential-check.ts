@@ -6,6 +6,9 @@ import type { AuthenticationError } from '../identity/tokens.ts';
 import type { AddressLimiter } from '../limits/address-limiter.ts';
 import type { RequestAddresses } from './request-addresses.ts';
 
+/** Whom a caller wants to act as: `User:…` or `McpToken:…`. */
+const AS_HEADER = 'castellan-as';
+
 export type Checked =
   | { ok: true; value: AuthenticatedCaller }
   | { ok: false; error: AuthenticationError }
@@ -24,13 +27,9 @@ export class CredentialCheck {
     this.#limiter = limiter;
   }
 
-  /** The answer when it is known without waiting; undefined means: ask `check`. */
-  peek(raw: string): AuthenticatedCaller | undefined {
-    return this.#authenticator.peek(raw);
-  }
-
-  impersonate(caller: AuthenticatedCaller, subject: string): Promise<AuthenticatedCaller> {
-    return this.#authenticator.impersonate(caller, subject);
+  /** Who made the request, when that was proven a moment ago; undefined means: ask `check`. */
+  known(req: IncomingMessage, raw: string): AuthenticatedCaller | undefined {
+    return req.headers[AS_HEADER] === undefined ? this.#authenticator.peek(raw) : undefined;
   }
 
   /** Rejects with a Refusal `unavailable` alone, when the database is away. */
@@ -43,5 +42,11 @@ export class CredentialCheck {
     if (found.ok) this.#limiter.right(sha256Hex(raw));
     else this.#limiter.wrong(address);
     return found;
+  }
+
+  /** The caller as whom the request is made. Rejects with a Refusal that says why not as somebody else. */
+  async acting({ headers }: IncomingMessage, caller: AuthenticatedCaller): Promise<AuthenticatedCaller> {
+    const as = headers[AS_HEADER];
+    return as === undefined ? caller : this.#authenticator.impersonate(caller, String(as));
   }
 }

@@ -16,7 +16,6 @@ import type { Implementation } from '../protocol/model.ts';
 import { type Era, MODERN_REVISION } from '../protocol/revisions.ts';
 import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
-import { AS_HEADER } from './acting-as.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { ClientQuestions } from './client-questions.ts';
 import type { CredentialCheck } from './credential-check.ts';
@@ -111,9 +110,7 @@ export class McpEndpoint {
   /** Who was proven a moment ago. */
   private known(req: IncomingMessage): AuthenticatedCaller | undefined {
     const raw = bearerOf(req);
-    return raw === undefined || req.headers[AS_HEADER] !== undefined
-      ? undefined
-      : this.deps.credentials.peek(raw);
+    return raw === undefined ? undefined : this.deps.credentials.known(req, raw);
   }
 
   private async authenticate(
@@ -125,11 +122,7 @@ export class McpEndpoint {
     let reason = header === undefined ? 'no credential' : 'no bearer token';
     if (raw !== undefined) {
       const proven = await this.deps.credentials.check(req, raw);
-      const as = req.headers[AS_HEADER];
-      if (proven.ok)
-        return as === undefined
-          ? proven.value
-          : await this.deps.credentials.impersonate(proven.value, String(as));
+      if (proven.ok) return this.deps.credentials.acting(req, proven.value);
       if (proven.error === 'too many') {
         this.deps.audit.unknown(req, proven.error);
         const wait = { 'retry-after': String(proven.retryAfterSeconds) };

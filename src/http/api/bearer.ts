@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { createMiddleware } from 'hono/factory';
 import type { AuthenticationError } from '../../identity/tokens.ts';
-import { AS_HEADER } from '../acting-as.ts';
 import type { CredentialCheck } from '../credential-check.ts';
 import type { ApiAudit } from './api-audit.ts';
 import { type ApiEnv, refuse } from './responses.ts';
@@ -34,8 +33,7 @@ export function authenticated(credentials: CredentialCheck, audit: ApiAudit) {
     }
     // Whoever may not act as another is refused under their own name.
     c.set('caller', found.value);
-    const as = c.req.header(AS_HEADER);
-    if (as !== undefined) c.set('caller', await credentials.impersonate(found.value, as));
+    c.set('caller', await credentials.acting(incoming, found.value));
     await next();
   });
 }

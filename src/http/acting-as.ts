@@ -1,2 +1,0 @@
-/** Whom a caller wants to act as: `User:…` or `McpToken:…`. */
-export const AS_HEADER = 'castellan-as';
