@@ -70,6 +70,19 @@ onEachDatabase('a rotation of the key', (make) => {
       .where('event', '=', 'keys.rotated')
       .execute();
     assert.equal(told.length, 1);
+    assert.match(String(told[0]!.detail), new RegExp(done.key));
+  });
+
+  it('does not happen where the audit cannot tell of it', async (test) => {
+    const { resources, rotation, store } = await started(make, test);
+    await resources.put(secret('a', { k: 'one' }));
+    await store.db.updateTable('audit_chains').set({ head_seq: 999 }).execute();
+    const before = store.keys.sealer.keyId;
+    await assert.rejects(rotation.rotate(undefined), /the audit cannot be written now/);
+    await store.keys.refresh();
+    assert.equal(store.keys.sealer.keyId, before);
+    const { length } = await store.db.selectFrom('data_keys').select('number').execute();
+    assert.equal(length, 1);
   });
 
   it('fails no read and no write meanwhile, and forgets the older keys when asked to', async (test) => {
@@ -97,6 +110,12 @@ onEachDatabase('a rotation of the key', (make) => {
     assert.deepEqual(store.keys.sealer.open('session', sealed), { ok: false, error: 'unknown_key' });
     const kept = await store.db.selectFrom('data_keys').select('wrapped').where('number', '<', 2).execute();
     assert.ok(kept.every(({ wrapped }) => wrapped === null));
+    const told = await store.db
+      .selectFrom('audit_events')
+      .selectAll()
+      .where('event', '=', 'keys.retired')
+      .execute();
+    assert.equal((JSON.parse(told[0]!.detail ?? '{}') as { keys: string[] }).keys.length, 2);
   });
 
   it('forgets no key that something unreadable lies under', async (test) => {

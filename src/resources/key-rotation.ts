@@ -61,17 +61,13 @@ export class KeyRotation {
   async rotate(retireAfterMs: number | undefined): Promise<Rotation> {
     const { keys } = this.#store;
     const before = this.#resealed;
-    await keys.rotate();
+    await keys.rotate((transaction, key) =>
+      this.#audit.append(transaction, { event: 'keys.rotated', outcome: 'ok', detail: { key } }),
+    );
     const { unreadable } = await this.#reseal();
     const retired = retireAfterMs === undefined ? 0 : await this.#retire(retireAfterMs, unreadable);
     const resealed = this.#resealed - before;
-    const detail: Rotation = { key: keys.sealer.keyId, keys: keys.keys.length, resealed, retired };
-    await this.#store.db
-      .transaction()
-      .execute((transaction) =>
-        this.#audit.append(transaction, { event: 'keys.rotated', outcome: 'ok', detail }),
-      );
-    return detail;
+    return { key: keys.sealer.keyId, keys: keys.keys.length, resealed, retired };
   }
 
   async close(): Promise<void> {
@@ -111,6 +107,8 @@ export class KeyRotation {
       const retired = await this.#resources.edit(async ({ transaction }) => {
         if (!transaction || (await sealedUnder(transaction, due)) > 0) return false;
         await keys.retireIn(transaction, due);
+        const detail = { keys: due.map(({ id }) => id) };
+        await this.#audit.append(transaction, { event: 'keys.retired', outcome: 'ok', detail });
         return true;
       });
       if (retired) {

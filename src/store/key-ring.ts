@@ -40,6 +40,8 @@ type Row = {
   retired_at: number | null;
 };
 
+type Alongside = (transaction: Transaction<Schema>, key: string) => Promise<void>;
+
 export type KeyRingOptions = {
   db: Kysely<Schema>;
   dialect: Dialect;
@@ -126,9 +128,10 @@ export class KeyRing {
 
   /**
    * Makes a new key and resolves once it seals. A rotation that is under way is joined.
+   * @param alongside runs in the transaction that announces the key, as its last act
    * @throws Refusal `conflict` when there are too many keys
    */
-  async rotate(): Promise<void> {
+  async rotate(alongside?: Alongside): Promise<void> {
     const { db, dialect } = this.#options;
     await this.refresh();
     if (this.#keys.length >= MAX_KEYS) {
@@ -139,7 +142,7 @@ export class KeyRing {
     }
     const rows = await readRows(db);
     const underWay = rows.find((row) => row.active_at === null);
-    const number = underWay?.number ?? (await this.#announce(rows, dialect === 'sqlite'));
+    const number = underWay?.number ?? (await this.#announce(rows, dialect === 'sqlite', alongside));
     const deadline = Date.now() + 4 * SETTLE_MS;
     for (;;) {
       await this.refresh();
@@ -169,24 +172,28 @@ export class KeyRing {
     await this.#polling;
   }
 
-  async #announce(rows: readonly Row[], activeAtOnce: boolean): Promise<number> {
+  async #announce(rows: readonly Row[], activeAtOnce: boolean, alongside?: Alongside): Promise<number> {
     const { db } = this.#options;
     const key: MasterKey = { bytes: randomBytes(KEY_BYTES) };
     const number = Math.max(...rows.map((row) => row.number)) + 1;
     const now = Date.now();
     const wrapped = this.#wrapping.seal(PURPOSE, key.bytes.toString('base64url'), String(number));
     // Of two that saw the same rows one makes the key, and the other joins it.
-    await db
-      .insertInto('data_keys')
-      .values({
-        number,
-        key_id: keyIdOf(key),
-        wrapped,
-        created_at: now,
-        active_at: activeAtOnce ? now : null,
-      })
-      .onConflict((conflict) => conflict.column('number').doNothing())
-      .execute();
+    const row = {
+      number,
+      key_id: keyIdOf(key),
+      wrapped,
+      created_at: now,
+      active_at: activeAtOnce ? now : null,
+    };
+    await db.transaction().execute(async (transaction) => {
+      const { numInsertedOrUpdatedRows: made } = await transaction
+        .insertInto('data_keys')
+        .values(row)
+        .onConflict((conflict) => conflict.column('number').doNothing())
+        .executeTakeFirstOrThrow();
+      if (made === 1n) await alongside?.(transaction, row.key_id);
+    });
     return number;
   }
 
