@@ -264,7 +264,7 @@ function transportsOver(children: ChildProcesses, client: ServerClient, audit: A
       audit.record({
         event: 'process.started',
         outcome: 'allowed',
-        actor: { kind: 'castellan' },
+        ...audit.origin(),
         server: name,
         detail: { command: spec.target.command, arguments: spec.target.args.length },
       });

@@ -64,6 +64,21 @@ async function calls({ audit }: Opened, count: number): Promise<string[]> {
 const chainOf = (id: string) => id.split('.')[0]!;
 
 onEachDatabase('audit', (make) => {
+  it('knows who acts while they do, and not in what they set off for later', () =>
+    withAudit(make, async ({ audit }) => {
+      const actor = { kind: 'user', user: 'admin' } as const;
+      const act = Promise.withResolvers<void>();
+      let later: Promise<unknown> | undefined;
+      const acting = audit.acting({ actor }, async () => {
+        later = act.promise.then(() => audit.origin().actor);
+        await new Promise(setImmediate);
+        assert.deepEqual(audit.origin().actor, actor);
+      });
+      await acting;
+      act.resolve();
+      assert.deepEqual(await later, { kind: 'castellan' });
+    }));
+
   it('makes an announcement durable before it says so, and links every row', () =>
     withAudit(make, async (opened) => {
       const ids = await calls(opened, 600);

@@ -21,7 +21,7 @@ export class Audit {
   readonly #options: AuditOptions;
   readonly #writer: AuditWriter;
   /** Whose request is being worked on: changes are made many calls below whoever knows that. */
-  readonly #origins = new AsyncLocalStorage<AuditOrigin>();
+  readonly #origins = new AsyncLocalStorage<{ origin: AuditOrigin; over: boolean }>();
   readonly #listeners = new Set<() => void>();
   #changes: OpenChain | undefined;
   #seen = 0;
@@ -58,14 +58,20 @@ export class Audit {
     return this.#writer.intent(event);
   }
 
-  /** Does the work as this origin: what is appended meanwhile is its doing. */
-  acting<T>(origin: AuditOrigin, work: () => T): T {
-    return this.#origins.run(origin, work);
+  /** Does the work as this origin: what is told meanwhile is its doing; what it set off and comes later is not. */
+  async acting<T>(origin: AuditOrigin, work: () => Promise<T>): Promise<T> {
+    const act = { origin, over: false };
+    try {
+      return await this.#origins.run(act, work);
+    } finally {
+      act.over = true;
+    }
   }
 
   /** Whoever is acting now; Castellan itself when nobody asked for it. */
   origin(): AuditOrigin {
-    return this.#origins.getStore() ?? { actor: { kind: 'castellan' } };
+    const act = this.#origins.getStore();
+    return act && !act.over ? act.origin : { actor: { kind: 'castellan' } };
   }
 
   /** An announcement that nobody waits for. @throws AuditUnavailable when it could not be written now */

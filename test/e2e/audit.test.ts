@@ -24,6 +24,7 @@ before(async () => {
   };
   const documents = [
     { kind: 'Server', metadata: { name: 'everything' }, spec: everything },
+    { kind: 'Server', metadata: { name: 'spare' }, spec: everything },
     { kind: 'Project', metadata: { name: 'demo' }, spec: { servers: ['everything'] } },
     {
       kind: 'Project',
@@ -253,6 +254,19 @@ const ACTS: Readonly<Record<string, Act>> = {
     before: () => api('PUT', 'servers/away', withApi(server('away'))),
   },
 };
+
+test('whoever connects to a server is named as who started its process', async () => {
+  const trace = newTrace();
+  assert.equal((await api('POST', 'servers/spare/connect', {}, trace)).status, 200);
+  const rows = await rowsOf(trace, 2);
+  assert.deepEqual(
+    rows.map(({ event, user }) => [event, user]),
+    [
+      ['process.started', 'admin'],
+      ['server.connected', 'admin'],
+    ],
+  );
+});
 
 test('every mutating route has its rows, as the golden table says', async () => {
   const routes = apiRoutes({ store: {}, audit: {} } as never);
