@@ -44,6 +44,12 @@ export class CredentialCheck {
     return found;
   }
 
+  /** Who makes the request, asked once more while it is served: nobody guesses there, so no address is counted. */
+  async again(req: IncomingMessage, raw: string): Promise<AuthenticatedCaller | undefined> {
+    const found = await this.#authenticator.authenticate(raw);
+    return found.ok ? this.acting(req, found.value) : undefined;
+  }
+
   /** The caller as whom the request is made. Rejects with a Refusal that says why not as somebody else. */
   async acting({ headers }: IncomingMessage, caller: AuthenticatedCaller): Promise<AuthenticatedCaller> {
     const as = headers[AS_HEADER];

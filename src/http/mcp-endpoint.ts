@@ -57,6 +57,7 @@ const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const SESSION_OVER = { code: -32001, message: 'Session not found: send initialize again' };
 /** A server that keeps asking is told no in the end. */
 const MAX_ROUNDS = 10;
+const CREDENTIAL_ENDED = 'This credential has ended since the call began';
 const CLIENT_LEFT = 'the client closed the stream';
 
 /**
@@ -267,7 +268,7 @@ export class McpEndpoint {
     try {
       let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));
       if (era === 'legacy') {
-        if (asksForInput(outcome)) outcome = await this.ask(from, reply, session, outcome);
+        if (asksForInput(outcome)) outcome = await this.ask(admitted, from, reply, outcome, session);
         outcome = withoutCapability(from, outcome);
       }
       if (session && isFailure(outcome) && this.deps.sessions.isOver(session)) {
@@ -287,10 +288,11 @@ export class McpEndpoint {
 
   /** Asks a legacy client what the server wants to know, by pushed requests, until there is an answer. */
   private async ask(
+    admitted: Admitted,
     from: GatewayRequest,
     reply: Reply,
-    session: LegacySession | undefined,
     first: InputRequired,
+    session: LegacySession | undefined,
   ): Promise<GatewayOutcome> {
     const { params } = from.request;
     let outcome: GatewayOutcome = first;
@@ -303,9 +305,27 @@ export class McpEndpoint {
         ...from.request,
         params: { ...params, inputResponses: answers.results, requestState },
       };
-      outcome = await this.deps.gateway.handle({ ...from, request, inputErrors: answers.errors });
+      const now = await this.admittedAgain(admitted);
+      if (typeof now === 'string') return cannotBeAsked(from, 0, now);
+      outcome = await this.deps.gateway.handle({ ...from, ...now, request, inputErrors: answers.errors });
     }
     return outcome;
+  }
+
+  /** Who asks and what is open to them, as it is now: a question may have been open for minutes. */
+  private async admittedAgain({
+    req,
+    scope,
+  }: Admitted): Promise<{ caller: AuthenticatedCaller; scope: Scope } | string> {
+    try {
+      const caller = await this.deps.credentials.again(req, bearerOf(req) ?? '');
+      if (!caller) return CREDENTIAL_ENDED;
+      const open = this.admit(caller, scope.project.name, scope.surface);
+      return typeof open === 'string' ? open : { caller, scope: open };
+    } catch (error) {
+      if (error instanceof Refusal) return error.message;
+      throw error;
+    }
   }
 
   /** Watches over a call: its stream, and what cancels it. Undefined when the client has too much open. */
