@@ -1,23 +1,9 @@
-import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
+import { type Binding, bindingText, IN_PROJECTS } from '../resources/bindings.ts';
 import { mayGive } from './ceiling.ts';
 import { covers, type Layer } from './decide.ts';
 
 /** A binding of a token that does not give all that it says. */
 export type Removed = { binding: string; effect: 'partial' | 'none'; why: string };
-
-/** What lies in projects; everything else is out of a token's reach. */
-const IN_PROJECTS: readonly BoundResource[] = [
-  'projects',
-  'mcptokens',
-  'tools',
-  'approvals',
-  'tickets',
-  'worlds',
-  'audit',
-  'sessions',
-  'grants',
-  '*',
-];
 
 /**
  * What is missing of the bindings of a token now.

@@ -42,6 +42,20 @@ export const BOUND_RESOURCES = [
   '*',
 ] as const;
 
+/** Those that lie in projects; everything else is out of a token's reach. */
+export const IN_PROJECTS: readonly BoundResource[] = [
+  'projects',
+  'mcptokens',
+  'tools',
+  'approvals',
+  'tickets',
+  'worlds',
+  'audit',
+  'sessions',
+  'grants',
+  '*',
+];
+
 export type Role = (typeof ROLES)[number];
 export type Action = (typeof ACTIONS)[number];
 export type BoundResource = (typeof BOUND_RESOURCES)[number];
