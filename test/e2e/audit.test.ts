@@ -196,6 +196,39 @@ test('whoever watches hears of what happens', async () => {
   );
 });
 
+test('whoever watches and loses the right, or the token, hears no more', async () => {
+  const watch = (credential: string, after?: string) =>
+    fetch(`${castellan.url}/api/v1/audit?watch=true&event=server.stopped${after ? `&after=${after}` : ''}`, {
+      headers: { authorization: `Bearer ${credential}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+  const ends: Record<string, (name: string) => Promise<unknown>> = {
+    revoked: (name) => api('POST', `mcptokens/${name}/revoke?project=demo`),
+    unbound: async (name) => {
+      const found = await api('GET', `mcptokens/${name}?project=demo`);
+      const { principal } = ((await found.json()) as { status: { principal: string } }).status;
+      const hash = principal.slice('McpToken:'.length);
+      const rbac = `mcptoken-${hash.slice(0, 24)}`;
+      const spec = { subjects: [{ kind: 'McpToken', name: hash }], roleBindings: [] };
+      return api('PUT', `rbac/${rbac}`, withApi({ kind: 'Rbac', metadata: { name: rbac }, spec }));
+    },
+  };
+  for (const [name, end] of Object.entries(ends)) {
+    const credential = await newToken(name, 'demo', 'role:view,resource:audit');
+    const { next } = (await (await watch(credential)).json()) as { next: string };
+    const waiting = watch(credential, next);
+    const open = async () => (await fetch(`${castellan.url}/metrics`)).text();
+    while (!/^castellan_open_streams [1-9]/m.test(await open()));
+    const asked = Date.now();
+    const answered = await end(name);
+    assert.ok((answered as Response).ok, name);
+    const { items } = (await (await waiting).json()) as { items: RecordedEvent[] };
+    assert.ok(Date.now() - asked < 8_000, `${name}: ended with the right, not with its time`);
+    assert.deepEqual(items, [], name);
+    assert.ok([401, 403].includes((await watch(credential, next)).status), name);
+  }
+});
+
 test('a token with the right sees the rows of its own project alone', async () => {
   const auditor = await newToken('auditor', 'demo', 'role:view,resource:audit');
   const ask = (query: string) =>

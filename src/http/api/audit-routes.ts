@@ -3,14 +3,17 @@ import { type AuditFilter, type AuditQuery, FILTERS, queryEvents } from '../../a
 import { AuditTail } from '../../audit/tail.ts';
 import { AuditVerifier, type VerifyReport } from '../../audit/verify.ts';
 import { Refusal } from '../../base/errors.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Ask } from '../../identity/decide.ts';
 import { duration } from '../../resources/quantities.ts';
 import type { Store } from '../../store/database.ts';
+import type { OpenStreams } from '../open-streams.ts';
+import { HeldRequest } from './held-request.ts';
 import { type ApiContext, flag } from './responses.ts';
 import type { Route } from './route.ts';
 import type { RouteDoc } from './route-doc.ts';
 
-type Deps = { audit: Audit; store: Store };
+type Deps = { audit: Audit; store: Store; authorizer: Authorizer; streams: OpenStreams };
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
@@ -38,7 +41,7 @@ const LIST: RouteDoc = {
 };
 
 /** `/audit`: to be queried, followed, verified and taken away; there is no way to write it. */
-export function auditRoutes({ audit, store }: Deps): Route[] {
+export function auditRoutes({ audit, store, authorizer, streams }: Deps): Route[] {
   const db = store.background;
   const tail = new AuditTail(db, audit);
   let verifying: Promise<VerifyReport> | undefined;
@@ -50,10 +53,24 @@ export function auditRoutes({ audit, store }: Deps): Route[] {
     return verifying;
   };
   const need = { ask: viewOf };
+  const hold = (c: ApiContext): HeldRequest => {
+    const [caller, ask] = [c.get('caller'), viewOf(c)];
+    const held = new HeldRequest(caller, streams, () => authorizer.decide(caller, ask).allowed);
+    if (streams.add(held)) return held;
+    throw new Refusal('unavailable', 'you have too many streams open already: end one');
+  };
   const list = async (c: ApiContext) => {
     const filter = filterOf(c);
     if (!flag(c, 'watch')) return c.json(await queryEvents(db, queryOf(c, filter)));
-    return c.json(await tail.wait(filter, c.req.query('after'), c.req.raw.signal));
+    const after = c.req.query('after');
+    const held = hold(c);
+    try {
+      const page = await tail.wait(filter, after, AbortSignal.any([c.req.raw.signal, held.signal]));
+      // Whoever was let in and is no more hears why when they ask again.
+      return c.json(held.goesOn ? page : { items: [], next: after ?? page.next });
+    } finally {
+      held.close();
+    }
   };
   return [
     { method: 'GET', path: '/audit', need, doc: LIST, handle: list },
@@ -78,7 +95,7 @@ export function auditRoutes({ audit, store }: Deps): Route[] {
       handle: (c) => {
         const query = { ...queryOf(c, filterOf(c)), limit: EXPORT_PAGE };
         const headers = { 'content-type': 'application/x-ndjson; charset=utf-8' };
-        return new Response(jsonLines(db, query), { headers });
+        return new Response(jsonLines(db, query, hold(c)), { headers });
       },
     },
     { method: 'GET', path: '/auditevents', need, doc: LIST, handle: list },
@@ -93,17 +110,30 @@ export function auditRoutes({ audit, store }: Deps): Route[] {
 }
 
 /** A page a pull, so that a slow reader holds up nobody and nothing gathers. */
-function jsonLines(db: Store['background'], query: AuditQuery): ReadableStream<Uint8Array> {
+function jsonLines(
+  db: Store['background'],
+  query: AuditQuery,
+  held: HeldRequest,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let cursor = query.cursor;
   return new ReadableStream({
     async pull(controller) {
-      const page = await queryEvents(db, { ...query, cursor });
-      cursor = page.next;
-      const lines = page.items.map((item) => `${JSON.stringify(item)}\n`).join('');
-      if (lines !== '') controller.enqueue(encoder.encode(lines));
-      if (cursor === undefined) controller.close();
+      try {
+        const page = await queryEvents(db, { ...query, cursor });
+        if (!held.goesOn) throw new Error('the credential or its right to read the audit has ended');
+        cursor = page.next;
+        const lines = page.items.map((item) => `${JSON.stringify(item)}\n`).join('');
+        if (lines !== '') controller.enqueue(encoder.encode(lines));
+      } catch (error) {
+        held.close();
+        throw error;
+      }
+      if (cursor !== undefined) return;
+      held.close();
+      controller.close();
     },
+    cancel: () => held.close(),
   });
 }
 
