@@ -7,8 +7,9 @@ import { Denials } from './audit/denials.ts';
 import { AuditRetention } from './audit/retention.ts';
 import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
-import { Refusal } from './base/errors.ts';
+import { messageOf, Refusal } from './base/errors.ts';
 import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
+import { type Result, refused } from './base/result.ts';
 import { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -311,7 +312,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     streams.endThose((caller) => was.opens(caller) && !is.opens(caller));
     gateway.rightsChanged();
   });
-  const authenticator = new Authenticator(tokens, localAdmin, authorizer);
+  const authenticator = new Authenticator(tokens, localAdmin, authorizer, resources);
   const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
   const limiter = new AddressLimiter(() => performance.now());
   const credentials = new CredentialCheck(authenticator, addresses, limiter);
@@ -345,7 +346,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       origins ??= originsOf(options, server);
       return origins;
     },
-    ready: () => store.ready(),
+    ready: () => readiness(store, resources),
     metrics: () =>
       metricsText(gateway.stats, {
         upstreams: upstreams.status(),
@@ -365,6 +366,17 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     server.closeAllConnections();
   });
   return { server, routes, streams, drain };
+}
+
+async function readiness(store: Store, resources: Resources): Promise<Result<void, string>> {
+  const answers = await store.ready();
+  if (!answers.ok) return answers;
+  try {
+    await resources.current();
+    return answers;
+  } catch (error) {
+    return refused(messageOf(error));
+  }
 }
 
 function originsOf(options: CastellanOptions, server: Server): OriginPolicy {

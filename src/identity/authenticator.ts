@@ -1,6 +1,7 @@
 import { Refusal } from '../base/errors.ts';
 import { credentialKind } from '../base/ids.ts';
 import { ok, type Result, refused } from '../base/result.ts';
+import type { Resources } from '../resources/registry.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 import { lacks } from './guards.ts';
@@ -13,7 +14,16 @@ export class Authenticator {
   readonly #localAdmin: LocalAdmin;
   readonly #authorizer: Authorizer;
 
-  constructor(tokens: Tokens, localAdmin: LocalAdmin, authorizer: Authorizer) {
+  readonly #resources: Pick<Resources, 'isCurrent' | 'current'>;
+
+  /** @param resources grant the rights: while they are too old nobody is proven */
+  constructor(
+    tokens: Tokens,
+    localAdmin: LocalAdmin,
+    authorizer: Authorizer,
+    resources: Pick<Resources, 'isCurrent' | 'current'>,
+  ) {
+    this.#resources = resources;
     this.#tokens = tokens;
     this.#localAdmin = localAdmin;
     this.#authorizer = authorizer;
@@ -21,11 +31,13 @@ export class Authenticator {
 
   /** The answer when it is known without waiting; undefined means: ask `authenticate`. */
   peek(raw: string): AuthenticatedCaller | undefined {
+    if (!this.#resources.isCurrent) return undefined;
     return raw.startsWith('cst_adm_') ? this.#administrator(raw) : this.#tokens.peek(raw);
   }
 
   /** Rejects with a Refusal `unavailable` alone, when the database is away. */
   async authenticate(raw: string): Promise<Result<AuthenticatedCaller, AuthenticationError>> {
+    await this.#resources.current();
     if (!raw.startsWith('cst_adm_')) return this.#tokens.authenticate(raw);
     if (credentialKind(raw) !== 'adm') return refused('malformed');
     const caller = this.#administrator(raw);

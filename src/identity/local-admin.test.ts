@@ -119,10 +119,10 @@ describe('authenticator', () => {
     const database = await sqliteDatabase();
     const { dataDir, store } = await database.open();
     const identity = await openIdentity({ store, dataDir }, database.logger);
-    const { tokens, authorizer } = identity;
+    const { tokens, authorizer, resources } = identity;
     const admin = await openLocalAdmin(dataDir, database.logger);
     await admin.setUrl('http://x');
-    const authenticator = new Authenticator(tokens, admin, authorizer);
+    const authenticator = new Authenticator(tokens, admin, authorizer, resources);
     const { credential } = await readLocalAdmin(dataDir.path);
     const { raw } = await tokens.create({
       name: 'a',

@@ -1,11 +1,12 @@
 import type { Audit } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
-import { messageOf, Refusal } from '../base/errors.ts';
+import { Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Store } from '../store/database.ts';
 import { NO_ACCESS } from './access-model.ts';
 import { bundledValue } from './bundled.ts';
 import { checkedPut } from './checked-put.ts';
+import { ConfigurationPoll } from './configuration-poll.ts';
 import type { FileObject } from './documents.ts';
 import type { Environment } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
@@ -19,8 +20,6 @@ import { secretValue } from './secret-lookup.ts';
 import { SecretValues } from './secret-values.ts';
 import { buildSnapshot, NO_POLICIES, resolveSpec, type Surroundings } from './snapshot.ts';
 import type { Snapshot } from './spec.ts';
-
-const POLL_MS = 2000;
 
 export type ResourcesOptions = {
   store: Pick<Store, 'db' | 'dialect' | 'keys'>;
@@ -75,8 +74,8 @@ export class Resources {
     policies: NO_POLICIES,
   };
   #turn: Promise<unknown> = Promise.resolve();
-  #poll: NodeJS.Timeout | undefined;
-  #pollFault: string | undefined;
+  /** Where other processes may change what is stored. */
+  #poll: ConfigurationPoll | undefined;
 
   private constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -100,12 +99,23 @@ export class Resources {
     resources.#files = read.value;
     resources.#tellNotices();
     resources.#rebuild();
-    if (options.store.dialect === 'postgres') resources.#startPolling();
+    if (options.store.dialect === 'postgres')
+      resources.#poll = new ConfigurationPoll(() => resources.refresh(), options.logger);
     return resources;
   }
 
   snapshot(): Snapshot {
     return this.#snapshot;
+  }
+
+  /** Whether the snapshot is at most five seconds behind; else nobody is to be let in before `current`. */
+  get isCurrent(): boolean {
+    return this.#poll?.isCurrent ?? true;
+  }
+
+  /** @throws Refusal `unavailable` when what other processes changed cannot be read */
+  async current(): Promise<void> {
+    await this.#poll?.current();
   }
 
   /** Calls `listener` after every change of the snapshot; the answer ends that. */
@@ -215,7 +225,7 @@ export class Resources {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#poll);
+    this.#poll?.close();
     this.#listeners.clear();
     await this.#turn;
   }
@@ -297,26 +307,6 @@ export class Resources {
       const what = `${declared.kind.toLowerCase()}/${declared.name}`;
       logger.warn(`${what} of ${declared.file}:${declared.line} stands in for the one applied over the API`);
     }
-  }
-
-  #startPolling(): void {
-    let running = false;
-    this.#poll = setInterval(async () => {
-      if (running) return;
-      running = true;
-      try {
-        await this.refresh();
-        this.#pollFault = undefined;
-      } catch (error) {
-        const fault = messageOf(error);
-        if (fault !== this.#pollFault)
-          this.#options.logger.warn({ error }, 'configuration changes cannot be read');
-        this.#pollFault = fault;
-      } finally {
-        running = false;
-      }
-    }, POLL_MS);
-    this.#poll.unref();
   }
 }
 
