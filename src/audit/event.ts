@@ -58,6 +58,7 @@ export const EVENTS = {
   'token.rotated': ['id', 'prefix', 'before', 'expiresAt'],
   'token.revoked': ['id', 'prefix'],
   'token.deleted': ['id', 'prefix'],
+  'client.rotated': ['uid', 'prefix', 'overlapping', 'until'],
   'calls.frozen': ['reason'],
   'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;

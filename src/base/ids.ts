@@ -4,8 +4,8 @@ import { crc32 } from 'node:zlib';
 /** A prefixed id, such as `mct_…`: 128 random bits after the prefix that says what it names. */
 export type Id<Prefix extends string> = `${Prefix}_${string}`;
 
-/** What a credential of ours opens: `pat` an agent's token, `adm` the local administrator. */
-export type CredentialKind = 'pat' | 'adm';
+/** What a credential of ours opens: `pat` an agent's token, `adm` the local administrator; `cs` is a client's secret. */
+export type CredentialKind = 'pat' | 'adm' | 'cs';
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const SECRET_BYTES = 32;

@@ -17,7 +17,7 @@ export function kindCommand(create: Command, word: string, description: string, 
     .showHelpAfterError(`Run \`castellan create ${word} --help\` for its options.`);
 }
 
-/** Creates the object, never changes one. Fields without a value are left out; what is wrong with them is a usage error. */
+/** Creates the object, never changes one; a secret that comes with it goes to stdout alone. Fields without a value are left out; what is wrong with them is a usage error. */
 export async function putNew(
   kind: KindName,
   name: string,
@@ -32,6 +32,7 @@ export async function putNew(
   const client = await ServerClient.connect(flags, context);
   const { plural, singular } = kindOf(kind);
   const query = { createOnly: true, dryRun: flags.dryRun ? true : undefined };
-  await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
-  context.terminal.line(`${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`);
+  const answer = await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
+  if (typeof answer.secret === 'string') context.terminal.data(answer.secret);
+  else context.terminal.line(`${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`);
 }

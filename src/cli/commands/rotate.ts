@@ -8,16 +8,19 @@ import type { VerbContext } from '../verbs.ts';
 type Flags = ServerFlags & { project?: string; overlap?: string };
 
 const EXAMPLES = `
-The new token alone goes to stdout, once. Without --overlap the old one ends at once.
+The new secret alone goes to stdout, once. Without --overlap the old one ends at once.
 
 Example:
-  castellan rotate mcptoken laptop -p demo --overlap 1h`;
+  castellan rotate mcptoken laptop -p demo --overlap 1h
+  castellan rotate oauthclient voice-bot --overlap 1d`;
 
 export function defineRotate(program: Command, context: VerbContext): void {
   const command = program
     .command('rotate')
-    .description('Give a token a new secret. Its name, rights and expiry stay.')
-    .argument('<kind>', 'mcptoken; mcptoken/NAME works too')
+    .description(
+      "Give a token or an OAuth client a new secret. Its name and rights stay, and a token's expiry.",
+    )
+    .argument('<kind>', 'mcptoken or oauthclient; KIND/NAME works too')
     .argument('[name]', 'its name or id')
     .option('--overlap <time>', 'how long the old secret goes on: 1h, 30m (default: not at all)');
   withServer(withProject(command))
@@ -28,14 +31,16 @@ export function defineRotate(program: Command, context: VerbContext): void {
 
 async function run(word: string, given: string | undefined, flags: Flags, context: VerbContext) {
   const { kind, names } = storedTarget(word, given === undefined ? [] : [given], 'rotate');
-  if (kind.kind !== 'McpToken') throw usage('only tokens can be rotated: castellan rotate mcptoken NAME');
+  if (kind.kind !== 'McpToken' && kind.kind !== 'OAuthClient')
+    throw usage('only tokens and OAuth clients can be rotated: castellan rotate mcptoken NAME');
   const [name] = names;
-  if (name === undefined) throw usage('name the token: castellan rotate mcptoken NAME');
+  if (name === undefined) throw usage(`name it: castellan rotate ${kind.singular} NAME`);
   const { overlap, project } = flags;
   if (overlap !== undefined && checkedInput(() => expiryOf(overlap, Date.now(), '--overlap')) === null)
     throw usage('--overlap: never would leave the old secret as it is; write a time such as 1h');
   const client = await ServerClient.connect(flags, context);
-  const path = `mcptokens/${encodeURIComponent(name)}/rotate`;
-  const made = await client.post(path, undefined, { project, overlap });
-  context.terminal.data(String(made.token));
+  const path = `${kind.plural}/${encodeURIComponent(name)}/rotate`;
+  const isToken = kind.kind === 'McpToken';
+  const made = await client.post(path, undefined, { ...(isToken && { project }), overlap });
+  context.terminal.data(String(isToken ? made.token : made.secret));
 }
