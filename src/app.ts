@@ -26,9 +26,11 @@ import { RequestAddresses } from './http/request-addresses.ts';
 import { createHttpServer } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
+import { BrowserSessions } from './identity/browser-sessions.ts';
 import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { ManagedObjects } from './identity/managed-objects.ts';
+import { type PasswordLink, Passwords } from './identity/passwords.ts';
 import { RightsIndex } from './identity/rights.ts';
 import { Tokens } from './identity/tokens.ts';
 import { AddressLimiter } from './limits/address-limiter.ts';
@@ -36,6 +38,7 @@ import { CallLimiter } from './limits/call-limiter.ts';
 import { ClientAddresses } from './limits/client-address.ts';
 import { HandshakeLimiter } from './limits/handshake-limiter.ts';
 import { ServerClient } from './net/server-client.ts';
+import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
 import type { ServerEntry } from './resources/spec.ts';
@@ -73,6 +76,8 @@ export type RunningCastellan = {
   projects: string[];
   /** Tokens that the files ask for; `raw` only for those made just now. */
   fileTokens: NewFileToken[];
+  /** Sets the administrator's password; only where nobody ever had one. */
+  firstLink: PasswordLink | undefined;
   reload(): Promise<void>;
   /** Refuses what is new, lets calls in flight finish for up to `graceMs`, and leaves no child behind. */
   stop(graceMs: number): Promise<void>;
@@ -113,6 +118,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const authorizer = new Authorizer(() => resources.snapshot().access);
     const tokens = new Tokens({ store, resources, authorizer, logger });
     stack.defer(() => tokens.close());
+    const passwords = new Passwords({ store, audit, authorizer });
     const localAdmin = await openLocalAdmin(data, logger);
     stack.defer(() => localAdmin.setUrl(undefined));
     const sessions = openSessions(stack, data, store, logger);
@@ -133,6 +139,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       rotation,
       authorizer,
       tokens,
+      passwords,
       localAdmin,
       ...upstream,
     });
@@ -146,6 +153,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       url: options.publicUrl ?? url,
       projects: [...resources.snapshot().projects.keys()].sort(),
       fileTokens,
+      firstLink: peopleSignIn(options) ? await passwords.firstLink(FIRST_USER) : undefined,
       reload: async () => {
         const { ok, message } = await resources.reload();
         audit.record({
@@ -291,6 +299,7 @@ type DoorDeps = {
   rotation: KeyRotation;
   authorizer: Authorizer;
   tokens: Tokens;
+  passwords: Passwords;
   localAdmin: LocalAdmin;
   gateway: Gateway;
   upstreams: Upstreams;
@@ -298,7 +307,7 @@ type DoorDeps = {
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { freezes, rotation, gateway, upstreams } = deps;
+  const { freezes, rotation, gateway, upstreams, passwords } = deps;
   const counted = new CountedEvents(audit);
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
@@ -316,6 +325,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
   const limiter = new AddressLimiter(() => performance.now());
   const credentials = new CredentialCheck(authenticator, addresses, limiter);
+  const browserSessions = new BrowserSessions({ store, audit, authorizer });
   const endpoint = new McpEndpoint({
     self: { name: 'castellan', title: 'Castellan', version: options.version },
     gateway,
@@ -340,7 +350,15 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const objects = new ManagedObjects(resources, tokens);
       const { version, publicUrl } = options;
       const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
-      return createApi({ ...known, resources, rotation, freezes, objects, tokens, live, streams, logger });
+      const people = { passwords, signIn: peopleSignIn(options) };
+      const kept = { resources, rotation, freezes, objects, tokens };
+      return createApi({ ...known, ...people, ...kept, live, streams, logger });
+    }),
+    people: lazily(async () => {
+      const { createPeoplePages } = await import('./http/pages/people-pages.ts');
+      const { publicUrl } = options;
+      const people = { passwords, sessions: browserSessions, addresses, audit, denials, logger };
+      return createPeoplePages({ ...people, publicUrl, open: peopleSignIn(options) });
     }),
     origins: () => {
       origins ??= originsOf(options, server);
@@ -414,6 +432,11 @@ async function stop(
     server.closeIdleConnections();
   }
   await stack.disposeAsync();
+}
+
+/** Nobody types a password where others on the network read it. */
+function peopleSignIn({ host, publicUrl }: CastellanOptions): boolean {
+  return isLoopbackName(host) || publicUrl?.startsWith('https:') === true;
 }
 
 function lazily<T>(make: () => Promise<T>): () => Promise<T> {

@@ -58,7 +58,11 @@ export const EVENTS = {
   'token.rotated': ['id', 'prefix', 'before', 'expiresAt'],
   'token.revoked': ['id', 'prefix'],
   'token.deleted': ['id', 'prefix'],
-  'client.rotated': ['uid', 'prefix', 'overlapping', 'until'],
+  'password.link': ['expiresAt'],
+  'password.set': ['by'],
+  'browser.signed_in': ['session', 'method'],
+  'browser.proven': ['session', 'method'],
+  'browser.signed_out': ['session'],
   'calls.frozen': ['reason'],
   'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;

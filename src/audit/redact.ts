@@ -13,7 +13,7 @@ const SECRET_NAME =
   /pass(word|wd|phrase|code)?$|secret|token|api_?-?key|private_?-?key|access_?-?key|credential|authori[sz]ation|cookie|session|otp$|^pin$|^auth$|signature|bearer|ssn|iban|card_?-?number|cvv/i;
 /** Texts that are a credential wherever they stand. */
 const SECRET_TEXT =
-  /cst_(?:pat|adm|at|rt)_|\bbearer\s+\S|-----BEGIN|\beyJ[\w-]{10,}\.|\b(?:gh[pousr]|github_pat|glpat|xox[abpr]|sk|rk|pk)[-_][\w-]{16,}|\bAKIA[0-9A-Z]{12,}|:\/\/[^/\s:@]+:[^/\s@]+@/i;
+  /cst_(?:pat|adm|ses|inv|at|rt)_|\bbearer\s+\S|-----BEGIN|\beyJ[\w-]{10,}\.|\b(?:gh[pousr]|github_pat|glpat|xox[abpr]|sk|rk|pk)[-_][\w-]{16,}|\bAKIA[0-9A-Z]{12,}|:\/\/[^/\s:@]+:[^/\s@]+@/i;
 
 /** The details that an event's row may carry, as JSON text; undefined when there are none. */
 export function detailText(event: AuditEventName, detail: AuditDetail | undefined): string | undefined {

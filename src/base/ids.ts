@@ -4,14 +4,17 @@ import { crc32 } from 'node:zlib';
 /** A prefixed id, such as `mct_…`: 128 random bits after the prefix that says what it names. */
 export type Id<Prefix extends string> = `${Prefix}_${string}`;
 
-/** What a credential of ours opens: `pat` an agent's token, `adm` the local administrator; `cs` is a client's secret. */
-export type CredentialKind = 'pat' | 'adm' | 'cs';
+/**
+ * What a credential of ours opens: `pat` an agent's token, `adm` the local administrator, `ses` a browser's session,
+ * `inv` the page that sets a password.
+ */
+export type CredentialKind = 'pat' | 'adm' | 'ses' | 'inv';
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const SECRET_BYTES = 32;
 const SECRET_LENGTH = 43;
 const CHECKSUM_LENGTH = 6;
-const CREDENTIAL = /^cst_(pat|adm)_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/;
+const CREDENTIAL = /^cst_(pat|adm|ses|inv)_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/;
 const CREDENTIAL_LENGTH = 'cst_pat_'.length + SECRET_LENGTH + CHECKSUM_LENGTH;
 const DISPLAYED_LENGTH = 'cst_pat_'.length + 8;
 

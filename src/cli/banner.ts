@@ -3,14 +3,14 @@ import { fileURLToPath } from 'node:url';
 import type { RunningCastellan } from '../app.ts';
 import type { ServeSettings } from './serve-settings.ts';
 
-type Ready = Pick<RunningCastellan, 'url' | 'projects' | 'fileTokens'>;
+type Ready = Pick<RunningCastellan, 'url' | 'projects' | 'fileTokens' | 'firstLink'>;
 
 /**
  * What a person needs after the start: where agents connect, with which token, and something to try that works as
  * printed. A raw token is shown at the start that made it and never again.
  */
 export function banner(
-  { url, projects, fileTokens }: Ready,
+  { url, projects, fileTokens, firstLink }: Ready,
   settings: Pick<ServeSettings, 'dataDir'>,
 ): string {
   const program = programHere();
@@ -27,6 +27,12 @@ export function banner(
         ? `${name} of ${project} exists already; for another one:  ${another}`
         : `${raw}   (${name}, shown this once)`;
     lines.push(`  Token     ${shown}`);
+  }
+  if (firstLink) {
+    const until = new Date(firstLink.expiresAt).toISOString().slice(0, 16).replace('T', ' ');
+    lines.push('', '  Set the password of admin, to sign in with a browser (works once, until');
+    lines.push(`  ${until} UTC; another link:  ${program} rotate user admin${here}):`, '');
+    lines.push(`    ${url}/invite/${firstLink.code}`);
   }
   const project = fileTokens[0]?.project ?? projects[0];
   if (project === undefined) return `${lines.join('\n')}\n`;

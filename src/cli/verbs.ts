@@ -94,7 +94,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'rotate',
     group: RESOURCES,
-    summary: 'give a token a new secret',
+    summary: 'give a token a new secret, or a user a new password',
     load: async () => (await import('./commands/rotate.ts')).defineRotate,
   },
   {

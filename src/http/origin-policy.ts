@@ -32,7 +32,7 @@ export class OriginPolicy {
     // Node keeps the first of two; whatever is in front of us may have kept the second.
     if (host === undefined || !this.hostAllowed(host) || namesTwoHosts(req.rawHeaders))
       return 'Host is not a name of this server';
-    if (origin !== undefined && !this.origins.has(origin)) {
+    if (origin !== undefined && !this.origins.has(origin) && !isOwnForm(req)) {
       return 'Origin is not allowed; CASTELLAN_ALLOWED_ORIGINS lists those that are';
     }
     return undefined;
@@ -44,6 +44,20 @@ export class OriginPolicy {
     if (this.hosts === 'loopback') return LOOPBACK_HOST.test(host) || host === this.publicHost;
     return this.hosts.has(host.toLowerCase());
   }
+}
+
+/**
+ * A form on a page of ours, which tells nobody where it was (`Referrer-Policy: no-referrer`), comes without its origin;
+ * then the browser itself vouches for it. No other page can have it say so.
+ */
+function isOwnForm({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'POST' &&
+    headers.origin === 'null' &&
+    headers['sec-fetch-site'] === 'same-origin' &&
+    headers['sec-fetch-mode'] === 'navigate' &&
+    headers['content-type'] === 'application/x-www-form-urlencoded'
+  );
 }
 
 function namesTwoHosts(rawHeaders: readonly string[]): boolean {

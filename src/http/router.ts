@@ -6,12 +6,17 @@ import type { Surface } from '../resources/spec.ts';
 import type { ApiEnv } from './api/responses.ts';
 import type { McpEndpoint } from './mcp-endpoint.ts';
 import type { OriginPolicy } from './origin-policy.ts';
-import { frontPage, PAGE_HEADERS, STYLE } from './pages.ts';
+import { frontPage } from './pages/front.ts';
+import { pageHeaders } from './pages/layout.ts';
+import { ICON, STYLE } from './pages/style.ts';
+import type { PageEnv } from './pages/visitors.ts';
 
 export type RouterDeps = {
   endpoint: McpEndpoint;
   /** Made with the first request that needs it. */
   api(): Promise<Hono<ApiEnv>>;
+  /** The pages of people, likewise. */
+  people(): Promise<Hono<PageEnv>>;
   origins(): OriginPolicy;
   ready(): Promise<Result<void, string>>;
   metrics(): string;
@@ -27,6 +32,8 @@ const { createServer } = process.getBuiltinModule('node:http');
 
 const MCP_PATH = /^\/(?:projects\/([^/?]+)\/)?(operator-)?mcp(?:\?|$)/;
 const DEFAULT_PROJECT = 'default';
+/** Where people sign in and decide, each with all that is below it. */
+const PEOPLE_PATHS = ['/sign-in', '/sign-out', '/account', '/invite'];
 
 /** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
 export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {
@@ -64,7 +71,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
     draining = true;
     server.close();
   };
-  return { server, routes: [...routes, '/api/v1'], drain };
+  return { server, routes: [...routes, ...PEOPLE_PATHS, '/api/v1'], drain };
 }
 
 type Listener = (req: IncomingMessage, res: ServerResponse) => unknown;
@@ -104,9 +111,10 @@ function pages(deps: RouterDeps): Hono {
     return c.text(deps.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
   app.get('/style.css', (c) => c.text(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }));
+  app.get('/icon.svg', (c) => c.body(ICON, 200, { 'content-type': 'image/svg+xml' }));
   app.get('/', (c) => {
     const base = deps.publicUrl ?? new URL(c.req.url).origin;
-    for (const [name, value] of Object.entries(PAGE_HEADERS)) c.header(name, value);
+    for (const [name, value] of Object.entries(pageHeaders())) c.header(name, value);
     return c.html(frontPage(base, deps.version));
   });
   let api: Hono | undefined;
@@ -114,7 +122,13 @@ function pages(deps: RouterDeps): Hono {
     api ??= new Hono().route('/api/v1', await deps.api());
     return api.fetch(c.req.raw, c.env);
   });
-  app.notFound((c) => c.text('Not found. The front page, /, says what there is.\n', 404));
+  for (const path of PEOPLE_PATHS) {
+    for (const one of [path, `${path}/*`])
+      app.all(one, async (c) => (await deps.people()).fetch(c.req.raw, c.env));
+  }
+  app.notFound((c) =>
+    c.text('Not found. The front page, /, says what there is.\n', 404, { ...pageHeaders() }),
+  );
   app.onError((error, c) => {
     deps.logger.error({ error: error.message }, 'a request failed unexpectedly');
     return c.text('Internal error\n', 500);

@@ -2,16 +2,7 @@ import { Refusal } from '../base/errors.ts';
 import { nearest, printable } from './names.ts';
 
 /** The kinds that objects can have now. */
-export type KindName =
-  | 'Policy'
-  | 'Secret'
-  | 'Server'
-  | 'Project'
-  | 'Group'
-  | 'User'
-  | 'Rbac'
-  | 'McpToken'
-  | 'OAuthClient';
+export type KindName = 'Policy' | 'Secret' | 'Server' | 'Project' | 'Group' | 'User' | 'Rbac' | 'McpToken';
 
 export type KindInfo = {
   kind: string;
@@ -42,7 +33,7 @@ export const KINDS: readonly KindInfo[] = [
   kind('User', true),
   kind('Rbac', true, undefined, 'rbac'),
   kind('McpToken', true, 'token'),
-  kind('OAuthClient', true),
+  kind('OAuthClient', false),
   kind('Repository', false, undefined, 'repositories'),
 ];
 

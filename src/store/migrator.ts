@@ -8,7 +8,7 @@ import * as freezes from './migrations/0004-freezes.ts';
 import * as secrets from './migrations/0005-secrets.ts';
 import * as sessionHolder from './migrations/0006-session-holder.ts';
 import * as labels from './migrations/0007-labels.ts';
-import * as oauthClients from './migrations/0010-oauth-clients.ts';
+import * as people from './migrations/0009-people.ts';
 import * as tokenCeilings from './migrations/0011-token-ceilings.ts';
 import type { Schema } from './schema.ts';
 
@@ -21,7 +21,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0005-secrets': secrets,
   '0006-session-holder': sessionHolder,
   '0007-labels': labels,
-  '0010-oauth-clients': oauthClients,
+  '0009-people': people,
   '0011-token-ceilings': tokenCeilings,
 };
 

@@ -16,10 +16,11 @@ export interface Schema {
   tool_sightings: ToolSightingsTable;
   data_keys: DataKeysTable;
   secret_values: SecretValuesTable;
-  oauth_client_secrets: OauthClientSecretsTable;
-  oauth_client_sponsors: OauthClientSponsorsTable;
-  oauth_client_documents: OauthClientDocumentsTable;
-  oauth_dynamic_clients: OauthDynamicClientsTable;
+  passwords: PasswordsTable;
+  password_links: PasswordLinksTable;
+  browser_sessions: BrowserSessionsTable;
+  external_identities: ExternalIdentitiesTable;
+  used_states: UsedStatesTable;
 }
 
 /** Facts about this database itself. */
@@ -184,41 +185,56 @@ export interface SecretValuesTable {
   sealed: string;
 }
 
-/** Owner: identity. What OAuthClient objects prove themselves with; several while a rotation overlaps. */
-export interface OauthClientSecretsTable {
-  /** SHA-256 of the raw secret, hex. */
+/** Owner: identity. */
+export interface PasswordsTable {
+  /** Uid of a User object. */
+  user_uid: string;
+  /** Argon2id with its parameters, in the PHC string format. */
   hash: string;
-  /** Uid of an OAuthClient object. */
-  client_uid: string;
-  /** What may be shown of the secret. */
-  prefix: string;
+  changed_at: number;
+}
+
+/** Owner: identity. The one link by which a user may set a password now; it goes when it is used. */
+export interface PasswordLinksTable {
+  user_uid: string;
+  /** SHA-256 of the code in the link, hex. */
+  code_hash: string;
   created_at: number;
-  expires_at: number | null;
+  expires_at: number;
 }
 
-/** Owner: identity. Who last said what an OAuthClient that acts for a user is: that person's rights count, too. */
-export interface OauthClientSponsorsTable {
-  client_uid: string;
-  /** JSON array of `User:` and uid. */
-  sponsors: string;
-  since: number;
-}
-
-/** Owner: oauth. Clients whose id is the address of a document about them, as it was read last. */
-export interface OauthClientDocumentsTable {
-  client_id: string;
-  /** JSON. */
-  client: string;
-  fetched_at: number;
-  fresh_until: number;
-}
-
-/** Owner: oauth. Clients that registered themselves. */
-export interface OauthDynamicClientsTable {
-  client_id: string;
-  /** JSON; of a secret its hash alone. */
-  client: string;
+/** Owner: identity. Browsers in which somebody is signed in. */
+export interface BrowserSessionsTable {
+  /** Names the session without opening it. */
+  id: string;
+  /** SHA-256 of what the cookie holds, hex. */
+  secret_hash: string;
+  user_uid: string;
+  /** How the person was proven last: `password`, `link` or `sso`. */
+  method: string;
+  /** Digest of the user's rights when the cookie was last replaced. */
+  rights: string;
+  address: string;
+  /** What the browser says that it is. */
+  agent: string;
   created_at: number;
-  /** Put off while somebody's consent to it stands. */
+  /** When the person was last proven. */
+  proven_at: number;
+  seen_at: number;
+  expires_at: number;
+}
+
+/** Owner: identity. Who is meant when an external provider names somebody. */
+export interface ExternalIdentitiesTable {
+  issuer: string;
+  subject: string;
+  user_uid: string;
+  linked_at: number;
+}
+
+/** Owner: identity. States of sign-ins through an external provider that came back already. */
+export interface UsedStatesTable {
+  /** SHA-256, hex. */
+  state_hash: string;
   expires_at: number;
 }

@@ -272,6 +272,7 @@ const ACTS: Readonly<Record<string, Act>> = {
   'DELETE /mcptokens/:name': { path: 'mcptokens/gone?project=demo', before: make('gone') },
   'POST /mcptokens/:name/revoke': { path: 'mcptokens/ended/revoke?project=demo', before: make('ended') },
   'POST /mcptokens/:name/rotate': { path: 'mcptokens/turned/rotate?project=demo', before: make('turned') },
+  'POST /users/:name/rotate': { path: 'users/admin/rotate' },
   'PUT /freezes/:scope': { path: 'freezes/open', body: { reason: 'an exercise' } },
   'DELETE /freezes/:scope': {
     path: 'freezes/open',
@@ -281,11 +282,6 @@ const ACTS: Readonly<Record<string, Act>> = {
   'POST /secrets/rotate-key': { path: 'secrets/rotate-key', body: {} },
   'POST /servers/:name/connect': { path: 'servers/everything/connect' },
   'POST /reload': { path: 'reload' },
-  'POST /oauthclients/:name/rotate': {
-    path: 'oauthclients/bot/rotate',
-    before: () =>
-      api('PUT', 'oauthclients/bot', { kind: 'OAuthClient', metadata: { name: 'bot' }, spec: {} }),
-  },
   'PUT /:kind/:name': { path: 'servers/put', body: withApi(server('put')) },
   'DELETE /:kind/:name': {
     path: 'servers/away',

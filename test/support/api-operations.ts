@@ -18,7 +18,6 @@ const SPECS: Readonly<Record<string, object>> = {
   User: {},
   Rbac: { subjects: [], roleBindings: [] },
   Secret: { data: { KEY: 'value' } },
-  OAuthClient: { project: 'demo' },
   Policy: { projects: ['*'], rules: [{ tools: ['x'], action: 'deny' }] },
 };
 
@@ -66,7 +65,11 @@ export function apiOperations(): Operation[] {
 
 function filled(path: string, method: string): string {
   const name = path.startsWith('/mcptokens/') ? (method === 'PUT' ? 'UNIQUE' : 'TOKEN') : 'known';
-  const where = path.startsWith('/projects/:name') ? 'demo' : name;
+  const where = path.startsWith('/projects/:name')
+    ? 'demo'
+    : path.startsWith('/users/:name')
+      ? nameOf('User')
+      : name;
   if (path === '/freezes/:scope') return '/freezes/demo';
   if (path === '/auditevents/:id') return '/auditevents/EVENT';
   const query = path.startsWith('/mcptokens/:name') ? '?project=demo' : '';

@@ -17,14 +17,19 @@ export function kindCommand(create: Command, word: string, description: string, 
     .showHelpAfterError(`Run \`castellan create ${word} --help\` for its options.`);
 }
 
-/** Creates the object, never changes one; a secret that comes with it goes to stdout alone. Fields without a value are left out; what is wrong with them is a usage error. */
-export async function putNew(
+/** Creates the object and says so. */
+export async function putNew(...wish: Parameters<typeof create>): Promise<void> {
+  wish[4].terminal.line(await create(...wish));
+}
+
+/** Creates the object, never changes one; the answer is the sentence that says so. Fields without a value are left out; what is wrong with them is a usage error. */
+export async function create(
   kind: KindName,
   name: string,
   fields: Record<string, unknown>,
   flags: CreateFlags,
   context: VerbContext,
-): Promise<void> {
+): Promise<string> {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   const body = { apiVersion: API_VERSION, kind, metadata: { name }, spec: Object.fromEntries(given) };
   const { problems } = checkObject(body);
@@ -32,7 +37,6 @@ export async function putNew(
   const client = await ServerClient.connect(flags, context);
   const { plural, singular } = kindOf(kind);
   const query = { createOnly: true, dryRun: flags.dryRun ? true : undefined };
-  const answer = await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
-  if (typeof answer.secret === 'string') context.terminal.data(answer.secret);
-  else context.terminal.line(`${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`);
+  await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
+  return `${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`;
 }

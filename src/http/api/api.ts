@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
+import type { Passwords } from '../../identity/passwords.ts';
 import type { Tokens } from '../../identity/tokens.ts';
 import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
@@ -16,7 +17,6 @@ import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
-import { clientRoutes } from './client-routes.ts';
 import { freezeRoutes } from './freeze-routes.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
@@ -26,6 +26,7 @@ import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './re
 import { mounted, type Route } from './route.ts';
 import { secretRoutes } from './secret-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
+import { userRoutes } from './user-routes.ts';
 
 export type ApiDeps = {
   credentials: CredentialCheck;
@@ -35,6 +36,9 @@ export type ApiDeps = {
   resources: Resources;
   objects: ManagedObjects;
   tokens: Tokens;
+  passwords: Passwords;
+  /** Whether people sign in here at all. */
+  signIn: boolean;
   rotation: KeyRotation;
   live: LiveView;
   streams: OpenStreams;
@@ -66,12 +70,12 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     },
     ...accessRoutes(deps),
     ...tokenRoutes(deps),
+    ...userRoutes(deps),
     ...liveRoutes(deps),
     ...auditRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),
-    ...clientRoutes(deps),
     ...resourceRoutes(deps),
   ];
 }

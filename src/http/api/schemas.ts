@@ -116,6 +116,7 @@ const OTHERS = {
     stderr: z.array(text).optional(),
   }),
   ConfiguredServerList: listOf(ConfiguredServer),
+  PasswordLink: z.strictObject({ user: text, url: text, expiresAt: time }),
   Version: z.strictObject({ version: text, node: text, url: text }),
   Reloaded: z.strictObject({ ok: z.boolean(), message: text }),
   OpenApi: z.looseObject({ openapi: text }),
@@ -183,11 +184,7 @@ const OTHERS = {
 /** Of the kind in the path. */
 type KindSchema = 'Kind' | 'KindList' | 'KindChange' | 'KindEvent';
 
-export type SchemaName =
-  | keyof typeof OTHERS
-  | KindSchema
-  | `McpToken${'' | 'List' | 'Change'}`
-  | 'OAuthClientChange';
+export type SchemaName = keyof typeof OTHERS | KindSchema | `McpToken${'' | 'List' | 'Change'}`;
 
 /** Every schema by its name in the document. */
 export function apiSchemas(): Record<string, z.ZodType> {
@@ -227,9 +224,6 @@ function schemasOf(kind: KindName): Record<string, z.ZodType> {
     [`${kind}Change`]: z.strictObject({
       action: z.enum(['created', 'configured', 'unchanged', 'deleted', 'revoked', 'rotated']).optional(),
       object,
-      ...(kind === 'OAuthClient'
-        ? { secret: text.optional().describe('What it proves itself with, shown this once.') }
-        : {}),
       ...(isToken ? { token: text.optional().describe('The raw token, shown this once.') } : {}),
     }),
   };
