@@ -13,6 +13,7 @@ import { type Result, refused } from './base/result.ts';
 import { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { HealthCalls } from './gateway/health-calls.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
 import { CredentialCheck } from './http/credential-check.ts';
@@ -221,6 +222,7 @@ function openUpstreams(
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
+  const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
   const upstreams: Upstreams = stack.use(
     new Upstreams({
       self,
@@ -240,6 +242,7 @@ function openUpstreams(
         gateway.sessionNotices.end(session);
         upstreams.abandonSession(session);
       },
+      beginHealthCall: (server, tool) => healthCalls.begin(server, tool),
       onFault: (server, message) => logger.warn({ server }, message),
     }),
   );

@@ -197,28 +197,33 @@ export class Connection implements SlotHolder {
       .catch(() => {});
   }
 
-  /** One health check on the path that calls take. It counts as no use, so it keeps no idle channel open. */
+  /**
+   * One health check on the path that calls take; undefined when there is no answer. It counts as no use, so it keeps no
+   * idle channel open.
+   */
   async checkHealth(
     call: { method: string; params: JsonObject },
     timeoutMs: number,
     failuresAllowed: number,
-  ): Promise<void> {
+  ): Promise<UpstreamReply | undefined> {
     const channel = this.channel;
-    if (!channel) return;
+    if (!channel) return undefined;
     try {
-      await this.calls.run(channel, {
+      const reply = await this.calls.run(channel, {
         ...call,
         deadline: Date.now() + timeoutMs,
         maxBytes: HEALTH_MAX_BYTES,
       });
       this.healthFailures = 0;
+      return reply;
     } catch (error) {
       this.healthFailures += 1;
-      if (this.healthFailures < failuresAllowed || this.channel !== channel) return;
+      if (this.healthFailures < failuresAllowed || this.channel !== channel) return undefined;
       this.healthFailures = 0;
       const fault = asFault(error);
       this.recordFailure(fault, 1);
       await this.drop('failed', new UpstreamFault('unreachable', `health check failed: ${fault.message}`));
+      return undefined;
     }
   }
 

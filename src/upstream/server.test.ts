@@ -47,6 +47,7 @@ class Changing implements AsyncDisposable {
       onSessionNotice: () => {},
       holdSession: async () => true,
       onSessionLost: () => {},
+      beginHealthCall: async () => undefined,
     });
   }
 

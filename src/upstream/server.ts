@@ -11,6 +11,7 @@ import { type Circle, isSession } from './circle.ts';
 import { Connection, type LinkState } from './connection.ts';
 import { type Dialler, dial, probeEra } from './dial.ts';
 import { EraCheck } from './era-check.ts';
+import { type BeginHealthCall, HealthCheck } from './health-check.ts';
 import { type Listing, readListing } from './listing.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
 import { givenTo, secretHider } from './secret-hider.ts';
@@ -43,6 +44,7 @@ export type UpstreamServerOptions = {
   holdSession(session: string): Promise<boolean>;
   /** What the server kept for a legacy session is gone: the session cannot go on. */
   onSessionLost(session: string): void;
+  beginHealthCall: BeginHealthCall;
 };
 
 /** What is known of a server, from memory. */
@@ -99,6 +101,7 @@ export class UpstreamServer {
   private readonly catalogues = new Map<string, Catalogue>();
   private readonly watches = new Map<Connection, ConnectionWatch>();
   private readonly eraCheck = new EraCheck();
+  private readonly health: HealthCheck | undefined;
   /** They carry their calls to the end and take no new ones. */
   private readonly retired = new Set<Connection>();
   private readonly taskFollowers = new TaskFollowers();
@@ -114,6 +117,8 @@ export class UpstreamServer {
     this.spec = options.entry.spec;
     this.fingerprint = options.entry.fingerprint;
     this.hide = secretHider(givenTo(options.entry), options.entry.confidential);
+    const { healthCheck } = this.spec;
+    this.health = healthCheck && new HealthCheck(healthCheck, options.beginHealthCall);
     this.slot = this.isStdio ? options.slots : new SharedSlot(options.slots);
   }
 
@@ -226,6 +231,7 @@ export class UpstreamServer {
       else if (connection.state === 'connected') void connection.evict();
       else if (connection.state === 'disconnected') void this.discard(connection);
     }
+    this.health?.sweep(now, this.connections.values());
   }
 
   private discard(connection: Connection): Promise<void> {
@@ -233,16 +239,6 @@ export class UpstreamServer {
     this.retired.delete(connection);
     this.unwatch(connection);
     return connection.close();
-  }
-
-  /** Asks the server whether it is well; a server that nobody uses is not woken up for it. */
-  async checkHealth(timeoutMs: number, failuresAllowed: number): Promise<void> {
-    const tool = this.spec.healthCheck?.tool;
-    const call = tool
-      ? { method: 'tools/call', params: { name: tool, arguments: {} } }
-      : { method: 'tools/list', params: {} };
-    const due = [...this.connections.values()].filter((one) => one.state === 'connected');
-    await Promise.all(due.map((one) => one.checkHealth(call, timeoutMs, failuresAllowed)));
   }
 
   close(): Promise<void> {

@@ -4,6 +4,7 @@ import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
+import type { BeginHealthCall } from './health-check.ts';
 import { UpstreamServer, type UpstreamServerOptions, type UpstreamStatus } from './server.ts';
 import { Slots } from './slots.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -24,6 +25,8 @@ export type UpstreamsOptions = {
   onSessionNotice: UpstreamServerOptions['onSessionNotice'];
   holdSession: UpstreamServerOptions['holdSession'];
   onSessionLost: UpstreamServerOptions['onSessionLost'];
+  /** See BeginHealthCall. */
+  beginHealthCall(server: string, tool: string): ReturnType<BeginHealthCall>;
   onFault(server: string, message: string): void;
 };
 
@@ -39,7 +42,6 @@ export class Upstreams implements AsyncDisposable {
   private readonly httpSlots: Slots;
   private readonly stdioSlots: Slots;
   private readonly sweeper: NodeJS.Timeout;
-  private readonly nextHealthCheck = new Map<UpstreamServer, number>();
 
   constructor(options: UpstreamsOptions) {
     this.options = options;
@@ -65,7 +67,6 @@ export class Upstreams implements AsyncDisposable {
       const entry = snapshot.servers.get(name);
       if (entry?.spec && entry.fingerprint === server.fingerprint) continue;
       this.servers.delete(name);
-      this.nextHealthCheck.delete(server);
       server.loseSessions();
       const leaving = server.close().finally(() => this.leaving.delete(leaving));
       this.leaving.add(leaving);
@@ -127,6 +128,7 @@ export class Upstreams implements AsyncDisposable {
       onSessionNotice: this.options.onSessionNotice,
       holdSession: this.options.holdSession,
       onSessionLost: this.options.onSessionLost,
+      beginHealthCall: (tool) => this.options.beginHealthCall(entry.name, tool),
     });
     this.servers.set(entry.name, server);
     // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.
@@ -139,17 +141,6 @@ export class Upstreams implements AsyncDisposable {
   }
 
   private sweep(now: number): void {
-    for (const server of this.servers.values()) {
-      server.sweep(now);
-      const check = server.spec.healthCheck;
-      if (!check) continue;
-      const due = this.nextHealthCheck.get(server) ?? now + check.intervalMs;
-      if (now < due) {
-        this.nextHealthCheck.set(server, due);
-        continue;
-      }
-      this.nextHealthCheck.set(server, now + check.intervalMs);
-      void server.checkHealth(check.timeoutMs, check.failures);
-    }
+    for (const server of this.servers.values()) server.sweep(now);
   }
 }
