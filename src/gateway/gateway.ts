@@ -104,7 +104,7 @@ export class Gateway {
       'tasks/result': (from) =>
         from.request.params.requestState === undefined ? this.onTask(from) : this.answerTask(from),
       'tasks/update': (from) => this.gated(from, () => this.answerTask(from)),
-      'tasks/cancel': (from) => this.onTask(from),
+      'tasks/cancel': (from) => this.cancelTask(from),
     };
   }
 
@@ -241,6 +241,15 @@ export class Gateway {
       this.gates.deniedTask(from, canonicalName(task.server, task.tool)) ??
       (await unannounced(from));
     return stopped ? failed(asJsonRpcError(stopped)) : this.onTask(from);
+  }
+
+  /** What ends work is stopped by nothing, and on record all the same before its server hears of it. */
+  private async cancelTask(from: GatewayRequest): Promise<GatewayOutcome> {
+    const task = this.tasks.of(from);
+    if (!task) return this.onTask(from);
+    from.record?.meantFor(task.server);
+    const silenced = await unannounced(from);
+    return silenced ? failed(asJsonRpcError(silenced)) : this.onTask(from);
   }
 
   private async onTask(from: GatewayRequest): Promise<GatewayOutcome> {

@@ -81,7 +81,14 @@ describe('a modern client with a modern server', () => {
 });
 
 describe('what a task is told', () => {
-  type Row = { event: string; outcome: string; server?: string; detail?: Fields };
+  type Row = {
+    id: string;
+    intent?: string;
+    event: string;
+    outcome: string;
+    server?: string;
+    detail?: Fields;
+  };
   const rows = async (event: string): Promise<Row[]> =>
     (await administrate(castellan, 'GET', `/audit?event=${event}&project=old`)).items;
   const policy = { kind: 'Policy', metadata: { name: 'stop' } };
@@ -112,6 +119,31 @@ describe('what a task is told', () => {
     });
     assert.equal((await rows('task.update'))[1]?.outcome, 'refused');
     assert.equal((await rows('task.get'))[0]?.outcome, 'ok');
+  });
+
+  test('is to end, under a freeze too, and then it is on record before its server hears of it', async () => {
+    const clients = [await wire('modern', 'old'), await wire('legacy', 'old')] as const;
+    const { taskId } = (await clients[0].callTool('asks', {}, WITH_TASKS)).at(-1)!.result!;
+    const begun = await begin(clients[1], 'slow');
+    const announced = (await rows('tool.intent')).length;
+    await administrate(castellan, 'PUT', '/freezes/old', { reason: 'strange' });
+    try {
+      assert.ok((await clients[0].ask('tasks/cancel', { taskId }, WITH_TASKS)).result);
+      assert.equal(
+        (await clients[1].ask('tasks/cancel', { taskId: begun.taskId })).result?.status,
+        'cancelled',
+      );
+    } finally {
+      await administrate(castellan, 'DELETE', '/freezes/old');
+    }
+    const intents = await rows('tool.intent');
+    assert.equal(intents.length, announced + 2);
+    await eventually('the audit tells of both', async () => {
+      const told = await rows('task.cancel');
+      return told.length === 2 && told.every(({ intent }) => intents.some(({ id }) => id === intent));
+    });
+    assert.equal((await clients[0].ask('tasks/cancel', { taskId: 'x' }, WITH_TASKS)).error?.code, -32602);
+    assert.equal((await rows('tool.intent')).length, announced + 2, "nothing is announced that is nobody's");
   });
 
   test('is stopped by a freeze on the way of 2025-11-25 too', async () => {
