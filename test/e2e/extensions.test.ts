@@ -3,9 +3,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { type Agent, type Loose, type Message, newAgent, writeConfig } from '../support/agent.ts';
+import {
+  type Agent,
+  administrate,
+  type Loose,
+  type Message,
+  newAgent,
+  writeConfig,
+} from '../support/agent.ts';
 import { MenuUpstream } from '../support/menu-upstream.ts';
-import { startCastellan } from '../support/running-castellan.ts';
+import { eventually } from '../support/processes.ts';
+import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
 const SKILLS = 'io.modelcontextprotocol/skills';
 const NOTES = 'com.example/notes';
@@ -18,6 +26,7 @@ const META = 'io.modelcontextprotocol/clientCapabilities';
 const used = new AsyncDisposableStack();
 let skilled: MenuUpstream;
 let noting: MenuUpstream;
+let castellan: TestCastellan;
 /** Of a project with both servers, of one where two have the same extension, of one where two have different ones. */
 let agent: Agent;
 let twice: Agent;
@@ -58,7 +67,7 @@ before(async () => {
       apart: { servers: ['noting', 'third'] },
     },
   );
-  const castellan = used.use(await startCastellan(['--config', file]));
+  castellan = used.use(await startCastellan(['--config', file]));
   agent = await newAgent(castellan, 'p');
   twice = await newAgent(castellan, 'twice');
   apart = await newAgent(castellan, 'apart');
@@ -145,4 +154,54 @@ test('its headers are compared as those of all, and a legacy client has no such 
   const response = await agent.send(body, { headers });
   assert.deepEqual([response.status, ((await response.json()) as Message).error?.code], [400, -32020]);
   assert.equal((await agent.ask('skills/list')).error?.code, -32601);
+});
+
+test('its methods are stopped by a freeze and by policies, and each is in the audit', async () => {
+  const add = () => ask(agent, 'notes/add', { text: 'stop' }, { [NOTES]: {} });
+  const told = async (event: string): Promise<Loose[]> =>
+    (await administrate(castellan, 'GET', `/audit?order=oldest&project=p&event=${event}`)).items;
+  const announced = (await told('tool.intent')).length;
+  const since = (await told('extension.call')).length;
+  const reached = noting.of('notes/add').length;
+
+  await administrate(castellan, 'PUT', '/freezes/p', { reason: 'strange' });
+  const frozen = await add();
+  await administrate(castellan, 'DELETE', '/freezes/p');
+  assert.deepEqual([frozen.error?.data.code, frozen.error?.data.reason], ['FROZEN', 'strange']);
+  const policy = (tool: string) =>
+    administrate(castellan, 'PUT', '/policies/notes', {
+      kind: 'Policy',
+      metadata: { name: 'notes' },
+      spec: { projects: ['p'], rules: [{ tools: [tool], action: 'deny', reason: 'not today' }] },
+    });
+  await policy('noting__*');
+  const denied = await add();
+  assert.deepEqual([denied.error?.data.code, denied.error?.data.reason], ['POLICY_DENIED', 'not today']);
+  assert.equal((await told('tool.intent')).length, announced, 'what is stopped is not announced');
+  assert.equal(noting.of('notes/add').length, reached);
+  await policy('skilled__*');
+  assert.equal((await add()).result?.added, 'stop');
+  await administrate(castellan, 'DELETE', '/policies/notes');
+  assert.ok((await ask(agent, 'skills/list', {})).result);
+
+  const rows = async () => (await told('extension.call')).slice(since);
+  await eventually('the audit tells of all', async () => (await rows()).length === 4);
+  const intents = (await told('tool.intent')).slice(announced);
+  assert.equal(intents.length, 1, 'what only reads is not announced');
+  assert.deepEqual(
+    (await rows()).map(({ outcome, server, intent, detail }) => [
+      outcome,
+      server,
+      intent,
+      detail.method,
+      detail.code,
+      detail.policy,
+    ]),
+    [
+      ['refused', undefined, undefined, 'notes/add', 'FROZEN', undefined],
+      ['refused', 'noting', undefined, 'notes/add', 'POLICY_DENIED', 'notes'],
+      ['ok', 'noting', intents[0].id, 'notes/add', undefined, undefined],
+      ['ok', 'skilled', undefined, 'skills/list', undefined, undefined],
+    ],
+  );
 });
