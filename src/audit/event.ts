@@ -63,6 +63,7 @@ export const EVENTS = {
   'browser.signed_in': ['session', 'method'],
   'browser.proven': ['session', 'method'],
   'browser.signed_out': ['session'],
+  'client.rotated': ['uid', 'prefix', 'overlapping', 'until'],
   'calls.frozen': ['reason'],
   'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;

@@ -6,9 +6,9 @@ export type Id<Prefix extends string> = `${Prefix}_${string}`;
 
 /**
  * What a credential of ours opens: `pat` an agent's token, `adm` the local administrator, `ses` a browser's session,
- * `inv` the page that sets a password.
+ * `inv` the page that sets a password; `cs` is a client's secret.
  */
-export type CredentialKind = 'pat' | 'adm' | 'ses' | 'inv';
+export type CredentialKind = 'pat' | 'adm' | 'ses' | 'inv' | 'cs';
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const SECRET_BYTES = 32;

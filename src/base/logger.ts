@@ -56,7 +56,7 @@ export function createLogger(
 export function withoutCredentials(text: string): string {
   if (!/cst_|bearer|basic|:\/\//i.test(text)) return text;
   return text
-    .replace(/\bcst_(pat|adm|ses|inv|at|rt)_[0-9A-Za-z_-]+/g, 'cst_$1_[redacted]')
+    .replace(/\bcst_(pat|adm|ses|inv|cs|at|rt)_[0-9A-Za-z_-]+/g, 'cst_$1_[redacted]')
     .replace(/\b(bearer|basic)\s+[0-9A-Za-z._~+/=-]{6,}/gi, '$1 [redacted]')
     .replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']+@/gi, '$1[redacted]@');
 }

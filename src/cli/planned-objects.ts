@@ -11,19 +11,21 @@ const NAMING: Partial<Record<KindName, { fields: readonly string[]; named: KindN
 /** What a dry run has to know of the objects beside it, which do not exist yet when the server checks one. */
 export class PlannedObjects {
   readonly #all: ReadonlySet<string>;
-  readonly #projects = new Set<string>();
+  readonly #added = new Set<string>();
 
   constructor(objects: readonly AppliedObject[]) {
     this.#all = new Set(objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`));
   }
 
-  /** Whether the object belongs to a project that would only be made now, and so cannot be checked. */
-  isWithin({ metadata: { project } }: AppliedObject): boolean {
-    return project !== undefined && this.#projects.has(project);
+  /** Whether the object belongs to a project or a user that would only be made now, and so cannot be checked. */
+  isWithin({ kind, metadata: { project }, spec }: AppliedObject): boolean {
+    const named = [`Project/${project}`];
+    if (kind === 'OAuthClient') named.push(`Project/${spec.project}`, `User/${spec.user}`);
+    return named.some((one) => this.#added.has(one));
   }
 
   add({ kind, metadata }: AppliedObject): void {
-    if (kind === 'Project') this.#projects.add(metadata.name);
+    this.#added.add(`${kind}/${metadata.name}`);
   }
 
   /** The object without the names of objects in the same files. */

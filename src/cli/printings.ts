@@ -127,6 +127,20 @@ export const printings: Readonly<
     nameOf: ({ metadata }) => `rbac/${metadata.name}`,
     none: 'no rbac objects',
   },
+  OAuthClient: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'USER', value: ({ spec }) => spec.user as string | undefined },
+      { title: 'PROJECT', value: ({ spec }) => spec.project as string | undefined },
+      { title: 'AUTH', value: ({ spec }) => (spec.tokenEndpointAuthMethod as string | undefined) ?? 'basic' },
+      { title: 'AUTO-APPROVE', value: ({ spec }) => (spec.autoApprove === true ? 'yes' : undefined) },
+      { title: 'SCOPES', value: ({ spec }) => list(spec.scopes) ?? 'mcp', wide: true },
+      { title: 'REDIRECTS', value: ({ spec }) => list(spec.redirectUris), wide: true },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `oauthclient/${metadata.name}`,
+    none: 'no OAuth clients',
+  },
   McpToken: {
     columns: [
       { title: 'NAME', value: ({ metadata }) => metadata.name },

@@ -94,7 +94,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'rotate',
     group: RESOURCES,
-    summary: 'give a token a new secret, or a user a new password',
+    summary: 'give a token, a client or a user a new secret',
     load: async () => (await import('./commands/rotate.ts')).defineRotate,
   },
   {

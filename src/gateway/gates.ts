@@ -31,8 +31,8 @@ export class Gates {
     return freeze && frozen(freeze);
   }
 
-  /** Undefined where the project limits nothing. */
-  enter({ caller, scope }: GatewayRequest): Place | undefined {
+  /** @param tool canonical name, of a call; undefined where the project limits nothing */
+  enter({ caller, scope }: GatewayRequest, tool?: string): Place | undefined {
     const { limits } = scope.project.spec;
     if (!limits) return undefined;
     const { uid } = scope.project;
@@ -40,6 +40,8 @@ export class Gates {
     if (limits.token && caller.tokenId !== undefined)
       by.push({ subject: 'token', key: `${uid}|token|${caller.tokenId}`, limit: limits.token });
     if (limits.user) by.push({ subject: 'user', key: `${uid}|user|${caller.owner}`, limit: limits.user });
+    if (limits.tool && tool !== undefined)
+      by.push({ subject: 'tool', key: `${uid}|tool|${tool}`, limit: limits.tool });
     if (limits.project) by.push({ subject: 'project', key: `${uid}|project`, limit: limits.project });
     const taken = this.#deps.limiter.take(by);
     return taken.ok ? taken : { refusal: rateLimited(taken) };

@@ -113,7 +113,7 @@ export function rateLimited({ subject, what, retryAfterMs }: Extract<Taken, { ok
   return {
     code: 'RATE_LIMITED',
     retry: 'after_ms',
-    sentence: `The call was not made: ${whose} has made ${limit}. Wait ${retryAfterMs} ms and try again.`,
+    sentence: `The call was not made: ${whose} has had ${limit}. Wait ${retryAfterMs} ms and try again.`,
     more: { retryAfterMs, limit: subject },
   };
 }

@@ -94,7 +94,7 @@ function pass(
   const { gates } = deps;
   const stopped = gates.frozen(from);
   if (stopped) return refused(stopped, call.tool);
-  const place = gates.enter(from);
+  const place = gates.enter(from, call.tool.canonical);
   if (place && 'refusal' in place) return refused(place.refusal, call.tool);
   const denied = gates.deniedTool(from, call.tool, args);
   if (!denied) return place ? run(deps, from, call).finally(place.release) : run(deps, from, call);

@@ -8,6 +8,7 @@ import { Refusal } from '../base/errors.ts';
 import { canonicalName } from '../protocol/names.ts';
 import type { RbacFields, UserFields } from '../resources/access-fields.ts';
 import { type Binding, type BoundResource, bindingText } from '../resources/bindings.ts';
+import type { ClientFields } from '../resources/client-fields.ts';
 import { secretReferences } from '../resources/expansion.ts';
 import type { ChangeCheck, PlannedChange } from '../resources/layer-edit.ts';
 import { addedServers, loosenedField } from '../resources/project-changes.ts';
@@ -25,6 +26,7 @@ const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
   Group: 'groups',
   User: 'users',
   Rbac: 'rbac',
+  OAuthClient: 'oauthclients',
 };
 
 /** The resource that bindings name for objects of a kind. */
@@ -46,6 +48,7 @@ export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
     if (change.kind === 'Project') guardProject(layers, change);
     if (change.kind === 'Rbac') guardGrants(layers, change);
     if (change.kind === 'User') guardMembership(layers, index, change);
+    if (change.kind === 'OAuthClient') guardClient(caller, index, change);
     guardLastAdministrator(change);
   };
 }
@@ -160,6 +163,47 @@ function guardMembership(layers: readonly Layer[], index: RightsIndex, change: P
   const bindings = gained.map(({ binding }) => binding);
   const field = enabled ? 'spec.disabled' : joined.length > 0 ? 'spec.groups' : 'metadata.name';
   refuseBeyond(layers, bindings, 'bind', field);
+}
+
+/** What the client was and what it becomes both have to be the caller's to change. */
+function guardClient(
+  caller: AuthenticatedCaller,
+  index: RightsIndex,
+  { existing, wanted }: PlannedChange,
+): void {
+  if (wanted === undefined || canonicalJson(existing?.spec ?? null) === canonicalJson(wanted)) return;
+  for (const spec of [existing?.spec, wanted]) demandSponsor(caller, index, (spec ?? {}) as ClientFields);
+}
+
+/** @throws Refusal `forbidden` naming the right that is missing */
+export function demandSponsor(
+  caller: AuthenticatedCaller,
+  index: RightsIndex,
+  client: Pick<ClientFields, 'user' | 'autoApprove'>,
+): void {
+  const inPerson = caller.principal === `User:${client.user}` && caller.ceilings.length === 0;
+  const fault = sponsorFault(index.layersOf(caller), index, client, inPerson);
+  if (fault) throw fault;
+}
+
+/**
+ * Why somebody cannot answer for a client that acts for a user unasked. It does what the user may do, so that takes
+ * `impersonate` and every right of that user; users answer for their own clients themselves, `autoApprove` aside.
+ */
+export function sponsorFault(
+  layers: readonly Layer[],
+  index: RightsIndex,
+  { user, autoApprove }: Pick<ClientFields, 'user' | 'autoApprove'>,
+  own: boolean,
+): Refusal | undefined {
+  if (user === undefined || (own && autoApprove !== true)) return undefined;
+  const decision = decide(layers, { action: 'impersonate' });
+  if (!decision.allowed) return lacks(decision.missing, `, which a client that acts for ${user} needs`);
+  const beyond = firstBeyond(
+    layers,
+    index.of(`User:${user}`).map(({ binding }) => binding),
+  );
+  return beyond && lacks(bindingText(beyond), ` yourself, which ${user} has and the client would use`);
 }
 
 function refuseBeyond(

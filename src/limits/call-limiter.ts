@@ -1,8 +1,8 @@
-import type { CallLimit } from '../resources/spec.ts';
+import type { CallLimit, CallLimits } from '../resources/spec.ts';
 import { taken } from './rate.ts';
 
 /** Whom a limit counts: all that happens under the same key counts together. */
-export type LimitedBy = { subject: 'token' | 'user' | 'project'; key: string; limit: CallLimit };
+export type LimitedBy = { subject: keyof CallLimits; key: string; limit: CallLimit };
 
 export type Taken =
   | { ok: true; release: () => void }

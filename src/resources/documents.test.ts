@@ -105,12 +105,12 @@ describe('configuration files', () => {
     [
       'a reserved kind',
       'kind: Repository\nmetadata: { name: p }\n',
-      'f.yaml:1: kind: kind Repository is not available yet: this version knows Policy, Secret, Server, Project, Group, User, Rbac, McpToken',
+      'f.yaml:1: kind: kind Repository is not available yet: this version knows Policy, Secret, Server, Project, Group, User, Rbac, McpToken, OAuthClient',
     ],
     [
       'no kind',
       'metadata: { name: p }\n',
-      'f.yaml:1: kind: is missing: add one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken',
+      'f.yaml:1: kind: is missing: add one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken, OAuthClient',
     ],
     [
       'another apiVersion',

@@ -2,7 +2,16 @@ import { Refusal } from '../base/errors.ts';
 import { nearest, printable } from './names.ts';
 
 /** The kinds that objects can have now. */
-export type KindName = 'Policy' | 'Secret' | 'Server' | 'Project' | 'Group' | 'User' | 'Rbac' | 'McpToken';
+export type KindName =
+  | 'Policy'
+  | 'Secret'
+  | 'Server'
+  | 'Project'
+  | 'Group'
+  | 'User'
+  | 'Rbac'
+  | 'McpToken'
+  | 'OAuthClient';
 
 export type KindInfo = {
   kind: string;
@@ -33,7 +42,7 @@ export const KINDS: readonly KindInfo[] = [
   kind('User', true),
   kind('Rbac', true, undefined, 'rbac'),
   kind('McpToken', true, 'token'),
-  kind('OAuthClient', false),
+  kind('OAuthClient', true),
   kind('Repository', false, undefined, 'repositories'),
 ];
 

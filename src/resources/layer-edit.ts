@@ -5,6 +5,7 @@ import { Refusal } from '../base/errors.ts';
 import type { Schema } from '../store/schema.ts';
 import { unknownGroups } from './access-fields.ts';
 import { buildAccess } from './access-model.ts';
+import { unknownClientNames } from './client-fields.ts';
 import { fileUid, type ResourceKind } from './known-objects.ts';
 import { type Labels, NO_LABELS } from './labels.ts';
 import { type FileLayer, projectsWith } from './layers.ts';
@@ -139,7 +140,7 @@ export class LayerEdit {
     const removed = this.layer.objects.get(objectKey(kind, name));
     if (!removed) throw new Refusal('not_found', `there is no ${kind.toLowerCase()} ${name}`);
     if (kind === 'Server') this.#refuseUsedServer(name);
-    if (kind === 'Project') this.#refuseProjectOfToken(name);
+    if (kind === 'Project') this.#refuseNamedProject(name);
     const objects = new Map(this.layer.objects);
     objects.delete(objectKey(kind, name));
     this.#ask(check, { kind, name, existing: removed, wanted: undefined }, { ...this.layer, objects });
@@ -190,12 +191,10 @@ export class LayerEdit {
   }
 
   #refuseDangling(kind: ResourceKind, spec: Record<string, unknown>): void {
-    const problems: Problem[] =
-      kind === 'Project'
-        ? unknownServers(spec, this.#exists('Server'))
-        : kind === 'User'
-          ? unknownGroups(spec, this.#exists('Group'))
-          : [];
+    const problems: Problem[] = [];
+    if (kind === 'Project') problems.push(...unknownServers(spec, this.#exists('Server')));
+    if (kind === 'User') problems.push(...unknownGroups(spec, this.#exists('Group')));
+    if (kind === 'OAuthClient') problems.push(...unknownClientNames(spec, (named) => this.#exists(named)));
     if (problems.length > 0) throw new Refusal('invalid', describeProblems(problems.map(locateField)));
   }
 
@@ -223,7 +222,14 @@ export class LayerEdit {
     throw new Refusal('conflict', `server ${name} is used by ${projects}: remove it there first`);
   }
 
-  #refuseProjectOfToken(name: string): void {
+  #refuseNamedProject(name: string): void {
+    const objects = [...this.layer.objects.values(), ...this.#files.objects.values()];
+    const client = objects.find(({ kind, spec }) => kind === 'OAuthClient' && spec?.project === name);
+    if (client)
+      throw new Refusal(
+        'conflict',
+        `project ${name} is named by oauthclient ${client.name}: remove that first`,
+      );
     const token = this.#files.tokens.find((one) => one.project === name);
     if (!token) return;
     const place = `${token.file}:${token.line}`;
@@ -281,7 +287,7 @@ function accessOf(layer: StoredLayer, files: FileLayer): Access {
   return buildAccess([...stored, ...declared]);
 }
 
-/** The spec of an Rbac or a User that no longer names the subject; undefined when it does not anyway. */
+/** The spec of an Rbac, a User or an OAuthClient that no longer names the subject; undefined when it does not anyway. */
 function specWithout(
   kind: string,
   spec: Record<string, unknown>,
@@ -296,6 +302,10 @@ function specWithout(
   if (kind === 'User' && subject.kind === 'Group' && Array.isArray(spec.groups)) {
     const rest = spec.groups.filter((group) => group !== subject.name);
     return rest.length === spec.groups.length ? undefined : { ...spec, groups: rest };
+  }
+  if (kind === 'OAuthClient' && subject.kind === 'User' && spec.user === subject.name) {
+    const { user: _, autoApprove: __, ...rest } = spec;
+    return rest;
   }
   return undefined;
 }

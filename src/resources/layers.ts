@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { messageOf } from '../base/errors.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import { unknownGroups } from './access-fields.ts';
+import { unknownClientNames } from './client-fields.ts';
 import { type FileObject, MAX_FILE_CHARS, type ParsedFile, parseFile } from './documents.ts';
 import type { KindName } from './kinds.ts';
 import type { Labels } from './labels.ts';
@@ -147,6 +148,7 @@ function danglingNames(layer: FileLayer, other: OtherLayer): LocatedProblem[] {
     layer.objects.has(objectKey(kind, name)) || other(kind, name);
   const problems = [...layer.objects.values()].flatMap((object) => {
     if (object.kind === 'Project') return unknownServers(object.spec, has('Server')).map(object.locate);
+    if (object.kind === 'OAuthClient') return unknownClientNames(object.spec, has).map(object.locate);
     return object.kind === 'User' ? unknownGroups(object.spec, has('Group')).map(object.locate) : [];
   });
   for (const { project, file, line } of layer.tokens) {

@@ -3,6 +3,9 @@ import { keysOnly, textThat } from './problems.ts';
 import { duration, quantityFault } from './quantities.ts';
 import type { CallLimit, CallLimits } from './spec.ts';
 
+/** What may have a limit of its own. */
+export const LIMITED = ['token', 'user', 'tool', 'project'] as const;
+
 const DEFAULT_PER = '1m';
 
 const LIMIT = keysOnly({
@@ -16,10 +19,11 @@ const LIMIT = keysOnly({
     context.addIssue({ code: 'custom', message: 'limits nothing: add calls or concurrent' });
 });
 
-/** `Project.spec.limits`: what each token, each user and the project as a whole may call. */
+/** `Project.spec.limits`: what each token, each user and the project as a whole may call, and how often each tool. */
 export const LIMITS = keysOnly({
   token: LIMIT.optional(),
   user: LIMIT.optional(),
+  tool: LIMIT.optional(),
   project: LIMIT.optional(),
 });
 
@@ -27,7 +31,7 @@ export const LIMITS = keysOnly({
 export function callLimits(written: z.infer<typeof LIMITS> | undefined): CallLimits | undefined {
   if (!written) return undefined;
   const limits: CallLimits = {};
-  for (const subject of ['token', 'user', 'project'] as const) {
+  for (const subject of LIMITED) {
     const limit = written[subject];
     if (limit) limits[subject] = callLimit(limit);
   }

@@ -1,5 +1,6 @@
 import { Refusal } from '../base/errors.ts';
 import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
+import { clientNameFault, clientProblems } from './client-fields.ts';
 import { type KindName, kindOf, knownKinds } from './kinds.ts';
 import { type Labels, labelProblems } from './labels.ts';
 import { nameFault, printable, tokenNameFault } from './names.ts';
@@ -85,12 +86,14 @@ const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
   User: userProblems,
   Rbac: rbacProblems,
   McpToken: tokenProblems,
+  OAuthClient: clientProblems,
 };
 
 /** Of the kinds whose names are no plain ones. */
 const NAME_FAULTS: Partial<Record<KindName, (name: unknown) => string | undefined>> = {
   User: userNameFault,
   McpToken: tokenNameFault,
+  OAuthClient: clientNameFault,
 };
 
 function apiVersionProblems(apiVersion: unknown): Problem[] {

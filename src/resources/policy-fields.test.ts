@@ -95,12 +95,14 @@ describe('a Project', () => {
     const limits = {
       token: { calls: 100, per: '30s', concurrent: 10 },
       user: { calls: 5 },
+      tool: { calls: 2, per: '1s' },
       project: { concurrent: 3 },
     };
     assert.deepEqual(problems('Project', { limits }), []);
     assert.deepEqual(projectSpec({ limits }).limits, {
       token: { rate: { calls: 100, perMs: 30_000 }, concurrent: 10 },
       user: { rate: { calls: 5, perMs: 60_000 }, concurrent: undefined },
+      tool: { rate: { calls: 2, perMs: 1_000 }, concurrent: undefined },
       project: { rate: undefined, concurrent: 3 },
     });
     assert.equal(projectSpec({ limits: {} }).limits, undefined);

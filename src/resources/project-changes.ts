@@ -1,7 +1,6 @@
+import { LIMITED } from './limit-fields.ts';
 import { type ProjectFields, projectSpec } from './project-fields.ts';
 import type { CallLimit, CallLimits, ProjectSpec } from './spec.ts';
-
-const SUBJECTS = ['token', 'user', 'project'] as const;
 
 /** Servers that a surface of the project gets; all of them where it is new. */
 export function addedServers(before: ProjectFields | undefined, after: ProjectFields): string[] {
@@ -24,7 +23,7 @@ function loosenedAudit(was: ProjectSpec['audit'], is: ProjectSpec['audit']): str
 }
 
 function loosenedLimit(was: CallLimits = {}, is: CallLimits = {}): string | undefined {
-  const subject = SUBJECTS.find((one) => isLooser(was[one], is[one]));
+  const subject = LIMITED.find((one) => isLooser(was[one], is[one]));
   return subject && `spec.limits.${subject}`;
 }
 

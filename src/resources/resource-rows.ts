@@ -48,6 +48,7 @@ export const UID_PREFIX = {
   User: 'usr',
   Rbac: 'rbc',
   McpToken: 'mct',
+  OAuthClient: 'oac',
 } as const satisfies Record<KindName, string>;
 
 export const objectKey = (kind: KindName, name: string): string => `${kind}/${name}`;

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { GROUP, RBAC, USER } from './access-fields.ts';
+import { OAUTH_CLIENT } from './client-fields.ts';
 import type { KindName } from './kinds.ts';
 import { POLICY } from './policy-fields.ts';
 import { PROJECT, TOKEN } from './project-fields.ts';
@@ -14,6 +15,7 @@ export const SPEC_SCHEMAS: Readonly<Record<KindName, z.ZodType>> = {
   User: USER,
   Rbac: RBAC,
   McpToken: TOKEN,
+  OAuthClient: OAUTH_CLIENT,
   Policy: POLICY,
   Secret: SECRET,
 };

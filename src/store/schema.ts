@@ -21,6 +21,10 @@ export interface Schema {
   browser_sessions: BrowserSessionsTable;
   external_identities: ExternalIdentitiesTable;
   used_states: UsedStatesTable;
+  oauth_client_secrets: OauthClientSecretsTable;
+  oauth_client_sponsors: OauthClientSponsorsTable;
+  oauth_client_documents: OauthClientDocumentsTable;
+  oauth_dynamic_clients: OauthDynamicClientsTable;
 }
 
 /** Facts about this database itself. */
@@ -236,5 +240,44 @@ export interface ExternalIdentitiesTable {
 export interface UsedStatesTable {
   /** SHA-256, hex. */
   state_hash: string;
+  expires_at: number;
+}
+
+/** Owner: identity. What OAuthClient objects prove themselves with; several while a rotation overlaps. */
+export interface OauthClientSecretsTable {
+  /** SHA-256 of the raw secret, hex. */
+  hash: string;
+  /** Uid of an OAuthClient object. */
+  client_uid: string;
+  /** What may be shown of the secret. */
+  prefix: string;
+  created_at: number;
+  expires_at: number | null;
+}
+
+/** Owner: identity. Who last said what an OAuthClient that acts for a user is: that person's rights count, too. */
+export interface OauthClientSponsorsTable {
+  client_uid: string;
+  /** JSON array of `User:` and uid. */
+  sponsors: string;
+  since: number;
+}
+
+/** Owner: oauth. Clients whose id is the address of a document about them, as it was read last. */
+export interface OauthClientDocumentsTable {
+  client_id: string;
+  /** JSON. */
+  client: string;
+  fetched_at: number;
+  fresh_until: number;
+}
+
+/** Owner: oauth. Clients that registered themselves. */
+export interface OauthDynamicClientsTable {
+  client_id: string;
+  /** JSON; of a secret its hash alone. */
+  client: string;
+  created_at: number;
+  /** Put off while somebody's consent to it stands. */
   expires_at: number;
 }

@@ -282,6 +282,11 @@ const ACTS: Readonly<Record<string, Act>> = {
   'POST /secrets/rotate-key': { path: 'secrets/rotate-key', body: {} },
   'POST /servers/:name/connect': { path: 'servers/everything/connect' },
   'POST /reload': { path: 'reload' },
+  'POST /oauthclients/:name/rotate': {
+    path: 'oauthclients/bot/rotate',
+    before: () =>
+      api('PUT', 'oauthclients/bot', { kind: 'OAuthClient', metadata: { name: 'bot' }, spec: {} }),
+  },
   'PUT /:kind/:name': { path: 'servers/put', body: withApi(server('put')) },
   'DELETE /:kind/:name': {
     path: 'servers/away',

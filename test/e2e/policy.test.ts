@@ -18,6 +18,7 @@ before(async () => {
     projects: {
       guarded: { servers: ['legacy', 'modern'] },
       closed: { servers: ['modern'], defaultAction: 'deny' },
+      bounded: { servers: ['modern'], limits: { tool: { calls: 1, per: '1h' } } },
       limited: {
         servers: ['modern'],
         limits: { token: { calls: 3, per: '1h' }, project: { concurrent: 1 } },
@@ -215,6 +216,21 @@ spec:
 });
 
 describe('limits', () => {
+  test('of a tool hold for all tokens together, and for each tool alone', async () => {
+    const [one, two] = await Promise.all([
+      newAgent(rig.castellan, 'bounded'),
+      newAgent(rig.castellan, 'bounded'),
+    ]);
+    assert.equal(refusalIn(await call(one, 'modern__echo', { text: 'x' })), undefined);
+    const refused = refusalIn(await call(two, 'modern__echo', { text: 'x' }));
+    assert.deepEqual([refused.code, refused.limit], ['RATE_LIMITED', 'tool']);
+    const held = rig.modern.calls.length;
+    const running = call(two, 'modern__hold');
+    await rig.modern.arrival(held);
+    rig.modern.letGo();
+    assert.equal(refusalIn(await running), undefined);
+  });
+
   test('refuse what is too much, say when to come back, and count each token alone', async () => {
     const [one, two] = await Promise.all([
       newAgent(rig.castellan, 'limited'),

@@ -18,6 +18,7 @@ const SPECS: Readonly<Record<string, object>> = {
   User: {},
   Rbac: { subjects: [], roleBindings: [] },
   Secret: { data: { KEY: 'value' } },
+  OAuthClient: { project: 'demo' },
   Policy: { projects: ['*'], rules: [{ tools: ['x'], action: 'deny' }] },
 };
 

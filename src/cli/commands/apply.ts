@@ -13,7 +13,7 @@ type Flags = ServerFlags & { filename: string[]; dryRun?: boolean; tokensOut?: s
 const EXAMPLES = `
 \${VAR} and \${VAR:-default} are replaced from the environment of this command; \${secret:…} is left to the server.
 A Secret without data, as get prints it, keeps its values; one with data gets them anew each time.
-Each new token is printed once, as NAME<TAB>TOKEN. An object that names its metadata.resourceVersion is changed in
+Each new token and each secret of a new OAuth client is printed once, as NAME<TAB>TOKEN. An object that names its metadata.resourceVersion is changed in
 that version alone.
 
 Examples:
@@ -116,8 +116,9 @@ async function applyOne(
   }
   if (dryRun && action === 'created') planned.add(object);
   terminal.line(`${labelOf(object)} ${action}${suffix}`);
-  if (typeof answer.token !== 'string') return action;
-  if (tokens) await tokens.add(metadata.name, answer.token);
-  else terminal.line(`${metadata.name}\t${answer.token}`);
+  const shownOnce = answer.token ?? answer.secret;
+  if (typeof shownOnce !== 'string') return action;
+  if (tokens) await tokens.add(metadata.name, shownOnce);
+  else terminal.line(`${metadata.name}\t${shownOnce}`);
   return action;
 }

@@ -66,9 +66,9 @@ async function createUser(name: string, flags: UserFlags, context: VerbContext):
   const { group, displayName, disabled, invite } = flags;
   if (invite && (disabled || flags.dryRun))
     throw usage(`--invite does not go with --${disabled ? 'disabled' : 'dry-run'}: leave one out`);
-  const created = await create('User', name, { displayName, disabled, groups: group }, flags, context);
-  if (!invite) return context.terminal.line(created);
-  context.terminal.hint(created);
+  const { said } = await create('User', name, { displayName, disabled, groups: group }, flags, context);
+  if (!invite) return context.terminal.line(said);
+  context.terminal.hint(said);
   await printPasswordLink(name, await ServerClient.connect(flags, context), context);
 }
 

@@ -7,6 +7,7 @@ import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../se
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 import { defineCreateAccess } from './create-access.ts';
+import { defineCreateClient } from './create-client.ts';
 import { defineCreateConfig } from './create-config.ts';
 import { defineCreateSecret } from './create-secret.ts';
 
@@ -54,6 +55,7 @@ export function defineCreate(program: Command, context: VerbContext): void {
   defineCreateAccess(create, context);
   defineCreateConfig(create, context);
   defineCreateSecret(create, context);
+  defineCreateClient(create, context);
 }
 
 async function createToken(name: string, flags: Flags, context: VerbContext): Promise<void> {

@@ -21,7 +21,8 @@ type Flags = ServerFlags & {
 };
 
 const EXAMPLES = `
-Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, tools, auditevents.
+Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, oauthclients, tools,
+auditevents.
 Singular, plural and alias all work, and so does an id in place of a name.
 
 Examples:

@@ -17,19 +17,22 @@ export function kindCommand(create: Command, word: string, description: string, 
     .showHelpAfterError(`Run \`castellan create ${word} --help\` for its options.`);
 }
 
-/** Creates the object and says so. */
+/** Creates the object and says so; a secret that comes with it goes to stdout alone. */
 export async function putNew(...wish: Parameters<typeof create>): Promise<void> {
-  wish[4].terminal.line(await create(...wish));
+  const { secret, said } = await create(...wish);
+  const { terminal } = wish[4];
+  if (secret === undefined) terminal.line(said);
+  else terminal.data(secret);
 }
 
-/** Creates the object, never changes one; the answer is the sentence that says so. Fields without a value are left out; what is wrong with them is a usage error. */
+/** Creates the object, never changes one. Fields without a value are left out; what is wrong with them is a usage error. */
 export async function create(
   kind: KindName,
   name: string,
   fields: Record<string, unknown>,
   flags: CreateFlags,
   context: VerbContext,
-): Promise<string> {
+): Promise<{ said: string; secret: string | undefined }> {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   const body = { apiVersion: API_VERSION, kind, metadata: { name }, spec: Object.fromEntries(given) };
   const { problems } = checkObject(body);
@@ -37,6 +40,7 @@ export async function create(
   const client = await ServerClient.connect(flags, context);
   const { plural, singular } = kindOf(kind);
   const query = { createOnly: true, dryRun: flags.dryRun ? true : undefined };
-  await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
-  return `${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`;
+  const { secret } = await client.put(`${plural}/${encodeURIComponent(name)}`, body, query);
+  const said = `${singular}/${name} created${flags.dryRun ? ' (dry run)' : ''}`;
+  return { said, secret: typeof secret === 'string' ? secret : undefined };
 }

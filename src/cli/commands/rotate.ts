@@ -9,18 +9,21 @@ import { printPasswordLink } from './create-access.ts';
 type Flags = ServerFlags & { project?: string; overlap?: string };
 
 const EXAMPLES = `
-The new token alone goes to stdout, once. Without --overlap the old one ends at once. Of a user, a one-time link goes
+The new secret alone goes to stdout, once. Without --overlap the old one ends at once. Of a user, a one-time link goes
 to stdout, by which they set a new password; the password that they have goes on until then.
 
 Examples:
   castellan rotate mcptoken laptop -p demo --overlap 1h
+  castellan rotate oauthclient voice-bot --overlap 1d
   castellan rotate user alice@example.com`;
 
 export function defineRotate(program: Command, context: VerbContext): void {
   const command = program
     .command('rotate')
-    .description('Give a token a new secret, or a user a link that sets a new password.')
-    .argument('<kind>', 'mcptoken or user; mcptoken/NAME works too')
+    .description(
+      'Give a token or an OAuth client a new secret, or a user a link that sets a new password. Names and rights stay.',
+    )
+    .argument('<kind>', 'mcptoken, oauthclient or user; KIND/NAME works too')
     .argument('[name]', 'its name or id')
     .option('--overlap <time>', 'how long the old secret goes on: 1h, 30m (default: not at all)');
   withServer(withProject(command))
@@ -31,22 +34,21 @@ export function defineRotate(program: Command, context: VerbContext): void {
 
 async function run(word: string, given: string | undefined, flags: Flags, context: VerbContext) {
   const { kind, names } = storedTarget(word, given === undefined ? [] : [given], 'rotate');
+  if (kind.kind !== 'McpToken' && kind.kind !== 'OAuthClient' && kind.kind !== 'User')
+    throw usage('only tokens, OAuth clients and users can be rotated: castellan rotate mcptoken NAME');
   const [name] = names;
+  if (name === undefined) throw usage(`name it: castellan rotate ${kind.singular} NAME`);
   const { overlap, project } = flags;
-  if (kind.kind === 'User' && name !== undefined) {
+  if (kind.kind === 'User') {
     if (overlap !== undefined)
-      throw usage('--overlap is for tokens: a password goes on until the new one is set');
+      throw usage('--overlap is not for users: their password goes on until they set the new one');
     return printPasswordLink(name, await ServerClient.connect(flags, context), context);
   }
-  if (kind.kind !== 'McpToken')
-    throw usage(
-      'only tokens and users can be rotated: castellan rotate mcptoken NAME, castellan rotate user EMAIL',
-    );
-  if (name === undefined) throw usage('name the token: castellan rotate mcptoken NAME');
   if (overlap !== undefined && checkedInput(() => expiryOf(overlap, Date.now(), '--overlap')) === null)
     throw usage('--overlap: never would leave the old secret as it is; write a time such as 1h');
   const client = await ServerClient.connect(flags, context);
-  const path = `mcptokens/${encodeURIComponent(name)}/rotate`;
-  const made = await client.post(path, undefined, { project, overlap });
-  context.terminal.data(String(made.token));
+  const path = `${kind.plural}/${encodeURIComponent(name)}/rotate`;
+  const isToken = kind.kind === 'McpToken';
+  const made = await client.post(path, undefined, { ...(isToken && { project }), overlap });
+  context.terminal.data(String(isToken ? made.token : made.secret));
 }

@@ -17,6 +17,7 @@ import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
+import { clientRoutes } from './client-routes.ts';
 import { freezeRoutes } from './freeze-routes.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
@@ -76,6 +77,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),
+    ...clientRoutes(deps),
     ...resourceRoutes(deps),
   ];
 }

@@ -134,6 +134,7 @@ function putRoute({
       body: 'Kind',
       answer: 'KindChange',
     },
+    // An OAuthClient that is new comes with its secret, this once.
     handle: async (c) => {
       const body = await bodyFor(c);
       const { resourceVersion } = body.metadata as { resourceVersion?: unknown };

@@ -184,7 +184,11 @@ const OTHERS = {
 /** Of the kind in the path. */
 type KindSchema = 'Kind' | 'KindList' | 'KindChange' | 'KindEvent';
 
-export type SchemaName = keyof typeof OTHERS | KindSchema | `McpToken${'' | 'List' | 'Change'}`;
+export type SchemaName =
+  | keyof typeof OTHERS
+  | KindSchema
+  | `McpToken${'' | 'List' | 'Change'}`
+  | 'OAuthClientChange';
 
 /** Every schema by its name in the document. */
 export function apiSchemas(): Record<string, z.ZodType> {
@@ -224,6 +228,9 @@ function schemasOf(kind: KindName): Record<string, z.ZodType> {
     [`${kind}Change`]: z.strictObject({
       action: z.enum(['created', 'configured', 'unchanged', 'deleted', 'revoked', 'rotated']).optional(),
       object,
+      ...(kind === 'OAuthClient'
+        ? { secret: text.optional().describe('What it proves itself with, shown this once.') }
+        : {}),
       ...(isToken ? { token: text.optional().describe('The raw token, shown this once.') } : {}),
     }),
   };

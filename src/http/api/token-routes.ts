@@ -144,7 +144,7 @@ function listedProject(c: ApiContext): string | undefined {
 }
 
 /** How long the old secret goes on, ms: `overlap=1h`; nothing without it. */
-function overlapOf(c: ApiContext): number {
+export function overlapOf(c: ApiContext): number {
   const text = c.req.query('overlap');
   if (text === undefined || text === '0' || text === '0s') return 0;
   const now = Date.now();
