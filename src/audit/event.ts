@@ -15,7 +15,16 @@ export type AuditOrigin = { actor: AuditActor; trace?: string | undefined; addre
  * `allowed`: it was decided and is about to happen · `ok`, `tool_error`, `error`: it happened, and so it ended ·
  * `input_required`: it waits for answers · `refused`: it did not happen · `told`: something that nobody decided
  */
-export type AuditOutcome = 'allowed' | 'ok' | 'tool_error' | 'error' | 'input_required' | 'refused' | 'told';
+export const OUTCOMES = [
+  'allowed',
+  'ok',
+  'tool_error',
+  'error',
+  'input_required',
+  'refused',
+  'told',
+] as const;
+export type AuditOutcome = (typeof OUTCOMES)[number];
 
 /**
  * Every event, with the details that may be written as they are. A detail that is not named here is a secret: its row

@@ -1,31 +1,8 @@
 import type { Kysely, SelectQueryBuilder } from 'kysely';
 import { Refusal } from '../base/errors.ts';
 import type { AuditEventsTable, Schema } from '../store/schema.ts';
+import { type AuditFilter, FILTERS } from './filter.ts';
 import { type RecordedEvent, recordedEvent } from './row.ts';
-
-/** Fields by which events are found; `event` and `tool` may end in `*`. */
-export const FILTERS = {
-  event: 'event',
-  outcome: 'outcome',
-  actor: 'actor',
-  user: 'user_name',
-  token: 'token_name',
-  tokenSha: 'token_sha',
-  behind: 'behind',
-  address: 'address',
-  project: 'project',
-  surface: 'surface',
-  server: 'server',
-  tool: 'tool',
-  target: 'target',
-  trace: 'trace',
-  digest: 'digest',
-  intent: 'intent',
-  chain: 'chain',
-  seq: 'seq',
-} as const satisfies Record<string, keyof AuditEventsTable>;
-
-export type AuditFilter = { readonly [name in keyof typeof FILTERS]?: string };
 
 export type AuditQuery = {
   filter: AuditFilter;

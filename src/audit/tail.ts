@@ -2,7 +2,8 @@ import type { Kysely } from 'kysely';
 import { Refusal } from '../base/errors.ts';
 import type { Schema } from '../store/schema.ts';
 import type { Audit } from './audit.ts';
-import { type AuditFilter, matching } from './query.ts';
+import type { AuditFilter } from './filter.ts';
+import { matching } from './query.ts';
 import { type RecordedEvent, recordedEvent } from './row.ts';
 
 /** What comes after a place in all chains; give `next` back to go on. */

@@ -176,6 +176,21 @@ test('query, get, export and verify on the command line', async () => {
   assert.match(verified.stdout, /^\d+ rows in \d+ chains are as they were written\n$/);
   assert.equal((await castellan.cli('audit', 'query', '--limit', '0')).code, 64);
   assert.equal((await castellan.cli('audit', 'query', '--since', 'yesterday')).code, 64);
+  for (const [field, value] of [
+    ['outcome', 'nope'],
+    ['event', 'tool.cal'],
+    ['event', 'nope*'],
+    ['surface', 'both'],
+    ['token-sha', 'abc'],
+  ]) {
+    const wrong = await castellan.cli('audit', 'query', `--${field}`, value!);
+    assert.equal(wrong.code, 64, wrong.stdout);
+    assert.match(
+      wrong.stderr,
+      new RegExp(`${field === 'token-sha' ? 'tokenSha' : field}: (must be|is none)`),
+    );
+  }
+  assert.equal((await castellan.cli('audit', 'query', '--event', 'token.*')).code, 0);
 });
 
 test('whoever watches hears of what happens', async () => {

@@ -225,6 +225,28 @@ describe('picking', () => {
     await fails(['get', 'servers,tools'], 64, /tools are listed alone/);
     await fails(['get', 'servers,projects', 'red'], 64, /several kinds take no names/);
     await fails(['get', 'servers', '-l', 'a in b'], 64, /labelSelector: "a in b" is no requirement/);
+    const selecting = (kind: string, by: string) => ['get', kind, '--field-selector', by];
+    await fails(
+      selecting('servers', 'spec.isolaton=user'),
+      64,
+      /isolaton is no field .*mean spec\.isolation/,
+    );
+    await fails(
+      selecting('servers', 'spec.tools.alow=x'),
+      64,
+      /spec\.tools\.alow is no field of kind Server/,
+    );
+    await fails(selecting('servers', 'spec.isolation.x=y'), 64, /spec\.isolation\.x is no field/);
+    await fails(
+      selecting('mcptokens', 'status.stat=active'),
+      64,
+      /status\.stat is no field .*there is status, prefix/,
+    );
+    await fails(selecting('servers', 'metadata.nmae=x'), 64, /did you mean metadata\.name/);
+    assert.equal(
+      await passes(selecting('servers', 'spec.env.ANY=x,metadata.labels.any=x').concat('-o', 'name')),
+      '',
+    );
     await fails(['delete'], 64, /say what to delete/);
     await fails(['delete', 'servers'], 64, /name the server/);
     await fails(['delete', 'servers', 'red', '-l', 'team'], 64, /names or -l SELECTOR/);

@@ -1,5 +1,6 @@
 import type { Audit } from '../../audit/audit.ts';
-import { type AuditFilter, type AuditQuery, FILTERS, queryEvents } from '../../audit/query.ts';
+import { type AuditFilter, checkedFilter, FILTERS } from '../../audit/filter.ts';
+import { type AuditQuery, queryEvents } from '../../audit/query.ts';
 import { AuditTail } from '../../audit/tail.ts';
 import { AuditVerifier, type VerifyReport } from '../../audit/verify.ts';
 import { Refusal } from '../../base/errors.ts';
@@ -165,7 +166,7 @@ function filterOf(c: ApiContext): AuditFilter {
     if (value !== undefined) filter[name] = value;
   }
   const project = projectOf(c);
-  return project === undefined ? filter : { ...filter, project };
+  return checkedFilter(project === undefined ? filter : { ...filter, project });
 }
 
 function queryOf(c: ApiContext, filter: AuditFilter): AuditQuery {

@@ -51,9 +51,9 @@ function listRoute({ authorizer, freezes, resources, streams }: Deps): Route {
       answer: 'KindList',
       streamed: 'KindEvent',
     },
-    handle: (c) => {
-      const selector = selectorOf(c);
+    handle: async (c) => {
       const kind = kindOfPath(c);
+      const selector = await selectorOf(c, kind);
       const visible = (object: ResourceObject | undefined) => {
         if (object?.kind !== kind || !isSeen(authorizer, c, object)) return undefined;
         const whole = withStatus(object, resources.snapshot(), freezes);

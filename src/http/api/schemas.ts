@@ -95,6 +95,23 @@ const Freeze = z.strictObject({
   since: time,
 });
 
+/** Kinds whose status is known; that of the others may be anything. */
+const STATUS: { readonly [kind in KindName]?: z.ZodType } = {
+  Policy: z.strictObject({ state: z.enum(['ready', 'unreadable']), error: text.optional() }),
+  Project: z.strictObject({ state: z.enum(['active', 'frozen']), freeze: Freeze.optional() }),
+  McpToken: z.strictObject({
+    status: z.enum(['active', 'revoked', 'expired']),
+    prefix: text,
+    owner: text,
+    principal: text,
+    bindings: z.array(text),
+    removed: z.array(z.looseObject({})).optional(),
+    lastUsedAt: time.nullable(),
+    expiresAt: time.nullable(),
+    revokedAt: time.nullable(),
+  }),
+};
+
 const OTHERS = {
   Error: Refused,
   Metadata,
@@ -199,6 +216,30 @@ export function apiSchemas(): Record<string, z.ZodType> {
   return schemas;
 }
 
+type JsonSchema = {
+  type?: string;
+  properties?: Record<string, JsonSchema>;
+  additionalProperties?: boolean | object;
+  anyOf?: JsonSchema[];
+};
+
+/** The fields that an object of the kind can have below a path; undefined: any whatever. */
+export function fieldsBelow(kind: KindName, path: readonly string[]): string[] | undefined {
+  const whole = z.toJSONSchema(schemasOf(kind)[kind]!, { io: 'input', unrepresentable: 'any' });
+  let below = alternatives([whole as JsonSchema]);
+  for (const step of path) below = alternatives(below.flatMap(({ properties }) => properties?.[step] ?? []));
+  if (below.some(isOpen)) return undefined;
+  return [...new Set(below.flatMap(({ properties }) => Object.keys(properties ?? {})))];
+}
+
+function alternatives(schemas: readonly JsonSchema[]): JsonSchema[] {
+  return schemas.flatMap((one) => (one.anyOf ? alternatives(one.anyOf) : [one]));
+}
+
+function isOpen({ type, additionalProperties }: JsonSchema): boolean {
+  return type === undefined || (additionalProperties !== undefined && additionalProperties !== false);
+}
+
 function schemasOf(kind: KindName): Record<string, z.ZodType> {
   const spec = SPEC_SCHEMAS[kind];
   const object = z.strictObject({
@@ -206,7 +247,10 @@ function schemasOf(kind: KindName): Record<string, z.ZodType> {
     kind: z.literal(kind),
     metadata: Metadata,
     spec,
-    status: z.looseObject({}).optional().meta(readOnly).describe('What the server knows of it now.'),
+    status: (STATUS[kind] ?? z.looseObject({}))
+      .optional()
+      .meta(readOnly)
+      .describe('What the server knows of it now.'),
   });
   const isToken = kind === 'McpToken';
   return {

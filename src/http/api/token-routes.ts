@@ -40,7 +40,7 @@ export function tokenRoutes(deps: TokenDeps): Route[] {
         const project = listedProject(c);
         if (project !== undefined) projectOf(deps, c, project);
         const records = (await tokens.list(project)).filter((record) => isSeen(deps, c, record));
-        const selector = selectorOf(c);
+        const selector = await selectorOf(c, 'McpToken');
         const items = records
           .map((record) => tokenObject(record))
           .filter((object) => isSelected(object, selector));
