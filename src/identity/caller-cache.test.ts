@@ -13,12 +13,12 @@ const caller = authenticatedCaller({
 const NEVER = Number.POSITIVE_INFINITY;
 
 describe('cache of callers', () => {
-  it('knows an answer for less than five seconds, and never beyond the expiry', () => {
+  it('knows an answer for less than four seconds, and never beyond the expiry', () => {
     const cache = new CallerCache();
     cache.keep('a', { caller, hash: 'h', readAt: 1_000, expiresAt: NEVER }, cache.epoch);
     assert.equal(cache.get('a', 1_000), caller);
-    assert.equal(cache.get('a', 5_999), caller);
-    assert.equal(cache.get('a', 6_000), undefined);
+    assert.equal(cache.get('a', 4_999), caller);
+    assert.equal(cache.get('a', 5_000), undefined);
     cache.keep('b', { caller, hash: 'h', readAt: 1_000, expiresAt: 1_500 }, cache.epoch);
     assert.equal(cache.get('b', 1_499), caller);
     assert.equal(cache.get('b', 1_500), undefined);

@@ -1,14 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { AuthenticatedCaller } from './caller.ts';
 
-/** The product's promise: what ends a token acts within this time everywhere. */
-const MAX_AGE_MS = 5_000;
+/** What ends a token acts within five seconds everywhere; the last of them is for the call that is on its way. */
+const MAX_AGE_MS = 4_000;
 const MAX_ENTRIES = 10_000;
 
 type Entry = { caller: AuthenticatedCaller; hash: string; readAt: number; expiresAt: number };
 
 /**
- * Answers of the last five seconds, keyed by the raw token: hashing it again for every call costs more than the rest
+ * Answers of the last seconds, keyed by the raw token: hashing it again for every call costs more than the rest
  * of the look-up. An answer read before something ended is never kept after it: `epoch` is taken before the look-up
  * and compared when its answer arrives.
  */

@@ -188,7 +188,7 @@ export class Tokens {
     }
   }
 
-  /** The answer without a look-up, from the last five seconds; undefined means: ask `authenticate`. */
+  /** The answer without a look-up, from the last seconds; undefined means: ask `authenticate`. */
   peek(raw: string): AuthenticatedCaller | undefined {
     if (raw.length > 256) return undefined;
     const now = this.#now();
