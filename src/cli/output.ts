@@ -66,6 +66,28 @@ export function printItem<Item>(
   else printItems(terminal, format, [item], printing);
 }
 
+export type MadeFormat = 'text' | 'json' | 'yaml';
+
+/** Adds the `-o` of verbs that make a secret: alone on stdout, or with all that was answered. */
+export function withMadeOutput(command: Command): Command {
+  const option = new Option(
+    '-o, --output <format>',
+    'text: the secret alone; json, yaml: all that was answered',
+  );
+  return command.addOption(option.choices(['text', 'json', 'yaml']).default('text'));
+}
+
+/** Prints what was made, whose secret is seen this once. */
+export function printMade(
+  terminal: Terminal,
+  format: MadeFormat,
+  answer: Readonly<Record<string, unknown>>,
+  secret: string,
+): void {
+  if (format === 'json') terminal.data(JSON.stringify(answer, null, 2));
+  else terminal.data(format === 'yaml' ? toYaml(answer) : String(answer[secret]));
+}
+
 export function toYaml(value: unknown): string {
   return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 }

@@ -227,6 +227,13 @@ describe('tokens', () => {
     await fails(create('introspect', '-p', 'demo'), 64, /name: "introspect" is reserved/);
     await fails(create(), 64, /missing required argument 'name'/);
     await fails(['revoke', 'server', 'memory'], 64, /only tokens can be revoked/);
+    const made = JSON.parse(await passes(create('whole', '-p', 'demo', '-o', 'json')));
+    const turned = JSON.parse(await passes(['rotate', 'mcptoken', 'whole', '-p', 'demo', '-o', 'json']));
+    for (const { object, token } of [made, turned]) {
+      assert.equal(object.metadata.name, 'whole');
+      assert.match(token, /^cst_pat_/);
+    }
+    assert.notEqual(made.token, turned.token);
     const rotate = ['rotate', 'mcptoken', 'x', '-p', 'demo', '--overlap'];
     await fails([...rotate, 'never'], 64, /--overlap: .*write a time such as 1h/);
   });

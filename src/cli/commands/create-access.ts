@@ -4,6 +4,7 @@ import { type Binding, parseBinding } from '../../resources/bindings.ts';
 import type { Subject } from '../../resources/spec.ts';
 import { usage } from '../exit.ts';
 import { repeated } from '../options.ts';
+import { type MadeFormat, printMade } from '../output.ts';
 import { ServerClient } from '../server-client.ts';
 import { checkedInput } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -77,10 +78,11 @@ export async function printPasswordLink(
   name: string,
   client: ServerClient,
   { terminal }: Pick<VerbContext, 'terminal'>,
+  output: MadeFormat = 'text',
 ): Promise<void> {
-  const { url, expiresAt } = await client.post(`users/${encodeURIComponent(name)}/rotate`);
-  terminal.data(String(url));
-  terminal.hint(`${name} sets a password there, once, until ${String(expiresAt)}`);
+  const made = await client.post(`users/${encodeURIComponent(name)}/rotate`);
+  printMade(terminal, output, made, 'url');
+  terminal.hint(`${name} sets a password there, once, until ${String(made.expiresAt)}`);
 }
 
 function subjectOf(text: string): Subject {

@@ -3,6 +3,7 @@ import { expiryOf } from '../../identity/ttl.ts';
 import { type Binding, parseBinding } from '../../resources/bindings.ts';
 import { usage } from '../exit.ts';
 import { oneOf, repeated } from '../options.ts';
+import { type MadeFormat, printMade, withMadeOutput } from '../output.ts';
 import { ServerClient, type ServerFlags, ServerRefusal, withServer } from '../server-client.ts';
 import { checkedInput, projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -19,6 +20,7 @@ type Flags = ServerFlags & {
   ttl?: string;
   description?: string;
   force?: boolean;
+  output: MadeFormat;
 };
 
 const EXAMPLES = `
@@ -36,7 +38,7 @@ export function defineCreate(program: Command, context: VerbContext): void {
     .aliases(['token', 'mcptokens'])
     .description('Create a token for one agent, scoped to one project.')
     .argument('<name>', 'its name in the project');
-  withServer(withProject(token))
+  withServer(withMadeOutput(withProject(token)))
     .addOption(
       oneOf('--rbac <how>', 'rights to start with: none, or a copy of yours', ['empty', 'clone'], 'empty'),
     )
@@ -75,7 +77,7 @@ async function createToken(name: string, flags: Flags, context: VerbContext): Pr
     if (error instanceof ServerRefusal && error.status === 400) throw usage(error.message);
     throw error;
   });
-  terminal.data(String(made.token));
+  printMade(terminal, flags.output, made, 'token');
   if (rbac === 'empty' && binds.length === 0) {
     terminal.warn(
       `${name} starts without rights of its own; grant them with --rbac clone or --bind role:run,resource:tools`,

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { expiryOf } from '../../identity/ttl.ts';
 import { usage } from '../exit.ts';
+import { type MadeFormat, printMade, withMadeOutput } from '../output.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { checkedInput, storedTarget, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 import { printPasswordLink } from './create-access.ts';
 
-type Flags = ServerFlags & { project?: string; overlap?: string };
+type Flags = ServerFlags & { project?: string; overlap?: string; output: MadeFormat };
 
 const EXAMPLES = `
 The new secret alone goes to stdout, once. Without --overlap the old one ends at once. Of a user, a one-time link goes
@@ -26,7 +27,7 @@ export function defineRotate(program: Command, context: VerbContext): void {
     .argument('<kind>', 'mcptoken, oauthclient or user; KIND/NAME works too')
     .argument('[name]', 'its name or id')
     .option('--overlap <time>', 'how long the old secret goes on: 1h, 30m (default: not at all)');
-  withServer(withProject(command))
+  withServer(withMadeOutput(withProject(command)))
     .showHelpAfterError('Run `castellan rotate --help` for its options.')
     .addHelpText('after', EXAMPLES)
     .action((word: string, name: string | undefined, flags: Flags) => run(word, name, flags, context));
@@ -42,7 +43,7 @@ async function run(word: string, given: string | undefined, flags: Flags, contex
   if (kind.kind === 'User') {
     if (overlap !== undefined)
       throw usage('--overlap is not for users: their password goes on until they set the new one');
-    return printPasswordLink(name, await ServerClient.connect(flags, context), context);
+    return printPasswordLink(name, await ServerClient.connect(flags, context), context, flags.output);
   }
   if (overlap !== undefined && checkedInput(() => expiryOf(overlap, Date.now(), '--overlap')) === null)
     throw usage('--overlap: never would leave the old secret as it is; write a time such as 1h');
@@ -50,5 +51,5 @@ async function run(word: string, given: string | undefined, flags: Flags, contex
   const path = `${kind.plural}/${encodeURIComponent(name)}/rotate`;
   const isToken = kind.kind === 'McpToken';
   const made = await client.post(path, undefined, { ...(isToken && { project }), overlap });
-  context.terminal.data(String(isToken ? made.token : made.secret));
+  printMade(context.terminal, flags.output, made, isToken ? 'token' : 'secret');
 }
