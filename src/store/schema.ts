@@ -278,6 +278,6 @@ export interface OauthDynamicClientsTable {
   /** JSON; of a secret its hash alone. */
   client: string;
   created_at: number;
-  /** Put off while somebody's consent to it stands. */
+  /** Counts only while nobody consented to it. */
   expires_at: number;
 }

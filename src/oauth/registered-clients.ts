@@ -1,0 +1,78 @@
+import type { Authorizer } from '../identity/authorizer.ts';
+import { clientSecrets } from '../identity/client-secrets.ts';
+import { mayActForUser, sponsorsOf } from '../identity/client-sponsors.ts';
+import { type ClientFields, clientProblems, usesSecret } from '../resources/client-fields.ts';
+import type { ResourceObject } from '../resources/objects.ts';
+import type { Resources } from '../resources/registry.ts';
+import type { Store } from '../store/database.ts';
+import { DEVICE_GRANT } from './built-in-clients.ts';
+import type { ClientAuthMethod, ClientRecord, ClientSource } from './clients.ts';
+
+const LONG_NAMES: Readonly<Record<string, ClientAuthMethod>> = {
+  basic: 'client_secret_basic',
+  post: 'client_secret_post',
+  client_secret_basic: 'client_secret_basic',
+  client_secret_post: 'client_secret_post',
+  private_key_jwt: 'private_key_jwt',
+  none: 'none',
+};
+
+/** The OAuthClient objects; the name of one is its client id. */
+export class RegisteredClients implements ClientSource {
+  readonly #store: Pick<Store, 'db'>;
+  readonly #resources: Pick<Resources, 'get'>;
+  readonly #authorizer: Pick<Authorizer, 'rights'>;
+
+  constructor(
+    store: Pick<Store, 'db'>,
+    resources: Pick<Resources, 'get'>,
+    authorizer: Pick<Authorizer, 'rights'>,
+  ) {
+    this.#store = store;
+    this.#resources = resources;
+    this.#authorizer = authorizer;
+  }
+
+  /** One that acts for a user without whoever has to answer for that is a client like others. */
+  async find(clientId: string): Promise<ClientRecord | undefined> {
+    const object = this.#resources.get('OAuthClient', clientId);
+    // An object is found by its uid as well.
+    if (object?.metadata.name !== clientId || clientProblems(object.spec).length > 0) return undefined;
+    const fields = object.spec as ClientFields;
+    const acting = fields.user !== undefined && (await this.#mayAct(object));
+    const { displayName, redirectUris = [], project, scopes = ['mcp'], jwks, autoApprove = false } = fields;
+    return {
+      clientId,
+      name: displayName ?? clientId,
+      source: 'registered',
+      redirectUris,
+      tokenEndpointAuthMethod: LONG_NAMES[fields.tokenEndpointAuthMethod ?? 'basic']!,
+      grantTypes: grantTypesOf(fields, acting),
+      scopes,
+      ...(project !== undefined && { project }),
+      ...(jwks && { jwks }),
+      ...(acting && { user: fields.user, autoApprove }),
+      ...(usesSecret(fields) && { secretHashes: await this.#secretHashes(object) }),
+    };
+  }
+
+  async #mayAct({ metadata, spec }: ResourceObject): Promise<boolean> {
+    const rights = this.#authorizer.rights();
+    const ofFile = metadata.managedBy.startsWith('file:');
+    const sponsors = ofFile ? undefined : await sponsorsOf(this.#store.db, rights, metadata.uid);
+    return mayActForUser(rights, spec as ClientFields, sponsors);
+  }
+
+  async #secretHashes({ metadata }: ResourceObject): Promise<NonNullable<ClientRecord['secretHashes']>> {
+    const rows = await clientSecrets(this.#store.db, metadata.uid, Date.now());
+    return rows.map(({ hash, expires_at: end }) => ({ hash, ...(end !== null && { expiresAt: end }) }));
+  }
+}
+
+function grantTypesOf({ redirectUris = [], autoApprove }: ClientFields, acting: boolean): string[] {
+  const types: string[] = [];
+  if (redirectUris.length > 0) types.push('authorization_code');
+  if (acting) types.push('client_credentials');
+  if (autoApprove !== true) types.push(DEVICE_GRANT);
+  return [...types, 'refresh_token'];
+}
