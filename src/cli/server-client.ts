@@ -55,6 +55,8 @@ export class ServerClient {
     { env }: Pick<VerbContext, 'env'>,
     timeoutMs = TIMEOUT_MS,
   ): Promise<ServerClient> {
+    if (flags.as !== undefined && !/^(User|McpToken):./.test(flags.as))
+      throw usage(`--as "${flags.as}" names nobody: write User:EMAIL or McpToken:ID`);
     const findAccess = async () => ({ ...(await accessOf(flags, env)), as: flags.as });
     return new ServerClient(findAccess, await findAccess(), timeoutMs);
   }

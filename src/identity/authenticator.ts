@@ -46,7 +46,8 @@ export class Authenticator {
 
   /**
    * The caller acting as `subject`, `User:…` or `McpToken:…`, with no right that either of them lacks.
-   * @throws Refusal `forbidden` without the action `impersonate`, `invalid` when there is no such subject
+   * @throws Refusal `forbidden` without the action `impersonate` and when there is no such subject, `invalid` when
+   *   the text names none
    */
   async impersonate(caller: AuthenticatedCaller, subject: string): Promise<AuthenticatedCaller> {
     const decision = this.#authorizer.decide(caller, { action: 'impersonate' });
@@ -54,18 +55,19 @@ export class Authenticator {
     const behind = [caller.principal, ...caller.ceilings];
     if (subject.startsWith('McpToken:')) {
       const token = await this.#tokens.callerOf(subject.slice('McpToken:'.length));
-      if (!token) throw new Refusal('invalid', 'as: there is no active token of that id');
+      if (!token) throw new Refusal('forbidden', 'as: there is no active token of that id');
       return authenticatedCaller({
         ...token,
         ceilings: [...token.ceilings, ...behind],
         actor: caller.principal,
       });
     }
-    const user = subject.startsWith('User:') ? subject.slice('User:'.length) : '';
-    if (!this.#authorizer.rights().isActive(user)) {
-      const shown = JSON.stringify(subject.slice(0, 80));
-      throw new Refusal('invalid', `as: ${shown} is no active user: write User:EMAIL or McpToken:ID`);
-    }
+    const shown = JSON.stringify(subject.slice(0, 80));
+    if (!subject.startsWith('User:'))
+      throw new Refusal('invalid', `as: ${shown} names nobody: write User:EMAIL or McpToken:ID`);
+    const user = subject.slice('User:'.length);
+    if (!this.#authorizer.rights().isActive(user))
+      throw new Refusal('forbidden', `as: ${shown} is no active user`);
     return authenticatedCaller({
       principal: `User:${user}`,
       owner: user,

@@ -211,6 +211,21 @@ describe('tokens', () => {
     assert.match(revoked.stderr, /401/);
   });
 
+  test('who acts as nobody is told so, and can-i takes the name either way', async () => {
+    await fails(['whoami', '--as', 'foo'], 64, /--as "foo" names nobody: write User:EMAIL/);
+    await fails(
+      ['whoami', '--as', 'User:gone@example.com'],
+      77,
+      /as: "User:gone@example.com" is no active user/,
+    );
+    await fails(['create', 'group', 'g', '--as', 'User:gone@example.com'], 77, /is no active user/);
+    await fails(['whoami', '--as', 'McpToken:gone'], 77, /no active token of that id/);
+    const canI = (...what: string[]) => passes(['auth', 'can-i', 'edit', ...what, '-o', 'json']);
+    assert.equal(await canI('servers/memory'), await canI('servers', 'memory'));
+    await fails(['auth', 'can-i', 'edit', 'servers/memory', 'x'], 64, /names it already: leave out x/);
+    await fails(['auth', 'can-i', 'edit', 'servers/'], 64, /is no RESOURCE\/NAME/);
+  });
+
   test('every wrong flag is named', async () => {
     await fails(create('x', '-p', 'nope'), 1, /there is no project nope; there are demo, other/);
     await fails(create('x'), 64, /-p PROJECT is missing/);

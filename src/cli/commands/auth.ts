@@ -16,7 +16,7 @@ VERB is a role (view, create, edit, delete, run, use, handle, approve, admin) on
 impersonate, escalate, bind, spawn, introspect, backup, freeze). Exit code 0: yes; 1: no.
 
 Examples:
-  castellan auth can-i edit servers github
+  castellan auth can-i edit servers github     # or servers/github
   castellan auth can-i run tools github__create_issue -p demo --as User:alice@example.com
   castellan auth can-i spawn`;
 
@@ -36,7 +36,7 @@ export function defineAuth(program: Command, context: VerbContext): void {
     .command('can-i')
     .description('Say whether something is allowed, and which binding decides.')
     .argument('<verb>', 'a role or an action')
-    .argument('[resource]', 'such as servers, mcptokens, tools; none for an action')
+    .argument('[resource]', 'such as servers, mcptokens, tools; RESOURCE/NAME works too; none for an action')
     .argument('[name]', 'one object; without it the question is about all of them');
   withServer(withProject(canI))
     .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json'], 'text'))
@@ -61,7 +61,13 @@ function askOf(verb: string, resource: string | undefined, name: string | undefi
     throw usage(`"${verb}" is no role and no action: ${fix}`);
   }
   if (resource === undefined) throw usage(`on what? castellan auth can-i ${verb} RESOURCE [NAME]`);
-  return { role, resource: resourceNamed(resource), ...(name === undefined ? {} : { name }) };
+  const [word = '', ...rest] = resource.split('/');
+  const inPath = rest.length > 0 ? rest.join('/') : undefined;
+  if (inPath !== undefined && name !== undefined)
+    throw usage(`"${resource}" names it already: leave out ${name}`);
+  if (inPath === '') throw usage(`"${resource}" is no RESOURCE/NAME, such as servers/github`);
+  const one = name ?? inPath;
+  return { role, resource: resourceNamed(word), ...(one === undefined ? {} : { name: one }) };
 }
 
 function resourceNamed(word: string): string {
