@@ -24,7 +24,7 @@ import { metricsText } from './http/metrics.ts';
 import { OpenStreams } from './http/open-streams.ts';
 import { OriginPolicy } from './http/origin-policy.ts';
 import { RequestAddresses } from './http/request-addresses.ts';
-import { createHttpServer } from './http/router.ts';
+import { createHttpServer, type RouterDeps } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
 import { BrowserSessions } from './identity/browser-sessions.ts';
@@ -148,6 +148,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const url = `http://${hostInUrl(options.host)}:${(door.server.address() as AddressInfo).port}`;
     await localAdmin.setUrl(url);
     logger.info({ routes: door.routes }, `listening on ${url}`);
+    tellRoutes(door, logger);
     tellOfLife(stack, audit, resources, options.version);
     const fileTokens = await makeFileTokens(tokens, resources.fileTokens(), resources.snapshot(), logger);
     return {
@@ -180,7 +181,26 @@ function tellOfLife(stack: AsyncDisposableStack, audit: Audit, resources: Resour
   stack.defer(() => audit.record({ event: 'server.stopped', ...about }));
 }
 
-type Door = { server: Server; routes: string[]; streams: OpenStreams; drain(): void };
+type Door = {
+  server: Server;
+  routes: string[];
+  /** Made on first use. */
+  api: RouterDeps['api'];
+  streams: OpenStreams;
+  drain(): void;
+};
+
+/** The API is not loaded before the server listens, so its routes are told of a moment later. */
+function tellRoutes(door: Door, logger: Logger): void {
+  door.api().then(
+    ({ routes }) => {
+      const own = routes.filter(({ method }) => method !== 'ALL');
+      const named = new Set(own.map(({ method, path }) => `${method} /api/v1${path}`));
+      logger.info({ routes: [...named] }, 'routes of the API');
+    },
+    (error) => logger.error({ error: messageOf(error) }, 'the API cannot be loaded'),
+  );
+}
 
 function openResources(
   options: CastellanOptions,
@@ -345,18 +365,19 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     maxBodyBytes: MAX_BODY_BYTES,
   });
   let origins: OriginPolicy | undefined;
+  const api = lazily(async () => {
+    const { createApi } = await import('./http/api/api.ts');
+    const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
+    const objects = new ManagedObjects(resources, tokens);
+    const { version, publicUrl } = options;
+    const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
+    const people = { passwords, signIn: peopleSignIn(options) };
+    const kept = { resources, rotation, freezes, objects, tokens };
+    return createApi({ ...known, ...people, ...kept, live, streams, logger });
+  });
   const { server, routes, drain } = createHttpServer({
     endpoint,
-    api: lazily(async () => {
-      const { createApi } = await import('./http/api/api.ts');
-      const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
-      const objects = new ManagedObjects(resources, tokens);
-      const { version, publicUrl } = options;
-      const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
-      const people = { passwords, signIn: peopleSignIn(options) };
-      const kept = { resources, rotation, freezes, objects, tokens };
-      return createApi({ ...known, ...people, ...kept, live, streams, logger });
-    }),
+    api,
     people: lazily(async () => {
       const { createPeoplePages } = await import('./http/pages/people-pages.ts');
       const { publicUrl } = options;
@@ -386,7 +407,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     server.close();
     server.closeAllConnections();
   });
-  return { server, routes, streams, drain };
+  return { server, routes, api, streams, drain };
 }
 
 async function readiness(store: Store, resources: Resources): Promise<Result<void, string>> {

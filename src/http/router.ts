@@ -71,7 +71,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
     draining = true;
     server.close();
   };
-  return { server, routes: [...routes, ...PEOPLE_PATHS, '/api/v1'], drain };
+  return { server, routes: [...routes, ...PEOPLE_PATHS], drain };
 }
 
 type Listener = (req: IncomingMessage, res: ServerResponse) => unknown;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { apiRoutes } from '../../src/http/api/api.ts';
 import { eventually, isAlive } from '../support/processes.ts';
 import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
@@ -18,6 +19,18 @@ before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'castellan-serve-'));
 });
 after(() => rm(folder, { recursive: true, force: true }));
+
+test('a start names every route that is mounted', async () => {
+  await using castellan = await startCastellan();
+  await eventually('the API is there too', () => castellan.stderr().includes('routes of the API'));
+  const told = castellan.stderr().matchAll(/"routes":(\[[^\]]*\])/g);
+  const named = new Set([...told].flatMap(([, list]) => JSON.parse(list!) as string[]));
+  const api = apiRoutes({ store: {}, audit: {} } as never);
+  assert.ok(api.length > 20);
+  for (const { method, path: below } of api) assert.ok(named.has(`${method} /api/v1${below}`), below);
+  for (const other of ['/projects/{project}/operator-mcp', '/healthz', '/metrics', '/sign-in'])
+    assert.ok(named.has(other), other);
+});
 
 describe('stopping', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
