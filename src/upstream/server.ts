@@ -1,4 +1,4 @@
-import { Cancellation } from '../base/cancellation.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Relayed } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
@@ -7,18 +7,25 @@ import type { Era } from '../protocol/revisions.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
+import { Channels, DIAL_TIMEOUT_MS } from './channels.ts';
 import { type Circle, isSession } from './circle.ts';
-import { Connection, type LinkState } from './connection.ts';
-import { type Dialler, dial, probeEra } from './dial.ts';
-import { EraCheck } from './era-check.ts';
+import { Connection } from './connection.ts';
+import { Connections } from './connections.ts';
+import type { Dialler } from './dial.ts';
 import { type BeginHealthCall, HealthCheck } from './health-check.ts';
 import { type Listing, readListing } from './listing.ts';
-import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
+import type { Channel } from './peer.ts';
 import { givenTo, secretHider } from './secret-hider.ts';
+import {
+  type ConnectionStatus,
+  connectionStatus,
+  overallState,
+  type UpstreamStatus,
+} from './server-status.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
 import { TaskFollowers } from './task-followers.ts';
 import { type TaskListener, TaskSubscription } from './task-subscription.ts';
-import { type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
+import { type TransportEvents, UpstreamFault } from './transport.ts';
 import { ConnectionWatch, type Watcher, type WatchLease } from './watch.ts';
 
 export type ServerCall = {
@@ -47,43 +54,8 @@ export type UpstreamServerOptions = {
   beginHealthCall: BeginHealthCall;
 };
 
-/** What is known of a server, from memory. */
-export type UpstreamStatus = {
-  name: string;
-  /** Undefined when its configuration does not resolve. */
-  transport: Transport['kind'] | undefined;
-  state: LinkState;
-  revision?: string;
-  /** When the era was last probed, ISO 8601. */
-  probedAt?: string;
-  isolation?: Isolation;
-  connections: number;
-  inFlight: number;
-  /** In the last list; undefined before the first. */
-  tools?: number;
-  lastError?: string;
-  retryInMs?: number;
-};
-
-export type ConnectionStatus = {
-  key: string;
-  state: LinkState;
-  since: string;
-  inFlight: number;
-  pid?: number;
-  lastError?: string;
-  retryInMs?: number;
-};
-
-/** Connections of one server, one an isolation key; beyond this the one idle longest is closed. */
-const MAX_CONNECTIONS = 1_000;
-/** Legacy sessions of one principal that one server keeps state for; one more ends that which is idle longest. */
-const MAX_SESSIONS = 64;
-/** State behind a session is worth more than the connection: it is kept longer than `idleTimeout`, ms. */
-const SESSION_IDLE_MS = 24 * 3_600_000;
 /** What a server says to one conversation and not during a call. */
 const SESSION_NOTICES = new Set(['notifications/message', 'notifications/elicitation/complete']);
-const DIAL_TIMEOUT_MS = 60_000;
 const LIST_MAX_BYTES = 32 * 1024 * 1024;
 const STDERR_KEPT = 50;
 /** Key of what serves everybody alike. */
@@ -95,19 +67,13 @@ export class UpstreamServer {
   readonly spec: ServerSpec;
   readonly fingerprint: string;
   private readonly options: UpstreamServerOptions;
-  private readonly hide: (text: string) => string;
   private readonly slot: Slot;
-  private readonly connections = new Map<string, Connection>();
+  private readonly channels: Channels;
+  private readonly connections: Connections;
   private readonly catalogues = new Map<string, Catalogue>();
   private readonly watches = new Map<Connection, ConnectionWatch>();
-  private readonly eraCheck = new EraCheck();
   private readonly health: HealthCheck | undefined;
-  /** They carry their calls to the end and take no new ones. */
-  private readonly retired = new Set<Connection>();
   private readonly taskFollowers = new TaskFollowers();
-  private verdict: Verdict | undefined;
-  /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
-  private lastDialled: Transport | undefined;
   private lastError: string | undefined;
   private closing: Promise<void> | undefined;
 
@@ -116,10 +82,22 @@ export class UpstreamServer {
     this.name = options.entry.name;
     this.spec = options.entry.spec;
     this.fingerprint = options.entry.fingerprint;
-    this.hide = secretHider(givenTo(options.entry), options.entry.confidential);
-    const { healthCheck } = this.spec;
-    this.health = healthCheck && new HealthCheck(healthCheck, options.beginHealthCall);
     this.slot = this.isStdio ? options.slots : new SharedSlot(options.slots);
+    this.channels = new Channels({
+      spec: this.spec,
+      self: options.self,
+      transports: options.transports,
+      hide: secretHider(givenTo(options.entry), options.entry.confidential),
+    });
+    const { healthCheck, lifecycle } = this.spec;
+    this.connections = new Connections({
+      server: this.name,
+      idleTimeoutMs: lifecycle.idleTimeoutMs,
+      make: (key, base, circle) => this.newConnection(key, base, circle),
+      onLeft: (connection) => this.unwatch(connection),
+      onSessionLost: options.onSessionLost,
+    });
+    this.health = healthCheck && new HealthCheck(healthCheck, options.beginHealthCall);
   }
 
   get isStdio(): boolean {
@@ -129,12 +107,12 @@ export class UpstreamServer {
   get isolation(): Isolation {
     if (this.spec.isolation) return this.spec.isolation;
     if (this.isStdio) return 'user';
-    return this.verdict?.era === 'modern' ? 'shared' : 'session';
+    return this.era === 'modern' ? 'shared' : 'session';
   }
 
   /** The era that it was last seen to speak. */
   get era(): Era | undefined {
-    return this.verdict?.era;
+    return this.channels.verdict?.era;
   }
 
   /** Sends one request on the connection that belongs to this circle. Throws or rejects with an UpstreamFault. */
@@ -196,49 +174,32 @@ export class UpstreamServer {
   }
 
   /** A downstream session ended: what only it used is closed. */
-  async endSession(session: string): Promise<void> {
-    const ended = [...this.connections.values()].filter((one) => one.base === session);
-    await Promise.all(ended.map((connection) => this.discard(connection)));
+  endSession(session: string): Promise<void> {
+    return this.connections.endSession(session);
   }
 
   /** The same, but calls under way are left to end. */
   abandonSession(session: string): void {
-    for (const one of this.connections.values()) if (one.base === session) one.abandoned = true;
+    for (const one of this.connections) if (one.base === session) one.abandoned = true;
   }
 
   /** The server goes away, and with it what it keeps for anybody. */
   loseSessions(): void {
-    for (const one of this.connections.values()) if (one.holdsState) this.options.onSessionLost(one.base);
+    for (const one of this.connections) if (one.holdsState) this.options.onSessionLost(one.base);
   }
 
   /** The roots of this session's client changed: told to the server where the connection is this session's alone. */
   rootsChanged(session: string): void {
-    for (const one of this.connections.values()) if (one.base === session) one.rootsChanged();
+    for (const one of this.connections) if (one.base === session) one.rootsChanged();
   }
 
-  /** Closes channels that nobody used for the idle time; forgets connections that hold nothing. */
+  /** Closes what nobody uses any more, and asks whoever is in use what is due. */
   sweep(now: number): void {
     this.taskFollowers.sweep(now);
-    for (const connection of this.retired) if (connection.unused) void this.discard(connection);
-    const used = [...this.connections.values()].some((one) => one.state === 'connected');
-    if (used && this.eraCheck.isDue(this.verdict, now)) void this.checkEra(now);
-    const { idleTimeoutMs } = this.spec.lifecycle;
-    for (const connection of this.connections.values()) {
-      if (!connection.unused) continue;
-      const patience = connection.holdsState ? Math.max(idleTimeoutMs, SESSION_IDLE_MS) : idleTimeoutMs;
-      if (connection.abandoned) void this.discard(connection);
-      else if (now - connection.lastUsed <= patience) continue;
-      else if (connection.state === 'connected') void connection.evict();
-      else if (connection.state === 'disconnected') void this.discard(connection);
-    }
-    this.health?.sweep(now, this.connections.values());
-  }
-
-  private discard(connection: Connection): Promise<void> {
-    if (this.connections.get(connection.key) === connection) this.connections.delete(connection.key);
-    this.retired.delete(connection);
-    this.unwatch(connection);
-    return connection.close();
+    const used = [...this.connections].some((one) => one.state === 'connected');
+    if (used && this.channels.isEraCheckDue(now)) void this.checkEra(now);
+    this.connections.sweep(now);
+    this.health?.sweep(now, this.connections);
   }
 
   close(): Promise<void> {
@@ -248,9 +209,7 @@ export class UpstreamServer {
 
   private async shutdown(): Promise<void> {
     for (const catalogue of this.catalogues.values()) catalogue.close();
-    for (const connection of [...this.watches.keys()]) this.unwatch(connection);
-    const all = [...this.connections.values(), ...this.retired];
-    await Promise.all(all.map((connection) => connection.close()));
+    await this.connections.close();
   }
 
   /** What each circle sees of it, as far as that is known. */
@@ -259,14 +218,15 @@ export class UpstreamServer {
   }
 
   status(): UpstreamStatus {
-    const connections = this.connectionStatus();
+    const connections = [...this.connections].map(connectionStatus);
     const catalogue = this.catalogues.values().next().value;
+    const { verdict } = this.channels;
     return {
       name: this.name,
-      transport: this.verdict?.transport ?? (this.isStdio ? 'stdio' : 'http'),
+      transport: verdict?.transport ?? (this.isStdio ? 'stdio' : 'http'),
       state: overallState(connections.map((one) => one.state)),
-      revision: this.verdict?.revision,
-      probedAt: this.verdict ? new Date(this.verdict.probedAt).toISOString() : undefined,
+      revision: verdict?.revision,
+      probedAt: verdict && new Date(verdict.probedAt).toISOString(),
       isolation: this.isolation,
       connections: connections.length,
       inFlight: connections.reduce((sum, one) => sum + one.inFlight, 0),
@@ -278,21 +238,12 @@ export class UpstreamServer {
   }
 
   details(): { connections: ConnectionStatus[]; stderr: string[] } {
-    const live = [...this.connections.values()].flatMap((one) => one.diagnostics().stderr ?? []);
-    const stderr = live.length > 0 ? live : (this.lastDialled?.diagnostics().stderr ?? []);
-    return { connections: this.connectionStatus(), stderr: stderr.slice(-STDERR_KEPT) };
-  }
-
-  private connectionStatus(): ConnectionStatus[] {
-    return [...this.connections.values()].map((one) => ({
-      key: one.key,
-      state: one.state,
-      since: new Date(one.since).toISOString(),
-      inFlight: one.inFlight,
-      pid: one.diagnostics().pid,
-      lastError: one.lastError,
-      retryInMs: one.retryInMs,
-    }));
+    const live = [...this.connections].flatMap((one) => one.diagnostics().stderr ?? []);
+    const stderr = live.length > 0 ? live : this.channels.stderr;
+    return {
+      connections: [...this.connections].map(connectionStatus),
+      stderr: stderr.slice(-STDERR_KEPT),
+    };
   }
 
   private connectionFor(circle: Circle): Connection {
@@ -307,27 +258,34 @@ export class UpstreamServer {
   }
 
   private connection(base: string, circle: Circle): Connection {
-    // A modern server hears with every request what its caller can be asked, so all may share one connection.
-    const key = this.verdict?.era === 'modern' ? base : keyOf(base, circle);
-    const known = this.connections.get(key) ?? this.sharable(base);
+    // A modern server hears with every request what its caller can be asked, so all may share one connection: also the
+    // one over which it turned out to be modern, which was made before anybody knew.
+    const modern = this.era === 'modern';
+    const key = modern ? base : keyOf(base, circle);
+    const known = this.connections.get(key) ?? (modern ? this.connections.of(base) : undefined);
     if (known) return known;
     if (this.closing) throw new UpstreamFault('unreachable', `${this.name} is being stopped`);
-    const exclusive = isSession(base);
-    if (exclusive) this.makeRoomFor(circle.principal);
-    this.makeRoom();
-    const connection: Connection = new Connection({
+    const connection = this.connections.add(key, base, circle);
+    const lists = this.isolation === 'user' || base === EVERYBODY;
+    const onListsChanged = () => this.listsChanged();
+    this.watches.set(connection, new ConnectionWatch({ connection, lists, onListsChanged }));
+    return connection;
+  }
+
+  private newConnection(key: string, base: string, { principal, relayed }: Circle): Connection {
+    return new Connection({
       server: this.name,
       key,
       base,
-      principal: circle.principal,
-      exclusive,
+      principal,
+      exclusive: isSession(base),
       self: this.options.self,
       slot: this.slot,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
-      dial: (events, deadline, hangUp) => this.dial(connection, circle.relayed, events, deadline, hangUp),
+      dial: (events, deadline, hangUp) => this.dial(base, relayed, events, deadline, hangUp),
       onReopened: (one) => this.watches.get(one)?.reopened(),
       onForeign: () => {
-        if (this.eraCheck.mayRun(Date.now())) void this.checkEra(Date.now());
+        if (this.channels.mayCheckEra(Date.now())) void this.checkEra(Date.now());
       },
       onLost: (one) => this.options.onSessionLost(one.base),
       onNotification: (from, method, params) => this.noticed(from, method, params),
@@ -336,115 +294,41 @@ export class UpstreamServer {
         this.watches.get(one)?.channelChanged();
       },
     });
-    this.connections.set(key, connection);
-    const lists = this.isolation === 'user' || base === EVERYBODY;
-    const onListsChanged = () => this.listsChanged();
-    this.watches.set(connection, new ConnectionWatch({ connection, lists, onListsChanged }));
-    return connection;
-  }
-
-  /** The connection over which a server turned out to be modern was made before anybody knew. */
-  private sharable(base: string): Connection | undefined {
-    if (this.verdict?.era !== 'modern') return undefined;
-    for (const one of this.connections.values()) if (one.base === base) return one;
-    return undefined;
-  }
-
-  private makeRoom(): void {
-    if (this.connections.size < MAX_CONNECTIONS) return;
-    this.sacrifice([...this.connections.values()], `${this.name} has ${MAX_CONNECTIONS} busy connections`);
-  }
-
-  /** Whoever opens many sessions pushes out their own, and nobody else's. */
-  private makeRoomFor(principal: string): void {
-    const own = [...this.connections.values()].filter(
-      (one) => isSession(one.base) && one.principal === principal,
-    );
-    if (own.length >= MAX_SESSIONS) this.sacrifice(own, `${MAX_SESSIONS} sessions of yours are busy on it`);
-  }
-
-  /** Closes the one idle longest. @throws UpstreamFault when all are busy */
-  private sacrifice(connections: readonly Connection[], allBusy: string): void {
-    let oldest: Connection | undefined;
-    for (const one of connections) {
-      if (one.unused && (!oldest || one.lastUsed < oldest.lastUsed)) oldest = one;
-    }
-    if (!oldest) throw new UpstreamFault('capacity', allBusy);
-    if (oldest.holdsState) this.options.onSessionLost(oldest.base);
-    void this.discard(oldest);
   }
 
   private async dial(
-    connection: Connection,
+    base: string,
     relayed: Relayed,
     events: TransportEvents,
     deadline: number,
     hangUp: Cancellation,
   ): Promise<Channel> {
-    const known = this.verdict;
-    const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
-    const { stdio, ...others } = this.options.transports;
-    const dialler: Dialler = {
-      ...others,
-      self: this.options.self,
-      capabilities: isSession(connection.base) ? relayed.session : relayed.capabilities,
-      spec: this.spec,
-      hide: this.hide,
-      hangUp,
-      stdio: (opened) => {
-        const transport = stdio(opened);
-        this.lastDialled = transport;
-        return transport;
-      },
-    };
+    const capabilities = isSession(base) ? relayed.session : relayed.capabilities;
     let channel: Channel;
     try {
-      channel = await dial(dialler, hint, events, deadline);
+      channel = await this.channels.open(capabilities, events, deadline, hangUp);
+      this.lastError = undefined;
     } catch (error) {
-      // Whatever was known of the server may no longer be true.
-      this.verdict = undefined;
       this.lastError = messageOf(error);
       throw error;
     }
-    const { era, revision } = channel.peer;
-    const probedAt =
-      hint?.era === era && hint.transport === channel.transport.kind ? hint.probedAt : Date.now();
-    this.verdict = { era, revision, transport: channel.transport.kind, probedAt };
-    this.lastError = undefined;
-    await this.hold(connection, channel);
+    await this.hold(base, channel);
     return channel;
   }
 
-  /** Asks an HTTP server which era it speaks; a process speaks the same for as long as it lives. */
+  /** A server that speaks another era than it did is dialled anew. */
   private async checkEra(now: number): Promise<void> {
-    if (this.isStdio || this.spec.protocol !== 'auto' || this.closing) return;
-    const { http } = this.options.transports;
-    const dialler = { http, self: this.options.self, hide: this.hide, hangUp: new Cancellation() };
-    const era = await this.eraCheck.run(now, () => probeEra(dialler, DIAL_TIMEOUT_MS));
-    if (!this.verdict || this.closing || era === undefined) return;
-    if (era === this.verdict.era) this.verdict = { ...this.verdict, probedAt: now };
-    else this.startAnew();
-  }
-
-  /** The server speaks another era now: new calls dial, those under way end where they are. */
-  private startAnew(): void {
-    this.verdict = undefined;
-    for (const [key, connection] of this.connections) {
-      if (connection.holdsState) continue;
-      this.connections.delete(key);
-      this.unwatch(connection);
-      if (connection.unused) void connection.close();
-      else this.retired.add(connection);
-    }
+    if (this.closing || !(await this.channels.hasAnotherEra(now)) || this.closing) return;
+    this.connections.retire();
     this.listsChanged();
   }
 
   /** From the first call on the server may keep something for the session: that has to be known before. */
-  private async hold(connection: Connection, { peer, transport }: Channel): Promise<void> {
-    if (!isSession(connection.base) || !peer.stateful) return;
+  private async hold(base: string, { peer, transport }: Channel): Promise<void> {
+    if (!isSession(base) || !peer.stateful) return;
     let held = false;
     try {
-      held = await this.options.holdSession(connection.base);
+      held = await this.options.holdSession(base);
     } finally {
       if (!held) await transport.close();
     }
@@ -480,11 +364,4 @@ export class UpstreamServer {
 
 function keyOf(base: string, { relayed }: Circle): string {
   return relayed.signature === '' ? base : `${base}|${relayed.signature}`;
-}
-
-function overallState(states: LinkState[]): LinkState {
-  for (const state of ['connected', 'connecting', 'needs_auth', 'failed'] as const) {
-    if (states.includes(state)) return state;
-  }
-  return 'disconnected';
 }

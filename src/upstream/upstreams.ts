@@ -5,7 +5,8 @@ import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
 import type { BeginHealthCall } from './health-check.ts';
-import { UpstreamServer, type UpstreamServerOptions, type UpstreamStatus } from './server.ts';
+import { UpstreamServer, type UpstreamServerOptions } from './server.ts';
+import type { UpstreamStatus } from './server-status.ts';
 import { Slots } from './slots.ts';
 import type { Transport, TransportEvents } from './transport.ts';
 
