@@ -22,10 +22,12 @@ import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/json
 import type { Implementation } from '../protocol/model.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
+import { EarlyMessages } from './early-messages.ts';
 import type { Channel, Peer } from './peer.ts';
 import type { Slot, SlotHolder } from './slots.ts';
 import type { Subscription } from './subscription.ts';
 import { type TransportEvents, UpstreamFault } from './transport.ts';
+import { Usage } from './usage.ts';
 
 export type LinkState = 'disconnected' | 'connecting' | 'connected' | 'needs_auth' | 'failed' | 'stopping';
 
@@ -54,9 +56,6 @@ export type ConnectionOptions = {
 };
 
 const CALL_FAILURES_TO_OPEN = 5;
-const HEALTH_MAX_BYTES = 32 * 1024 * 1024;
-/** What a server may say before the channel is the connection's; nothing more is kept. */
-const MAX_EARLY = 64;
 
 export class Connection implements SlotHolder {
   readonly server: string;
@@ -75,11 +74,7 @@ export class Connection implements SlotHolder {
   private hangUp: Cancellation | undefined;
   private breaker: Breaker = CLOSED;
   private ending: Promise<void> | undefined;
-  private users = 0;
-  /** Those who need the channel although no call of theirs is under way. */
-  private held = 0;
-  private healthFailures = 0;
-  lastUsed = Date.now();
+  private readonly usage: Usage;
   since = Date.now();
   lastError: string | undefined;
 
@@ -89,6 +84,7 @@ export class Connection implements SlotHolder {
     this.key = options.key;
     this.base = options.base;
     this.principal = options.principal;
+    this.usage = new Usage(() => options.slot.wake());
     this.calls = new Calls(options.self, (message, exchangeId) => this.receive(message, exchangeId));
   }
 
@@ -101,16 +97,20 @@ export class Connection implements SlotHolder {
   }
 
   get inFlight(): number {
-    return this.users;
+    return this.usage.inFlight;
+  }
+
+  get lastUsed(): number {
+    return this.usage.lastAt;
   }
 
   get idleSince(): number | undefined {
-    return this.users + this.held === 0 && this.channel ? this.lastUsed : undefined;
+    return this.unused && this.channel ? this.lastUsed : undefined;
   }
 
   /** Neither a call nor anybody who waits for news needs it. */
   get unused(): boolean {
-    return this.users + this.held === 0;
+    return this.usage.none;
   }
 
   /** The server keeps something on it that cannot be had again. */
@@ -129,7 +129,7 @@ export class Connection implements SlotHolder {
 
   /** Runs one call. Rejects with an UpstreamFault; an error answer of the server is a reply. */
   async request(call: UpstreamCall): Promise<UpstreamReply> {
-    this.users += 1;
+    this.usage.begin();
     let suspended = false;
     try {
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
@@ -143,40 +143,27 @@ export class Connection implements SlotHolder {
       }
       if (reply.ok === 'suspended') {
         suspended = true;
-        reply.call.whenSettled(() => this.left());
+        reply.call.whenSettled(() => this.usage.end());
       }
       return reply;
     } finally {
-      if (!suspended) this.left();
+      if (!suspended) this.usage.end();
     }
-  }
-
-  private left(): void {
-    this.users -= 1;
-    this.lastUsed = Date.now();
-    if (this.unused) this.options.slot.wake();
   }
 
   /** Dials unless connected. Callers share one dial; each waits at most to its own deadline. */
   async ready(deadline: number): Promise<Peer> {
-    this.users += 1;
+    this.usage.begin();
     try {
       return (this.passingChannel() ?? (await this.connect(deadline))).peer;
     } finally {
-      this.left();
+      this.usage.end();
     }
   }
 
+  /** Keeps the channel open although no call uses it; what is given back ends that. */
   hold(): () => void {
-    this.held += 1;
-    let holding = true;
-    return () => {
-      if (!holding) return;
-      holding = false;
-      this.held -= 1;
-      this.lastUsed = Date.now();
-      if (this.unused) this.options.slot.wake();
-    };
+    return this.usage.hold();
   }
 
   /** Undefined unless a modern server is connected. */
@@ -198,33 +185,17 @@ export class Connection implements SlotHolder {
   }
 
   /**
-   * One health check on the path that calls take; undefined when there is no answer. It counts as no use, so it keeps no
-   * idle channel open.
+   * One request on the path that calls take, on the channel that is open now; undefined where none is. It counts as no
+   * use, so it keeps no idle channel open.
    */
-  async checkHealth(
-    call: { method: string; params: JsonObject },
-    timeoutMs: number,
-    failuresAllowed: number,
-  ): Promise<UpstreamReply | undefined> {
-    const channel = this.channel;
-    if (!channel) return undefined;
-    try {
-      const reply = await this.calls.run(channel, {
-        ...call,
-        deadline: Date.now() + timeoutMs,
-        maxBytes: HEALTH_MAX_BYTES,
-      });
-      this.healthFailures = 0;
-      return reply;
-    } catch (error) {
-      this.healthFailures += 1;
-      if (this.healthFailures < failuresAllowed || this.channel !== channel) return undefined;
-      this.healthFailures = 0;
-      const fault = asFault(error);
-      this.recordFailure(fault, 1);
-      await this.drop('failed', new UpstreamFault('unreachable', `health check failed: ${fault.message}`));
-      return undefined;
-    }
+  async probe(call: UpstreamCall): Promise<UpstreamReply | undefined> {
+    return this.channel && this.calls.run(this.channel, call);
+  }
+
+  /** Gives up a channel that is open but does not do what it should. */
+  async giveUp(fault: UpstreamFault): Promise<void> {
+    this.recordFailure(fault, 1);
+    await this.drop('failed', fault);
   }
 
   /** Closes the channel and stays usable: the next call dials again. */
@@ -286,7 +257,7 @@ export class Connection implements SlotHolder {
         this.options.slot.release(this);
         throw stoppedWhileStarting(this.server);
       }
-      const { events, settled } = this.eventsOf(mine);
+      const { events, early } = this.eventsOf(mine);
       const channel = await this.options.dial(events, deadline, hangUp);
       if (mine !== this.dialNumber || this.current !== 'connecting') {
         await channel.transport.close();
@@ -296,7 +267,7 @@ export class Connection implements SlotHolder {
       this.breaker = CLOSED;
       this.lastError = undefined;
       this.move('connected');
-      settled();
+      early.deliver();
       return channel;
     } catch (error) {
       const fault = asFault(error);
@@ -311,34 +282,24 @@ export class Connection implements SlotHolder {
     }
   }
 
-  /** What a server says before its channel is the connection's waits until it is: it may be a question. */
-  private eventsOf(mine: number): { events: TransportEvents; settled(): void } {
-    let early: JsonRpcMessage[] | undefined = [];
-    const receive = (message: JsonRpcMessage) => {
+  private eventsOf(mine: number): { events: TransportEvents; early: EarlyMessages } {
+    const early = new EarlyMessages((message) => {
       if (mine === this.dialNumber) this.receive(message);
-    };
-    const settled = () => {
-      const waiting = early ?? [];
-      early = undefined;
-      for (const message of waiting) receive(message);
-    };
+    });
     const events: TransportEvents = {
-      onMessage: (message) => {
-        if (!early) receive(message);
-        else if (early.length < MAX_EARLY) early.push(message);
-      },
+      onMessage: (message) => early.take(message),
       onReopened: () => {
         if (mine === this.dialNumber) this.options.onReopened(this);
       },
       onClosed: (fault) => {
         if (mine !== this.dialNumber || this.current !== 'connected') return;
-        const unused = this.users === 0;
+        const unused = this.inFlight === 0;
         void this.drop(unused ? 'disconnected' : 'failed', fault);
         if (!unused) this.recordFailure(fault, 1);
         else this.lastError = fault.message;
       },
     };
-    return { events, settled };
+    return { events, early };
   }
 
   /**

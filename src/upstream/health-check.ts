@@ -1,6 +1,11 @@
+import { messageOf } from '../base/errors.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { HealthCheckSpec } from '../resources/spec.ts';
 import type { UpstreamReply } from './calls.ts';
 import type { Connection } from './connection.ts';
+import { UpstreamFault } from './transport.ts';
+
+const MAX_BYTES = 32 * 1024 * 1024;
 
 /** To be told how a call ended that a health check made. */
 export type HealthCallEnd = (outcome: 'ok' | 'tool_error' | 'error') => void;
@@ -12,6 +17,8 @@ export class HealthCheck {
   private readonly spec: HealthCheckSpec;
   private readonly begin: BeginHealthCall;
   private nextAt: number | undefined;
+  /** In a row. */
+  private readonly failures = new WeakMap<Connection, number>();
 
   constructor(spec: HealthCheckSpec, begin: BeginHealthCall) {
     this.spec = spec;
@@ -26,15 +33,38 @@ export class HealthCheck {
   }
 
   private async check(connection: Connection): Promise<void> {
-    const { tool, timeoutMs, failures } = this.spec;
+    const { tool } = this.spec;
     if (tool === undefined) {
-      await connection.checkHealth({ method: 'tools/list', params: {} }, timeoutMs, failures);
+      await this.ask(connection, 'tools/list', {});
       return;
     }
     const ended = await this.begin(tool);
     if (!ended) return;
-    const params = { name: tool, arguments: {} };
-    ended(outcomeOf(await connection.checkHealth({ method: 'tools/call', params }, timeoutMs, failures)));
+    ended(outcomeOf(await this.ask(connection, 'tools/call', { name: tool, arguments: {} })));
+  }
+
+  /** Undefined when there is no answer; after so many times the connection's channel is given up. */
+  private async ask(
+    connection: Connection,
+    method: string,
+    params: JsonObject,
+  ): Promise<UpstreamReply | undefined> {
+    const { timeoutMs, failures: allowed } = this.spec;
+    const { peer } = connection;
+    try {
+      const deadline = Date.now() + timeoutMs;
+      const reply = await connection.probe({ method, params, deadline, maxBytes: MAX_BYTES });
+      if (reply) this.failures.delete(connection);
+      return reply;
+    } catch (error) {
+      const failures = (this.failures.get(connection) ?? 0) + 1;
+      this.failures.set(connection, failures);
+      // It is another channel's fault where the connection has a new one.
+      if (failures < allowed || connection.peer !== peer) return undefined;
+      this.failures.delete(connection);
+      await connection.giveUp(new UpstreamFault('unreachable', `health check failed: ${messageOf(error)}`));
+      return undefined;
+    }
   }
 }
 
