@@ -127,6 +127,57 @@ test('import prints what apply takes, and warns of secrets', async () => {
   assert.equal((await cli(['import', path.join(home, 'none.json')])).code, 1);
 });
 
+test('import keeps secrets apart and adds the servers to a project', async () => {
+  const file = path.join(home, 'whole.json');
+  const servers = {
+    hub: {
+      command: 'node',
+      args: ['--api-key', 'abc-123', '-v'],
+      env: { HUB_PAT: 'ghp_abcdef', PLAIN: 'x', ODD: 'sk-123' },
+    },
+    web: { url: 'https://example.com/mcp', headers: { Authorization: 'Bearer abc' } },
+  };
+  await writeFile(file, JSON.stringify({ mcpServers: servers }));
+  const printed = await cli(['import', file, '--secrets']);
+  const objects = printed.stdout.split('---\n').map((text) => parse(text));
+  assert.deepEqual(
+    objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`),
+    ['Secret/hub', 'Server/hub', 'Secret/web', 'Server/web'],
+  );
+  assert.deepEqual(objects[0].spec.data, { HUB_PAT: 'ghp_abcdef', ODD: 'sk-123' });
+  const reference = (name: string) => `\${secret:${name}}`;
+  assert.deepEqual(objects[1].spec.env, {
+    HUB_PAT: reference('hub.HUB_PAT'),
+    PLAIN: 'x',
+    ODD: reference('hub.ODD'),
+  });
+  assert.match(printed.stderr, /hub: args\[1\] holds what looks like a secret/);
+  assert.match(printed.stderr, /name them in the spec\.servers of a project/);
+  assert.equal((await cli(['import', file, '-p', 'taken'])).code, 64);
+
+  const where = ['--data-dir', castellan.dataDir];
+  const rounds = [
+    ['-p', 'taken', '--dry-run'],
+    ['-p', 'taken'],
+    ['-p', 'taken'],
+  ];
+  const said: string[] = [];
+  for (const more of rounds) {
+    const { code, stdout, stderr } = await cli(['import', file, '-y', '--secrets', ...more, ...where]);
+    assert.equal(code, 0, stderr);
+    said.push(stdout);
+  }
+  assert.match(said[0]!, /^secret\/hub created \(dry run\)\n[\s\S]*project\/taken created \(dry run\)\n$/);
+  assert.match(said[1]!, /^secret\/hub created\nserver\/hub created\n[\s\S]*project\/taken created\n$/);
+  assert.match(said[2]!, /server\/hub unchanged\n[\s\S]*project\/taken unchanged\n$/);
+  const get = async (what: string) => JSON.parse((await cli(['get', what, '-o', 'json', ...where])).stdout);
+  assert.deepEqual((await get('project/taken')).spec.servers, ['hub', 'web']);
+  assert.deepEqual((await get('secret/hub')).spec, { keys: ['HUB_PAT', 'ODD'] });
+  assert.doesNotMatch(JSON.stringify(await get('server/hub')), /ghp_|sk-123/);
+  const { stderr } = await cli(['import', file, '-y', '--secrets', ...where]);
+  assert.match(stderr, /import again with -p PROJECT/);
+});
+
 test('import finds the servers of clients, those of this folder before those of the user', async () => {
   const entry = (command: string) => ({ command });
   const none = await cli(['import', 'vscode']);
