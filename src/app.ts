@@ -28,6 +28,7 @@ import { createHttpServer, type RouterDeps } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
 import { BrowserSessions } from './identity/browser-sessions.ts';
+import type { ExternalProviderSettings } from './identity/external-provider.ts';
 import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { ManagedObjects } from './identity/managed-objects.ts';
@@ -66,6 +67,8 @@ export type CastellanOptions = {
   maxStdioServers: number;
   /** How long rows of the audit are kept. */
   auditRetentionMs: number;
+  /** Somebody else's provider, at which people may sign in. */
+  signInProvider: ExternalProviderSettings | undefined;
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };
@@ -380,9 +383,10 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     api,
     people: lazily(async () => {
       const { createPeoplePages } = await import('./http/pages/people-pages.ts');
-      const { publicUrl } = options;
+      const { publicUrl, signInProvider: provider } = options;
       const people = { passwords, sessions: browserSessions, addresses, audit, denials, logger };
-      return createPeoplePages({ ...people, publicUrl, open: peopleSignIn(options) });
+      const open = peopleSignIn(options);
+      return createPeoplePages({ ...people, store, resources, publicUrl, provider, open });
     }),
     origins: () => {
       origins ??= originsOf(options, server);

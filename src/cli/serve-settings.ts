@@ -1,7 +1,9 @@
 import ipaddr from 'ipaddr.js';
 import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
+import type { ExternalProviderSettings } from '../identity/external-provider.ts';
 import { duration } from '../resources/quantities.ts';
 import { usage } from './exit.ts';
+import { signInProviderOf } from './sign-in-provider.ts';
 
 /** The flags of `serve` as commander hands them over, all as written. */
 export type ServeFlags = {
@@ -39,6 +41,8 @@ export type ServeSettings = {
   maxStdioServers: number;
   /** Infinity: for ever. */
   auditRetentionMs: number;
+  /** Undefined: people sign in with passwords alone. */
+  signInProvider: ExternalProviderSettings | undefined;
   /** For `${VAR}` in the files. */
   env: Environment;
 };
@@ -80,6 +84,7 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
       16,
     ),
     auditRetentionMs: retentionOf(env.CASTELLAN_AUDIT_RETENTION || '90d'),
+    signInProvider: signInProviderOf(env),
     env,
   };
 }

@@ -11,6 +11,8 @@ import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 import { userOfUid } from './token-record.ts';
 
 export type ProofMethod = 'password' | 'link' | 'sso';
+/** `at` is when the person was proven, ms since 1970. */
+export type Proof = { method: ProofMethod; at: number };
 
 /** Somebody who is signed in in a browser. Times are milliseconds since 1970. */
 export type BrowserSession = {
@@ -63,10 +65,10 @@ export class BrowserSessions {
     this.#now = options.now ?? Date.now;
   }
 
-  /** Begins a session of somebody who was proven just now; the oldest beyond the limit ends. */
+  /** Begins a session of somebody who was proven; the oldest beyond the limit ends. */
   async open(
     user: UserEntry,
-    method: ProofMethod,
+    { method, at }: Proof,
     from: { address: string; agent: string },
   ): Promise<Opened> {
     const now = this.#now();
@@ -80,7 +82,7 @@ export class BrowserSessions {
       address: from.address,
       agent: from.agent.slice(0, MAX_AGENT),
       created_at: now,
-      proven_at: now,
+      proven_at: at,
       seen_at: now,
       expires_at: now + LIFE_MS,
     };
@@ -121,10 +123,10 @@ export class BrowserSessions {
   }
 
   /**
-   * Gives the session another secret. With `proof`, the person was proven anew just now. Of two at once the later one
+   * Gives the session another secret. With `proof`, the person was proven anew. Of two at once the later one
    * counts; undefined when the session has ended.
    */
-  async rotate(session: BrowserSession, proof?: ProofMethod): Promise<Opened | undefined> {
+  async rotate(session: BrowserSession, proof?: Proof): Promise<Opened | undefined> {
     const now = this.#now();
     const secret = mintCredential('ses');
     const row = await this.#store.db.transaction().execute(async (transaction) => {
@@ -134,14 +136,17 @@ export class BrowserSessions {
           secret_hash: sha256Hex(secret),
           rights: this.#rightsOf(session.user),
           seen_at: now,
-          ...(proof && { proven_at: now, method: proof }),
+          ...(proof && { proven_at: proof.at, method: proof.method }),
         })
         .where('id', '=', session.id)
         .returningAll()
         .executeTakeFirst();
       if (changed && proof) {
         const told = about('browser.proven', session.email);
-        await this.#audit.append(transaction, { ...told, detail: { session: session.id, method: proof } });
+        await this.#audit.append(transaction, {
+          ...told,
+          detail: { session: session.id, method: proof.method },
+        });
       }
       return changed;
     });

@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import { onEachDatabase, openAudit, type TestDatabase } from '../../test/support/databases.ts';
 import { type Identity, openIdentity, userCaller, userWith } from '../../test/support/identity.ts';
 import type { Store } from '../store/database.ts';
-import { BrowserSessions } from './browser-sessions.ts';
+import { BrowserSessions, type Proof } from './browser-sessions.ts';
 import { Passwords } from './passwords.ts';
 
 const START = Date.parse('2026-06-15T12:00:00Z');
@@ -18,6 +18,7 @@ type Scene = {
   identity: Identity;
   store: Store;
   pass(ms: number): void;
+  proof(): Proof;
   alice(): ReturnType<Identity['authorizer']['rights']>['access']['users'] extends ReadonlyMap<
     string,
     infer U
@@ -48,6 +49,7 @@ async function scene(
       pass: (ms) => {
         now += ms;
       },
+      proof: () => ({ method: 'password', at: now }),
       alice: () => authorizer.rights().access.users.get(ALICE)!,
     });
     await audit.close();
@@ -152,10 +154,10 @@ onEachDatabase('passwords', (make) => {
     }));
 
   it('go with their user, and what is disabled opens nothing', () =>
-    scene(make, async ({ passwords, sessions, identity, store, alice }) => {
+    scene(make, async ({ passwords, sessions, identity, store, alice, proof }) => {
       const { code } = await passwords.link(userCaller('admin'), ALICE);
       await passwords.redeem(code, GOOD);
-      const { cookie } = await sessions.open(alice(), 'password', FROM);
+      const { cookie } = await sessions.open(alice(), proof(), FROM);
       await identity.resources.put({ kind: 'User', metadata: { name: ALICE }, spec: { disabled: true } });
       assert.equal(await passwords.verify(ALICE, GOOD), undefined);
       assert.equal(await sessions.find(cookie), undefined);
@@ -170,8 +172,8 @@ onEachDatabase('passwords', (make) => {
 
 onEachDatabase('sessions of browsers', (make) => {
   it('are found by their cookie, which the database does not have', () =>
-    scene(make, async ({ sessions, store, alice }) => {
-      const { cookie, session } = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, store, alice, proof }) => {
+      const { cookie, session } = await sessions.open(alice(), proof(), FROM);
       const found = await sessions.find(cookie);
       assert.deepEqual(found, session);
       assert.equal(found?.email, ALICE);
@@ -182,8 +184,8 @@ onEachDatabase('sessions of browsers', (make) => {
     }));
 
   it('are not looked up for a cookie that was made up', () =>
-    scene(make, async ({ sessions, store, alice }) => {
-      const { cookie } = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, store, alice, proof }) => {
+      const { cookie } = await sessions.open(alice(), proof(), FROM);
       await store.close();
       const [secret = '', signature = ''] = cookie.split('.');
       const other = signature.replace(/^./, (first) => (first === '0' ? '1' : '0'));
@@ -200,28 +202,28 @@ onEachDatabase('sessions of browsers', (make) => {
     }));
 
   it('end when nobody uses them, at last in any case, and when they are ended', () =>
-    scene(make, async ({ sessions, pass, alice }) => {
-      const idle = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, pass, alice, proof }) => {
+      const idle = await sessions.open(alice(), proof(), FROM);
       pass(12 * HOUR);
       assert.equal(await sessions.find(idle.cookie), undefined);
-      const used = await sessions.open(alice(), 'password', FROM);
+      const used = await sessions.open(alice(), proof(), FROM);
       for (let hours = 0; hours < 7 * 24 - 6; hours += 6) {
         pass(6 * HOUR);
         assert.ok(await sessions.find(used.cookie), `after ${hours} hours`);
       }
       pass(6 * HOUR);
       assert.equal(await sessions.find(used.cookie), undefined);
-      const ended = await sessions.open(alice(), 'password', FROM);
+      const ended = await sessions.open(alice(), proof(), FROM);
       assert.equal(await sessions.end(alice(), ended.session.id), true);
       assert.equal(await sessions.end(alice(), ended.session.id), false);
       assert.equal(await sessions.find(ended.cookie), undefined);
     }));
 
   it('get another cookie when the person is proven anew, or may do something else', () =>
-    scene(make, async ({ sessions, identity, pass, alice }) => {
-      const first = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, identity, pass, alice, proof }) => {
+      const first = await sessions.open(alice(), proof(), FROM);
       pass(HOUR);
-      const proven = await sessions.rotate(first.session, 'password');
+      const proven = await sessions.rotate(first.session, proof());
       assert.ok(proven);
       assert.equal(proven.session.provenAt, START + HOUR);
       assert.equal(proven.session.id, first.session.id);
@@ -243,9 +245,9 @@ onEachDatabase('sessions of browsers', (make) => {
     }));
 
   it('end with a new password, but for the one in which it was set', () =>
-    scene(make, async ({ sessions, passwords, alice }) => {
-      const own = await sessions.open(alice(), 'password', FROM);
-      const other = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, passwords, alice, proof }) => {
+      const own = await sessions.open(alice(), proof(), FROM);
+      const other = await sessions.open(alice(), proof(), FROM);
       await passwords.change(alice(), GOOD, own.session.id);
       assert.ok(await sessions.find(own.cookie));
       assert.equal(await sessions.find(other.cookie), undefined);
@@ -255,11 +257,11 @@ onEachDatabase('sessions of browsers', (make) => {
     }));
 
   it('are fifty a person at most', () =>
-    scene(make, async ({ sessions, pass, alice }) => {
-      const first = await sessions.open(alice(), 'password', FROM);
+    scene(make, async ({ sessions, pass, alice, proof }) => {
+      const first = await sessions.open(alice(), proof(), FROM);
       for (let count = 0; count < 50; count += 1) {
         pass(1);
-        await sessions.open(alice(), 'password', FROM);
+        await sessions.open(alice(), proof(), FROM);
       }
       assert.equal((await sessions.list(alice())).length, 50);
       assert.equal(await sessions.find(first.cookie), undefined);

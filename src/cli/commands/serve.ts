@@ -13,7 +13,8 @@ const EXAMPLES = `
 Every option has a variable: CASTELLAN_HOST, CASTELLAN_PORT, CASTELLAN_DATA_DIR, CASTELLAN_PUBLIC_URL,
 CASTELLAN_LOG_LEVEL, CASTELLAN_MAX_HTTP_SERVERS, CASTELLAN_MAX_STDIO_SERVERS; without an option:
 CASTELLAN_CACHE_DIR, CASTELLAN_DATABASE_URL, CASTELLAN_TRUSTED_PROXIES, CASTELLAN_ALLOWED_ORIGINS,
-CASTELLAN_MASTER_KEY[_FILE], CASTELLAN_AUDIT_RETENTION (default 90d). An option wins over its variable.
+CASTELLAN_MASTER_KEY[_FILE], CASTELLAN_AUDIT_RETENTION (default 90d), CASTELLAN_SSO_ISSUER and what belongs to it
+(docs/sign-in.md). An option wins over its variable.
 
 SIGHUP re-reads the --config files. SIGTERM and Ctrl-C stop gracefully; a second one stops at once.
 

@@ -4,14 +4,19 @@ import type { Denials } from '../../audit/denials.ts';
 import { messageOf, Refusal } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { BrowserSessions } from '../../identity/browser-sessions.ts';
+import { ExternalPeople } from '../../identity/external-people.ts';
+import type { ExternalProvider, ExternalProviderSettings } from '../../identity/external-provider.ts';
 import type { Passwords } from '../../identity/passwords.ts';
 import { SignInThrottle } from '../../limits/sign-in-throttle.ts';
+import type { Resources } from '../../resources/registry.ts';
+import type { Store } from '../../store/database.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
 import { Account } from './account.ts';
 import { BrowserCookies } from './browser-cookies.ts';
 import { ownForms } from './forms.ts';
 import { mountInvite } from './invite.ts';
 import { messagePage, pageHeaders } from './layout.ts';
+import { mountProviderSignIn } from './provider-sign-in.ts';
 import { SignIn } from './sign-in.ts';
 import { type PageEnv, Visitors } from './visitors.ts';
 
@@ -23,6 +28,10 @@ export type PeoplePagesDeps = {
   denials: Denials;
   logger: Logger;
   publicUrl: string | undefined;
+  store: Store;
+  resources: Resources;
+  /** Where people may sign in instead. */
+  provider: ExternalProviderSettings | undefined;
   /** False where passwords would cross a network in the clear. */
   open: boolean;
 };
@@ -48,8 +57,21 @@ export function createPeoplePages(deps: PeoplePagesDeps): Hono<PageEnv> {
     return audit.acting({ actor, address: visitors.address(c) }, next);
   });
   const throttle = new SignInThrottle(() => performance.now());
-  const signIn = new SignIn({ visitors, passwords, throttle, denials });
+  const signIn = new SignIn({ visitors, passwords, throttle, denials, provider: deps.provider?.name });
   signIn.mount(app);
+  if (deps.provider) {
+    const { publicUrl, store, resources, provider: settings } = deps;
+    const people = new ExternalPeople({ store, resources, audit, groups: settings.groups });
+    let loaded: Promise<ExternalProvider> | undefined;
+    const provider = () => {
+      loaded ??= import('../../identity/external-provider.ts').then(
+        ({ ExternalProvider }) => new ExternalProvider(settings, store.keys.sealer),
+      );
+      return loaded;
+    };
+    const shared = { visitors, cookies, throttle, denials, publicUrl, logger };
+    mountProviderSignIn(app, { provider, people, ...shared });
+  }
   mountInvite(app, { passwords, visitors });
   new Account({ passwords, sessions, visitors, signIn }).mount(app);
   app.all('*', (c) =>

@@ -12,6 +12,8 @@ import type { PageContext, PageEnv, Visitors } from './visitors.ts';
 
 /** Where people go who were on their way nowhere. */
 const HOME = '/account';
+/** Where the provider for signing in is. */
+export const BY_PROVIDER = '/sign-in/provider';
 const WRONG = 'This e-mail address and password do not belong together.';
 
 export type SignInDeps = {
@@ -19,6 +21,8 @@ export type SignInDeps = {
   passwords: Passwords;
   throttle: SignInThrottle;
   denials: Denials;
+  /** Name of the provider where people may sign in instead; undefined: there is none. */
+  provider: string | undefined;
 };
 
 export type SignInView = {
@@ -29,7 +33,9 @@ export type SignInView = {
   email?: string;
   problem?: string | undefined;
   /** What the person is about to do. */
-  purpose?: Fragment | string | undefined;
+  purpose?: Fragment | undefined;
+  /** Where the form goes, if not to `/sign-in`. */
+  action?: string;
 };
 
 type Answer = Response | Promise<Response>;
@@ -51,7 +57,10 @@ export class SignIn {
       if (session && (!again || visitors.isFresh(session))) return c.redirect(next, 303);
       return this.show(c, { next, again });
     });
-    app.post('/sign-in', (c) => this.#signIn(c));
+    app.post('/sign-in', (c) => {
+      const again = field(c, 'again') === '1' ? c.var.session : undefined;
+      return this.accept(c, { next: ownPath(field(c, 'next'), HOME), again });
+    });
     app.get('/sign-out', (c) => c.html(this.#signOutPage(c)));
     app.post('/sign-out', async (c) => {
       await visitors.signOut(c);
@@ -61,7 +70,7 @@ export class SignIn {
 
   /** The page that asks for a password. */
   show(c: PageContext, view: SignInView, status: ContentfulStatusCode = 200): Answer {
-    return c.html(signInPage(formField(this.#deps.visitors, c), view), status);
+    return c.html(signInPage(formField(this.#deps.visitors, c), view, this.#deps.provider), status);
   }
 
   /** Does the work for whoever is signed in; anybody else signs in first and is then shown `next`. */
@@ -108,19 +117,18 @@ export class SignIn {
     return { user };
   }
 
-  async #signIn(c: PageContext): Promise<Response> {
+  /** Takes the form of the page: signs in and goes on to `next`, or shows the page again. */
+  async accept(c: PageContext, view: SignInView): Promise<Response> {
     const { visitors } = this.#deps;
-    const next = ownPath(field(c, 'next'), HOME);
     const email = field(c, 'email').trim().toLowerCase();
-    const again = field(c, 'again') === '1' ? c.var.session : undefined;
     const proof = await this.prove(c, email, field(c, 'password'));
     if ('refused' in proof) {
       if (proof.waitSeconds !== undefined) c.header('retry-after', String(proof.waitSeconds));
       const status = proof.waitSeconds === undefined ? 401 : 429;
-      return this.show(c, { next, again, email, problem: proof.refused }, status);
+      return this.show(c, { ...view, email, problem: proof.refused }, status);
     }
     await visitors.signIn(c, proof.user, 'password');
-    return c.redirect(next, 303);
+    return c.redirect(view.next, 303);
   }
 
   #signOutPage(c: PageContext): Fragment {
@@ -144,7 +152,7 @@ export class SignIn {
   }
 }
 
-function signInPage(hidden: Fragment, view: SignInView): Fragment {
+function signInPage(hidden: Fragment, view: SignInView, provider: string | undefined): Fragment {
   const { next, again, email = again?.email ?? '', purpose } = view;
   const title = again ? 'Confirm that it is you' : 'Sign in';
   const described = view.problem === undefined ? '' : html` aria-describedby="problem" aria-invalid="true"`;
@@ -156,7 +164,7 @@ function signInPage(hidden: Fragment, view: SignInView): Fragment {
 ${purpose ? html`<p>${purpose}</p>` : ''}
 ${again ? html`<p class="soft">What you are about to do asks for your password again.</p>` : ''}
 ${problem(view.problem)}
-<form method="post" action="/sign-in">${hidden}
+<form method="post" action="${view.action ?? '/sign-in'}">${hidden}
 <input type="hidden" name="next" value="${next}">
 ${again ? html`<input type="hidden" name="again" value="1">` : ''}
 <label for="email">E-mail address</label>
@@ -167,10 +175,16 @@ ${again ? html`<input type="hidden" name="again" value="1">` : ''}
  required${email ? focus : ''}${described}>
 <button>${again ? 'Confirm' : 'Sign in'}</button>
 </form>
+${provider ? providerLink(provider, next, again !== undefined) : ''}
 </section>
 <footer><p>No password, or forgotten? An administrator makes you a link that sets a new one:
 <code>castellan rotate user EMAIL</code></p></footer>`,
   );
+}
+
+function providerLink(name: string, next: string, again: boolean): Fragment {
+  const to = `${BY_PROVIDER}?next=${encodeURIComponent(next)}${again ? '&again=1' : ''}`;
+  return html`<p class="or">or</p><a class="button second" href="${to}">Go on with ${name}</a>`;
 }
 
 function spoken(seconds: number): string {

@@ -74,13 +74,19 @@ export class Visitors {
     return given.length === expected.length && timingSafeEqual(given, expected);
   }
 
-  /** The person was proven just now: the session they have becomes fresh, anybody else's in this browser ends. */
-  async signIn(c: PageContext, user: UserEntry, method: ProofMethod): Promise<BrowserSession> {
+  /** The person was proven: the session they have becomes that fresh, anybody else's in this browser ends. */
+  async signIn(
+    c: PageContext,
+    user: UserEntry,
+    method: ProofMethod,
+    at = this.#now(),
+  ): Promise<BrowserSession> {
     const { session } = c.var;
-    const same = session?.user.uid === user.uid ? await this.#sessions.rotate(session, method) : undefined;
+    const proof = { method, at };
+    const same = session?.user.uid === user.uid ? await this.#sessions.rotate(session, proof) : undefined;
     if (session && !same) await this.#sessions.end(session.user, session.id);
     const agent = c.req.header('user-agent') ?? '';
-    const opened = same ?? (await this.#sessions.open(user, method, { address: this.address(c), agent }));
+    const opened = same ?? (await this.#sessions.open(user, proof, { address: this.address(c), agent }));
     this.#setSession(c, opened.cookie);
     if (this.familiar(c, user.name) === undefined) {
       const known = this.#sessions.knownBrowser(user);
