@@ -7,10 +7,11 @@
  *   base      the last row that retention took away, sealed: the signed checkpoint that the rest begins at
  *   manifest  which ordinals there are, sealed: a chain that was removed as a whole shows
  */
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
-import { canonicalJson } from '../base/canonical-json.ts';
+import { timingSafeEqual } from 'node:crypto';
+import { type HashKey, hashKey, keyedHashOf } from '../base/keyed-hash.ts';
 import { deriveKey, type MasterKey } from '../base/seal.ts';
-import type { Cell } from '../store/append.ts';
+import { type Cell, digestOfJson, JSON_TEXT, rowHash, type Tie } from '../store/append.ts';
+import { DIGEST_AT } from './row.ts';
 
 export type ChainKind = 'calls' | 'changes';
 /** What a chain is, apart from its rows. */
@@ -20,22 +21,41 @@ export type ChainEnd = { seq: number; hash: string };
 export type Manifest = { first: number; last: number };
 
 const ROW = 'castellan audit row 1';
+/** Longer arguments are hashed at once: what waits to be written is bounded by number, not by size. */
+const MAX_HASHED_LATER = 4_096;
 
 export class ChainKeys {
-  readonly #rows: KeyObject;
-  readonly #seals: KeyObject;
-  readonly #arguments: KeyObject;
+  readonly #bytes: { rows: Uint8Array; seals: Uint8Array; arguments: Uint8Array };
+  readonly #rows: HashKey;
+  readonly #seals: HashKey;
+  readonly #arguments: HashKey;
 
   constructor(master: MasterKey) {
-    const key = (purpose: string) => createSecretKey(deriveKey(master, `audit/${purpose}`));
-    this.#rows = key('rows');
-    this.#seals = key('seals');
-    this.#arguments = key('arguments');
+    const bytes = (purpose: string) => new Uint8Array(deriveKey(master, `audit/${purpose}`));
+    this.#bytes = { rows: bytes('rows'), seals: bytes('seals'), arguments: bytes('arguments') };
+    this.#rows = hashKey(this.#bytes.rows);
+    this.#seals = hashKey(this.#bytes.seals);
+    this.#arguments = hashKey(this.#bytes.arguments);
   }
 
-  /** An array has one spelling in JSON as long as its order is fixed. */
   rowHash(before: string, cells: readonly Cell[]): string {
-    return mac(this.#rows, JSON.stringify([ROW, before, ...cells]));
+    return rowHash(this.#rows, ROW, before, cells);
+  }
+
+  /** How rows up to the sequence number `last` hang on the chain's end. */
+  tie({ id, ordinal, kind, openedAt }: ChainIdentity, end: ChainEnd, last: number): Tie {
+    return {
+      key: this.#bytes.rows,
+      label: ROW,
+      before: end.hash,
+      digest: { at: DIGEST_AT, key: this.#bytes.arguments },
+      hashInto: 'head_hash',
+      seal: {
+        into: 'head_seal',
+        key: this.#bytes.seals,
+        parts: ['castellan audit head 1', id, ordinal, kind, openedAt, last],
+      },
+    };
   }
 
   /** What stands before the first row. */
@@ -51,13 +71,17 @@ export class ChainKeys {
     return this.#seal('manifest', [first, last]);
   }
 
-  /** Keyed, so that short arguments cannot be guessed from the log; equal arguments still have equal digests. */
+  /**
+   * What an event carries of the arguments of a call: their digest, or the text that it is made of when they are
+   * written. Keyed, so that short arguments cannot be guessed from the log; equal arguments have equal digests.
+   */
   argumentsDigest(given: unknown): string {
-    return mac(this.#arguments, canonicalJson(given ?? {}));
+    const text = JSON.stringify(given ?? {});
+    return text.length > MAX_HASHED_LATER ? digestOfJson(this.#arguments, text) : `${JSON_TEXT}${text}`;
   }
 
-  #seal(what: string, parts: readonly Cell[]): string {
-    return mac(this.#seals, JSON.stringify([`castellan audit ${what} 1`, ...parts]));
+  #seal(what: 'genesis' | 'head' | 'base' | 'manifest', parts: readonly Cell[]): string {
+    return keyedHashOf(this.#seals, [`castellan audit ${what} 1`, ...parts]);
   }
 }
 
@@ -65,27 +89,4 @@ export class ChainKeys {
 export function sameSeal(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
   return left.length === right.length && timingSafeEqual(left, right);
-}
-
-/** The rows that follow `end`, hashes included, and the end after them. */
-export function linked(
-  keys: ChainKeys,
-  end: ChainEnd,
-  count: number,
-  cells: (seq: number, at: number) => Cell[],
-): { rows: Cell[][]; end: ChainEnd } {
-  let { seq, hash } = end;
-  const rows: Cell[][] = [];
-  for (let at = 0; at < count; at += 1) {
-    seq += 1;
-    const row = cells(seq, at);
-    hash = keys.rowHash(hash, row);
-    row.push(hash);
-    rows.push(row);
-  }
-  return { rows, end: { seq, hash } };
-}
-
-function mac(key: KeyObject, text: string): string {
-  return createHmac('sha256', key).update(text).digest('base64url');
 }

@@ -1,16 +1,9 @@
 import type { Kysely, Transaction } from 'kysely';
 import { newId } from '../base/ids.ts';
-import type { Append, Cell } from '../store/append.ts';
+import { type Append, type Cell, tied } from '../store/append.ts';
 import type { Store } from '../store/database.ts';
 import type { AuditChainsTable, AuditManifestTable, Schema } from '../store/schema.ts';
-import {
-  type ChainEnd,
-  type ChainIdentity,
-  type ChainKeys,
-  type ChainKind,
-  linked,
-  sameSeal,
-} from './chain.ts';
+import { type ChainEnd, type ChainIdentity, type ChainKeys, type ChainKind, sameSeal } from './chain.ts';
 import type { AuditEvent } from './event.ts';
 import { COLUMNS, cellsOf, TABLE_COLUMNS } from './row.ts';
 
@@ -51,7 +44,8 @@ export class Chains {
         events.push({ event: 'audit.damaged', outcome: 'told', actor: CASTELLAN, detail: { found: damage } });
       }
       const base = { seq: 0, hash: this.keys.genesis(identity) };
-      const { rows, end } = this.#link(identity, base, events);
+      const { rows, mark, hash } = tied(this.prepare({ identity, end: base }, events));
+      const end = { seq: rows.length, hash };
       await transaction
         .insertInto('audit_chains')
         .values({
@@ -61,7 +55,7 @@ export class Chains {
           opened_at: identity.openedAt,
           head_seq: end.seq,
           head_hash: end.hash,
-          head_seal: this.keys.endSeal('head', identity, end),
+          head_seal: String(mark.set.head_seal),
           base_seq: 0,
           base_hash: base.hash,
           base_seal: this.keys.endSeal('base', identity, base),
@@ -74,23 +68,18 @@ export class Chains {
   }
 
   /** The events as rows after the chain's end, and what the store is to do with them. */
-  prepare({ identity, end }: OpenChain, events: readonly AuditEvent[]): { append: Append; end: ChainEnd } {
-    const next = this.#link(identity, end, events);
+  prepare({ identity, end }: OpenChain, events: readonly AuditEvent[]): Append {
+    const now = Date.now();
+    const last = end.seq + events.length;
     return {
-      end: next.end,
-      append: {
-        into: 'audit_events',
-        columns: TABLE_COLUMNS,
-        rows: next.rows,
-        mark: {
-          table: 'audit_chains',
-          set: {
-            head_seq: next.end.seq,
-            head_hash: next.end.hash,
-            head_seal: this.keys.endSeal('head', identity, next.end),
-          },
-          where: { id: identity.id, head_hash: end.hash },
-        },
+      into: 'audit_events',
+      columns: TABLE_COLUMNS,
+      rows: events.map((event, at) => cellsOf(event, identity.id, end.seq + 1 + at, now)),
+      tie: this.keys.tie(identity, end, last),
+      mark: {
+        table: 'audit_chains',
+        set: { head_seq: last },
+        where: { id: identity.id, head_hash: end.hash },
       },
     };
   }
@@ -110,14 +99,11 @@ export class Chains {
       .returningAll()
       .executeTakeFirst();
     if (!row || row.head_seq < seen || !headHolds(this.keys, row)) return undefined;
-    const { rows, end } = this.#link(identity, { seq: row.head_seq, hash: row.head_hash }, events);
+    const end = { seq: row.head_seq, hash: row.head_hash };
+    const { rows, mark } = tied(this.prepare({ identity, end }, events));
     await insert(transaction, rows);
-    await transaction
-      .updateTable('audit_chains')
-      .set({ head_seq: end.seq, head_hash: end.hash, head_seal: this.keys.endSeal('head', identity, end) })
-      .where('id', '=', identity.id)
-      .execute();
-    return { seq: row.head_seq, hash: row.head_hash };
+    await transaction.updateTable('audit_chains').set(mark.set).where('id', '=', identity.id).execute();
+    return end;
   }
 
   /** Where the chain ends in the database. */
@@ -128,11 +114,6 @@ export class Chains {
       .where('id', '=', id)
       .executeTakeFirst();
     return row && { seq: row.head_seq, hash: row.head_hash };
-  }
-
-  #link({ id }: ChainIdentity, end: ChainEnd, events: readonly AuditEvent[]) {
-    const now = Date.now();
-    return linked(this.keys, end, events.length, (seq, at) => cellsOf(events[at]!, id, seq, now));
   }
 
   #manifestDamage(manifest: AuditManifestTable | undefined, latest: AuditChainsTable | undefined) {

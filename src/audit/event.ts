@@ -98,7 +98,7 @@ export type AuditEvent = {
   /** Trace id, 32 hexadecimal digits. */
   trace?: string | undefined;
   durationMs?: number;
-  /** Keyed digest of the arguments. */
+  /** Keyed digest of the arguments, or what `ChainKeys.argumentsDigest` has made of them. */
   digest?: string;
   /** Id of the row that announced this one. */
   intent?: string;

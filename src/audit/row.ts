@@ -29,6 +29,9 @@ export const COLUMNS = [
   ['hash', 'text'],
 ] as const satisfies readonly (readonly [keyof AuditEventsTable, Column['type']])[];
 
+/** Where the digest of the arguments stands. */
+export const DIGEST_AT = COLUMNS.findIndex(([name]) => name === 'digest');
+
 export const TABLE_COLUMNS: readonly Column[] = COLUMNS.map(([name, type]) => ({ name, type }));
 
 const MAX_NAME = 300;

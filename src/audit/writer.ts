@@ -13,8 +13,8 @@
  */
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { type Append, tied } from '../store/append.ts';
 import type { Store } from '../store/database.ts';
-import type { ChainEnd } from './chain.ts';
 import type { Chains, OpenChain } from './chains.ts';
 import type { AuditEvent } from './event.ts';
 import { idOf } from './row.ts';
@@ -39,7 +39,7 @@ export class AuditWriter {
   readonly #committed: () => void;
   #queue: Entry[] = [];
   #chain: OpenChain | undefined;
-  #inDoubt: { identity: OpenChain['identity']; end: ChainEnd; entries: Entry[] } | undefined;
+  #inDoubt: { identity: OpenChain['identity']; append: Append; entries: Entry[] } | undefined;
   #running: Promise<void> | undefined;
   #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -148,14 +148,14 @@ export class AuditWriter {
   async #write(entries: Entry[]): Promise<boolean> {
     this.#chain ??= await this.#chains.open('calls', this.#version);
     const chain = this.#chain;
-    const { append, end } = this.#chains.prepare(
+    const append = this.#chains.prepare(
       chain,
       entries.map((entry) => entry.event),
     );
-    this.#inDoubt = { identity: chain.identity, end, entries };
-    const written = await this.#store.append(append);
+    this.#inDoubt = { identity: chain.identity, append, entries };
+    const hash = await this.#store.append(append);
     this.#inDoubt = undefined;
-    if (!written) {
+    if (hash === undefined) {
       this.#chain = undefined;
       this.#logger.error(
         { chain: chain.identity.id },
@@ -164,7 +164,7 @@ export class AuditWriter {
       return false;
     }
     const first = chain.end.seq + 1;
-    chain.end = end;
+    chain.end = { seq: chain.end.seq + entries.length, hash };
     for (const [at, { intent }] of entries.entries()) intent?.resolve(idOf(chain.identity.id, first + at));
     this.#committed();
     this.#confess();
@@ -177,7 +177,7 @@ export class AuditWriter {
     if (!doubt) return;
     const end = await this.#chains.endOf(doubt.identity.id);
     this.#inDoubt = undefined;
-    if (end?.hash === doubt.end.hash) this.#chain = { identity: doubt.identity, end: doubt.end };
+    if (end?.hash === tied(doubt.append).hash) this.#chain = { identity: doubt.identity, end };
     else this.#queue.unshift(...doubt.entries.filter((entry) => !entry.intent));
   }
 

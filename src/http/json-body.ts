@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { type ScanFault, scanJson } from '../protocol/body-scan.ts';
+import { countMembers, scanJson } from '../protocol/body-scan.ts';
 
 /** Why a body is not taken, as the status and sentence to answer with; `code` is the JSON-RPC one. */
 export type BodyFault = { status: 400 | 413 | 415; code: number; message: string };
@@ -82,18 +82,17 @@ export function discardRest(req: IncomingMessage): Promise<void> {
 export function parseBody(bytes: Buffer): JsonBody {
   if (!isUtf8(bytes)) return refuse(PARSE_ERROR, 'Parse error: the body is not UTF-8');
   const text = bytes.toString('utf8');
+  // Depth first: what comes after recurses.
+  const { tooDeep, members } = scanJson(text, MAX_DEPTH);
+  if (tooDeep) return refuse(INVALID_REQUEST, `The body is nested deeper than ${MAX_DEPTH} levels`);
   let value: unknown;
-  let fault: ScanFault | undefined;
   try {
-    // Depth first: JSON.parse recurses. The scan itself trips over a key that is no JSON string.
-    fault = scanJson(text, MAX_DEPTH);
-    if (fault === 'too_deep')
-      return refuse(INVALID_REQUEST, `The body is nested deeper than ${MAX_DEPTH} levels`);
     value = JSON.parse(text);
   } catch {
     return refuse(PARSE_ERROR, 'Parse error: the body is not JSON');
   }
-  if (fault === 'duplicate_key') return refuse(INVALID_REQUEST, 'The body names a key twice in one object');
+  if (countMembers(value) !== members)
+    return refuse(INVALID_REQUEST, 'The body names a key twice in one object');
   return { ok: true, value };
 }
 

@@ -8,6 +8,14 @@ import type { OpenStream } from './open-streams.ts';
 import type { ResumableStream } from './resumable-stream.ts';
 import type { ResumableStreams } from './resumable-streams.ts';
 
+const JSON_HEAD = [
+  'content-type',
+  'application/json',
+  'cache-control',
+  'no-store',
+  'x-content-type-options',
+  'nosniff',
+];
 /** A client that reads slower than its call reports is cut off here, bytes. */
 const MAX_UNREAD = 4 * 1024 * 1024;
 /** A call that takes this long gets its stream, so that nothing on the way takes it for dead, ms. */
@@ -86,14 +94,12 @@ export class Reply implements Sink, OpenStream {
       this.res.end();
       return;
     }
-    this.res.writeHead(status, {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(text),
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      ...headers,
-    });
-    this.res.end(text);
+    // Bytes and a flat list of headers: from a text and an object Node makes the same at several times the cost.
+    const bytes = Buffer.from(text);
+    const head = [...JSON_HEAD, 'content-length', String(bytes.length)];
+    for (const name in headers) head.push(name, headers[name]!);
+    this.res.writeHead(status, head);
+    this.res.end(bytes);
   }
 
   keepAlive(now: number): void {

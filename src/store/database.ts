@@ -21,8 +21,11 @@ export type Store = {
   readonly dialect: Dialect;
   /** What everything is sealed with. */
   readonly keys: KeyRing;
-  /** Writes the rows and moves the mark in one durable commit. False: the mark was elsewhere, nothing was written. */
-  append(rows: Append): Promise<boolean>;
+  /**
+   * Writes the rows and moves the mark in one durable commit; resolves with the hash of the last row. Undefined: the
+   * mark was elsewhere, nothing was written.
+   */
+  append(rows: Append): Promise<string | undefined>;
   /** Whether it answers now; the error is a sentence fit for `/readyz`. */
   ready(): Promise<Result<void, string>>;
   close(): Promise<void>;

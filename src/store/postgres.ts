@@ -14,7 +14,7 @@ import {
 } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { type Append, postgresAppend } from './append.ts';
+import { type Append, postgresAppend, tied } from './append.ts';
 import { namedFault } from './fault.ts';
 import type { Schema } from './schema.ts';
 
@@ -72,10 +72,11 @@ export async function openPostgres(databaseUrl: string, logger: Logger): Promise
 }
 
 /** See `Store.append`. */
-export async function appendTo(db: Kysely<Schema>, rows: Append): Promise<boolean> {
-  const { sql, parameters } = postgresAppend(rows);
+export async function appendTo(db: Kysely<Schema>, append: Append): Promise<string | undefined> {
+  const whole = tied(append);
+  const { sql, parameters } = postgresAppend(append, whole);
   const { numAffectedRows } = await db.executeQuery(CompiledQuery.raw(sql, [...parameters]));
-  return Number(numAffectedRows) === rows.rows.length;
+  return Number(numAffectedRows) === whole.rows.length ? whole.hash : undefined;
 }
 
 class CastellanPostgresDialect extends PostgresDialect {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type DatabaseConnection, type Driver, type QueryResult, SqliteDialect } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
-import { type Append, insertText, type Statement, updateText } from './append.ts';
+import type { Append, Statement } from './append.ts';
 import { namedFault } from './fault.ts';
 import type { ThreadReply, ThreadRequest } from './sqlite-thread.ts';
 
@@ -28,11 +28,10 @@ export class SqliteThread {
     return 'rows' in reply ? reply.rows : [];
   }
 
-  /** False: the mark was not where it should be, and nothing was written. */
-  async append({ mark, into, columns, rows }: Append): Promise<boolean> {
-    const insert = insertText(into, columns);
-    const reply = await this.#ask({ kind: 'append', mark: updateText(mark), insert, rows });
-    return 'written' in reply && reply.written;
+  /** The hash of the last row; undefined when the mark was not where it should be, and nothing was written. */
+  async append(append: Append): Promise<string | undefined> {
+    const reply = await this.#ask({ kind: 'append', append });
+    return 'hash' in reply ? reply.hash : undefined;
   }
 
   async close(): Promise<void> {
@@ -60,7 +59,12 @@ export class SqliteThread {
 
   #started(): Worker {
     if (this.#worker) return this.#worker;
-    const worker = new Worker(THREAD, { workerData: this.#file, env: threadEnvironment() });
+    const worker = new Worker(THREAD, {
+      workerData: this.#file,
+      env: threadEnvironment(),
+      // What comes through it is short-lived; it would grow to the size of the server's own.
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
     worker.on('message', (reply: ThreadReply) => {
       const waiting = this.#waiting.shift();
       if (this.#waiting.length === 0) worker.unref();

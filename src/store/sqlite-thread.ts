@@ -4,17 +4,17 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Statement } from './append.ts';
+import { type Append, insertText, type Statement, tied, updateText } from './append.ts';
 import { openConnection } from './sqlite-connection.ts';
 
 export type ThreadRequest =
   | { kind: 'read'; sql: string; parameters: readonly unknown[] }
-  | { kind: 'append'; mark: Statement; insert: string; rows: readonly (readonly unknown[])[] }
+  | { kind: 'append'; append: Append }
   | { kind: 'close' };
 /** Answers come in the order of the requests. */
 export type ThreadReply =
   | { rows: unknown[] }
-  | { written: boolean }
+  | { hash: string | undefined }
   | { error: { message: string; errcode?: number; code?: string } };
 
 const MAX_KEPT = 20;
@@ -29,10 +29,12 @@ function answer(request: ThreadRequest): ThreadReply {
   try {
     if (request.kind === 'close') {
       database?.close();
-      return { written: true };
+      return { rows: [] };
     }
     database ??= openConnection(workerData as string);
-    return request.kind === 'read' ? { rows: read(database, request) } : append(database, request);
+    return request.kind === 'read'
+      ? { rows: read(database, request) }
+      : { hash: append(database, request.append) };
   } catch (error) {
     const { message, errcode, code } = error as Error & { errcode?: number; code?: string };
     return { error: { message, errcode, code } };
@@ -44,21 +46,20 @@ function read(open: DatabaseSync, { sql, parameters }: Statement): unknown[] {
 }
 
 /** Nothing is written when the mark is not where it should be. */
-function append(
-  open: DatabaseSync,
-  { mark, insert, rows }: ThreadRequest & { kind: 'append' },
-): { written: boolean } {
+function append(open: DatabaseSync, given: Append): string | undefined {
+  const { rows, mark, hash } = tied(given);
+  const update = updateText(mark);
   open.exec('begin immediate');
   try {
-    const moved = prepared(open, mark.sql).run(...(mark.parameters as SQLInputValue[])).changes;
+    const moved = prepared(open, update.sql).run(...(update.parameters as SQLInputValue[])).changes;
     if (Number(moved) !== 1) {
       open.exec('rollback');
-      return { written: false };
+      return undefined;
     }
-    const statement = prepared(open, insert);
-    for (const row of rows) statement.run(...(row as SQLInputValue[]));
+    const insert = prepared(open, insertText(given.into, given.columns));
+    for (const row of rows) insert.run(...row);
     open.exec('commit');
-    return { written: true };
+    return hash;
   } catch (error) {
     // After a full disk SQLite took the transaction back itself.
     if (open.isTransaction) open.exec('rollback');

@@ -25,7 +25,7 @@ const RESTORE = 'restore it from a backup';
 export type OpenSqlite = {
   db: Kysely<Schema>;
   background: Kysely<Schema>;
-  append(rows: Append): Promise<boolean>;
+  append(rows: Append): Promise<string | undefined>;
   close(): Promise<void>;
 };
 
