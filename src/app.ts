@@ -376,7 +376,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
     const kept = { resources, rotation, freezes, objects, tokens };
-    return createApi({ ...known, ...people, ...kept, live, streams, logger });
+    return createApi({ ...known, ...people, ...kept, live, streams, sessions, logger });
   });
   const { server, routes, drain } = createHttpServer({
     endpoint,

@@ -1,5 +1,6 @@
 import type { RecordedEvent } from '../audit/row.ts';
 import type { ServerStatus, ToolView } from '../http/api/live.ts';
+import type { SessionView } from '../http/api/session-routes.ts';
 import type { TokenObject } from '../http/api/token-objects.ts';
 import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { KindName } from '../resources/kinds.ts';
@@ -176,6 +177,24 @@ export const toolPrinting: Printing<ToolView> = {
   ],
   nameOf: (tool) => `tool/${tool.canonical}`,
   none: 'no tools',
+};
+
+export const sessionPrinting: Printing<SessionView> = {
+  columns: [
+    { title: 'ID', value: ({ id }) => id.slice(0, 40) },
+    { title: 'TYPE', value: ({ type }) => type },
+    { title: 'USER', value: ({ user }) => user },
+    { title: 'TOKEN', value: ({ token }) => token },
+    { title: 'PROJECT', value: ({ project }) => project ?? '*' },
+    { title: 'SURFACE', value: ({ surface }) => surface },
+    { title: 'CLIENT', value: ({ client }) => client },
+    { title: 'STREAMS', value: ({ streams }) => streams },
+    { title: 'AGE', value: ({ startedAt }) => ageOf(startedAt) },
+    { title: 'SEEN', value: ({ lastSeenAt }) => ageOf(lastSeenAt) },
+    { title: 'PROTOCOL', value: ({ protocol }) => protocol, wide: true },
+  ],
+  nameOf: ({ id }) => `session/${id}`,
+  none: 'no sessions',
 };
 
 export const statusPrinting: Printing<ServerStatus> = {

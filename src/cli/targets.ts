@@ -8,8 +8,12 @@ import type { VerbContext } from './verbs.ts';
 
 export type StoredKind = KindInfo & { kind: KindName };
 
-/** What `KIND [NAME...]` or `KIND/NAME...` mean. Tools are listed live and stored nowhere. */
-export type Target = { kind: StoredKind | 'tools'; names: string[] };
+/** What is listed as it is now, and stored nowhere. */
+export const LIVE_KINDS = ['tools', 'sessions'] as const;
+export type LiveKind = (typeof LIVE_KINDS)[number];
+
+/** What `KIND [NAME...]` or `KIND/NAME...` mean. */
+export type Target = { kind: StoredKind | LiveKind; names: string[] };
 export type StoredTarget = { kind: StoredKind; names: string[] };
 
 /** Runs a check on what the user typed: its refusal is then a wrong flag or argument. */
@@ -54,10 +58,9 @@ export function targetsOf(word: string, names: readonly string[]): Target[] {
 /** The same for verbs that act on stored objects alone. */
 export function storedTargets(word: string, names: readonly string[], verb: string): StoredTarget[] {
   return targetsOf(word, names).map(({ kind, names: named }) => {
-    if (kind !== 'tools') return { kind, names: named };
-    throw usage(
-      `castellan ${verb} knows no tools: they belong to their server, whose spec.tools shapes them`,
-    );
+    if (!isLive(kind)) return { kind, names: named };
+    const why = kind === 'tools' ? ': they belong to their server, whose spec.tools shapes them' : '';
+    throw usage(`castellan ${verb} knows no ${kind}${why}`);
   });
 }
 
@@ -68,11 +71,16 @@ export function storedTarget(word: string, names: readonly string[], verb: strin
   return target;
 }
 
-const nameOf = (kind: Target['kind']) => (kind === 'tools' ? kind : kind.kind);
+export function isLive(kind: Target['kind']): kind is LiveKind {
+  return typeof kind === 'string';
+}
+
+const nameOf = (kind: Target['kind']) => (isLive(kind) ? kind : kind.kind);
 
 function kindNamed(word: string): Target['kind'] {
   const wanted = word.toLowerCase();
-  if (wanted === 'tool' || wanted === 'tools') return 'tools';
+  const live = LIVE_KINDS.find((one) => one === wanted || one === `${wanted}s`);
+  if (live) return live;
   // The plural of the alias is what people type.
   return checkedInput(() => kindOf(wanted === 'tokens' ? 'mcptokens' : word));
 }

@@ -19,11 +19,21 @@ export type LegacySession = {
   principal: string;
   projectUid: string;
   surface: string;
+  startedAt: number;
   expiresAt: number;
   /** URIs of the resources whose changes it wants to hear of. */
   subscriptions: readonly string[];
   /** How often it asked for something in this process. */
   asked: number;
+};
+
+/** A session as this process knows it. */
+export type SeenSession = {
+  session: LegacySession;
+  caller: AuthenticatedCaller;
+  project: string;
+  /** Its last use, give or take five seconds, ms since 1970. */
+  lastSeenAt: number;
 };
 
 type Sealed = {
@@ -55,9 +65,7 @@ const MAX_ENDED = 10_000;
 export class LegacySessions {
   private readonly sealer: Sealer;
   private readonly store: Store;
-  private readonly opened = new LRUCache<string, { session: LegacySession; checkedAt: number }>({
-    max: MAX_CACHED,
-  });
+  private readonly opened = new LRUCache<string, SeenSession & { checkedAt: number }>({ max: MAX_CACHED });
   /** Handles. */
   private readonly ended = new LRUCache<string, true>({ max: MAX_ENDED });
   /** What is being written of a session, so that the last wish is also the last to arrive. */
@@ -109,7 +117,7 @@ export class LegacySessions {
     const row = rows.find(({ id_hash }) => id_hash === key);
     const floor = rows.find(({ id_hash }) => id_hash !== key);
     const elsewhere = row?.holder != null && row.holder !== this.process;
-    const forgotten = !row && floor && opened.expiresAt - LIFETIME_MS <= Number(floor.ended_at);
+    const forgotten = !row && floor && opened.startedAt <= Number(floor.ended_at);
     if (row?.ended_at != null || elsewhere || forgotten || this.isOver(opened)) {
       this.opened.delete(id);
       return undefined;
@@ -120,7 +128,9 @@ export class LegacySessions {
     if (row && before === found.asked && !this.writing.has(found.handle)) {
       recall(found, row.log_level, row.subscriptions);
     }
-    this.opened.set(id, { session: found, checkedAt: Date.now() });
+    const checkedAt = Date.now();
+    const { name } = scope.project;
+    this.opened.set(id, { session: found, caller, project: name, lastSeenAt: checkedAt, checkedAt });
     return found;
   }
 
@@ -185,6 +195,14 @@ export class LegacySessions {
     return numInsertedOrUpdatedRows === 1n;
   }
 
+  /** Those that were used at this process not long ago, and go on. */
+  seen(): SeenSession[] {
+    const now = Date.now();
+    return [...this.opened.values()].filter(
+      ({ session }) => session.expiresAt > now && !this.isOver(session),
+    );
+  }
+
   /** Ends it for good; here at once, for others when this resolves. */
   async end(handle: string): Promise<void> {
     this.ended.set(handle, true);
@@ -222,6 +240,7 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
     principal: sealed.p,
     projectUid: sealed.j,
     surface: sealed.s,
+    startedAt: sealed.e - LIFETIME_MS,
     expiresAt: sealed.e,
     subscriptions: [],
     asked: 0,

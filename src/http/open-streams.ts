@@ -48,6 +48,11 @@ export class OpenStreams {
     return this.streams.size;
   }
 
+  /** Those that end only when somebody ends them. */
+  lasting(): OpenStream[] {
+    return [...this.streams].filter(({ lasting }) => lasting);
+  }
+
   /** False when this principal holds as many as anybody may. */
   add(stream: OpenStream): boolean {
     const count = this.counts.get(stream.principal) ?? 0;
@@ -92,7 +97,7 @@ export class OpenStreams {
 
   /** The server stops: streams that would never end by themselves are closed in good order. */
   endLasting(): void {
-    for (const stream of [...this.streams]) if (stream.lasting) stream.end();
+    for (const stream of this.lasting()) stream.end();
   }
 
   /** Ends what is left. */

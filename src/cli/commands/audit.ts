@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { AuditPage } from '../../audit/query.ts';
 import type { RecordedEvent } from '../../audit/row.ts';
-import type { TailPage } from '../../audit/tail.ts';
 import type { VerifyReport } from '../../audit/verify.ts';
+import { endOfEvents, followEvents } from '../event-watch.ts';
 import { failed, usage } from '../exit.ts';
 import { type OutputFormat, printItems, withOutput } from '../output.ts';
 import { auditPrinting } from '../printings.ts';
@@ -109,7 +109,7 @@ async function runQuery(flags: Flags, context: VerbContext): Promise<void> {
   const query = wanted(flags);
   const { until: _, since: __, ...filter } = query;
   // The end is taken first, so that nothing falls between the page and what is watched.
-  const end = flags.watch ? await watched(client, filter, undefined) : undefined;
+  const end = flags.watch ? await endOfEvents(client, filter) : undefined;
   const items: RecordedEvent[] = [];
   for (let cursor: string | undefined; items.length < limit; ) {
     const size = String(Math.min(PAGE, limit - items.length));
@@ -119,19 +119,7 @@ async function runQuery(flags: Flags, context: VerbContext): Promise<void> {
     if (cursor === undefined) break;
   }
   printItems(terminal, flags.output, items.reverse(), auditPrinting);
-  for (let after = end?.next; after !== undefined; ) {
-    const page = await watched(client, filter, after);
-    if (page.items.length > 0) printItems(terminal, flags.output, page.items, auditPrinting);
-    after = page.next;
-  }
-}
-
-async function watched(
-  client: ServerClient,
-  filter: Record<string, string>,
-  after: string | undefined,
-): Promise<TailPage> {
-  return (await client.get('audit', { ...filter, watch: true, after })) as unknown as TailPage;
+  if (end !== undefined) await followEvents(client, filter, end, flags.output, terminal);
 }
 
 async function runVerify(flags: ServerFlags & { output: OutputFormat }, context: VerbContext): Promise<void> {

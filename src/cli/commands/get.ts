@@ -1,14 +1,22 @@
 import type { Command } from 'commander';
 import type { RecordedEvent } from '../../audit/row.ts';
-import type { ToolView } from '../../http/api/live.ts';
+import { endOfEvents, followEvents } from '../event-watch.ts';
 import { CommandFailure, Exit, usage } from '../exit.ts';
-import { watchObjects } from '../object-watch.ts';
+import { isNamed, type LiveItem, liveList, livePrinting } from '../live-lists.ts';
+import { watchList, watchObjects } from '../object-watch.ts';
 import { oneOf } from '../options.ts';
 import { type OutputFormat, printItem, printItems, withOutput } from '../output.ts';
-import { type AnyObject, auditPrinting, printingOf, toolPrinting } from '../printings.ts';
+import { type AnyObject, auditPrinting, printingOf } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { projectOf, type StoredKind, type Target, targetsOf, withProject, withSelector } from '../targets.ts';
-import { cleanLine } from '../terminal.ts';
+import {
+  isLive,
+  type LiveKind,
+  type StoredKind,
+  type Target,
+  targetsOf,
+  withProject,
+  withSelector,
+} from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & {
@@ -22,7 +30,7 @@ type Flags = ServerFlags & {
 
 const EXAMPLES = `
 Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, oauthclients, tools,
-auditevents.
+sessions, auditevents.
 Singular, plural and alias all work, and so does an id in place of a name.
 
 Examples:
@@ -56,38 +64,60 @@ async function run(word: string, names: string[], flags: Flags, context: VerbCon
   const [kind = '', id] = word.split('/', 2);
   const isEvents = /^auditevents?$/i.test(kind);
   const targets = isEvents ? [] : targetsOf(word, names);
-  if (isSelected && (isEvents || targets.some((one) => one.kind === 'tools' || one.names.length > 0)))
+  if (isSelected && (isEvents || targets.some((one) => isLive(one.kind) || one.names.length > 0)))
     throw usage(
-      '-l and --field-selector pick among all objects of a kind: leave out names, tools and events',
+      '-l and --field-selector pick among all objects of a kind: leave out names, tools, sessions and events',
     );
-  if (isEvents && flags.watch) throw usage('events are followed with castellan audit query --watch');
   if (isEvents) return getEvents(id === undefined ? names : [id, ...names], flags, context);
   const client = await ServerClient.connect(flags, context);
   const [first] = targets;
   if (flags.watch) return watch(client, targets, flags, context);
-  if (first?.kind === 'tools' && targets.length === 1) return getTools(client, first.names, flags, context);
+  if (first && isLive(first.kind) && targets.length === 1)
+    return getLive(client, { kind: first.kind, names: first.names }, flags, context);
   const found: Found[] = [];
   for (const { kind: of, names: named } of targets) {
-    if (of === 'tools') throw usage('tools are listed alone: castellan get tools -p PROJECT');
+    if (isLive(of)) throw usage(`${of} are listed alone: castellan get ${of} -p PROJECT`);
     found.push({ kind: of, objects: await objectsOf(client, of, named, flags) });
   }
   const isOne = targets.length === 1 && first?.names.length === 1;
   printObjects(found, isOne, flags.output, context);
 }
 
-function watch(
+async function watch(
   client: ServerClient,
   [target, ...more]: readonly Target[],
-  { selector, fieldSelector, output }: Flags,
-  { terminal }: VerbContext,
+  flags: Flags,
+  context: VerbContext,
 ): Promise<void> {
-  const kind = target?.kind;
-  if (kind === undefined || kind === 'tools' || kind.kind === 'McpToken' || more.length > 0)
-    throw usage(
-      '-w watches one stored kind, such as servers; events of the audit: castellan audit query --watch',
+  const { selector, fieldSelector, output } = flags;
+  const { terminal } = context;
+  if (!target || more.length > 0) throw usage('-w watches one kind, such as servers');
+  const { kind, names } = target;
+  if (names.length > 1) throw usage('-w watches one object, or all of a kind');
+  const [name] = names;
+  if (isLive(kind)) {
+    const printing = livePrinting(kind);
+    const list = async () => {
+      const { items } = await liveList(kind, client, flags, context);
+      return name === undefined ? items : items.filter((item) => isNamed(item, name));
+    };
+    return watchList(
+      list,
+      (item) => JSON.stringify([printing.nameOf(item), 'surface' in item && item.surface]),
+      printing,
+      output,
+      terminal,
     );
-  if ((target?.names.length ?? 0) > 1) throw usage('-w watches one object, or all of a kind');
-  const name = target?.names[0];
+  }
+  if (kind.kind === 'McpToken') {
+    const list = async () => {
+      const all = await objectsOf(client, kind, [], flags);
+      return name === undefined
+        ? all
+        : all.filter(({ metadata }) => [metadata.name, metadata.uid].includes(name));
+    };
+    return watchList(list, ({ metadata }) => metadata.uid, printingOf(kind.kind), output, terminal);
+  }
   const query = {
     labelSelector: selector,
     fieldSelector: name === undefined ? fieldSelector : `metadata.name=${name}`,
@@ -145,9 +175,13 @@ async function getEvents(ids: readonly string[], flags: Flags, context: VerbCont
   const client = await ServerClient.connect(flags, context);
   const query = { project: flags.project };
   if (ids.length === 0) {
+    // The end is taken first, so that nothing falls between the page and what is watched.
+    const end = flags.watch ? await endOfEvents(client, query) : undefined;
     const { items } = await client.get('auditevents', query);
-    return printItems(terminal, flags.output, (items as RecordedEvent[]).reverse(), auditPrinting);
+    printItems(terminal, flags.output, (items as RecordedEvent[]).reverse(), auditPrinting);
+    return end === undefined ? undefined : followEvents(client, query, end, flags.output, terminal);
   }
+  if (flags.watch) throw usage('an event does not change: -w watches all of them');
   const events: RecordedEvent[] = [];
   for (const id of ids) {
     events.push(
@@ -159,31 +193,19 @@ async function getEvents(ids: readonly string[], flags: Flags, context: VerbCont
   else printItems(terminal, flags.output, events, auditPrinting);
 }
 
-async function getTools(
+async function getLive(
   client: ServerClient,
-  names: readonly string[],
+  { kind, names }: { kind: LiveKind; names: readonly string[] },
   flags: Flags,
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
-  const project = await projectOf(flags.project, client, context);
-  const surface = flags.surface === 'all' ? undefined : flags.surface;
-  const list = await client.get(`projects/${encodeURIComponent(project)}/tools`, { surface });
-  const all = list.items as ToolView[];
-  const items = names.length === 0 ? all : all.filter((tool) => names.some((name) => isNamed(tool, name)));
-  const degraded = (list.degraded ?? []) as { server: string; reason: string }[];
-  const absent = names.filter((name) => !all.some((tool) => isNamed(tool, name)));
-  printItems(terminal, flags.output, items, toolPrinting, {
-    degraded,
-    ...(list.note ? { note: list.note } : {}),
-  });
-  for (const { server, reason } of degraded) terminal.warn(`${server}: ${cleanLine(reason)}`);
-  if (list.note) terminal.note(cleanLine(String(list.note)));
-  if (absent.length > 0) {
-    throw new CommandFailure(Exit.failed, `no such tool in project ${project}: ${absent.join(', ')}`);
-  }
-}
-
-function isNamed(tool: ToolView, name: string): boolean {
-  return tool.canonical === name || tool.name === name;
+  const { items: all, extra, warnings, notes, place } = await liveList(kind, client, flags, context);
+  const wanted = (item: LiveItem) => names.length === 0 || names.some((name) => isNamed(item, name));
+  const absent = names.filter((name) => !all.some((item) => isNamed(item, name)));
+  printItems(terminal, flags.output, all.filter(wanted), livePrinting(kind), extra);
+  for (const warning of warnings) terminal.warn(warning);
+  for (const note of notes) terminal.note(note);
+  if (absent.length > 0)
+    throw new CommandFailure(Exit.failed, `no such ${kind.slice(0, -1)} in ${place}: ${absent.join(', ')}`);
 }

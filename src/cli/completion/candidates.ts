@@ -3,7 +3,7 @@ import { KINDS } from '../../resources/kinds.ts';
 import { CLIENTS } from '../client-entries.ts';
 import { Contexts } from '../contexts.ts';
 import { ServerClient, type ServerFlags } from '../server-client.ts';
-import { targetsOf } from '../targets.ts';
+import { isLive, LIVE_KINDS, targetsOf } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 /** Nobody waits longer for a list of names, ms. */
@@ -92,12 +92,13 @@ async function objectWords(
     const kinds = KINDS.filter(({ available }) => available);
     return [
       ...kinds.flatMap(({ plural, singular, alias }) => [plural, singular, alias ?? '']),
-      'tools',
+      ...LIVE_KINDS,
     ].filter((word) => word !== '');
   }
   const [target] = targetsOf(isNamed === undefined ? (positional[0] ?? '') : `${kindWord}/x`, []);
   if (!target) return [];
   if (target.kind === 'tools') return toolNames(flags, context);
+  if (isLive(target.kind)) return [];
   const query = target.kind.kind === 'McpToken' ? { project: flags.project } : {};
   const known = await names(target.kind.plural, query, flags, context);
   return isNamed === undefined ? known : known.map((name) => `${kindWord}/${name}`);

@@ -3,6 +3,7 @@ import type { Audit } from '../../audit/audit.ts';
 import type { Denials } from '../../audit/denials.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Freezes } from '../../freezes/freezes.ts';
+import type { LegacySessions } from '../../gateway/sessions.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Passwords } from '../../identity/passwords.ts';
@@ -26,6 +27,7 @@ import { resourceRoutes } from './resource-routes.ts';
 import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './responses.ts';
 import { mounted, type Route } from './route.ts';
 import { secretRoutes } from './secret-routes.ts';
+import { sessionRoutes } from './session-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
 import { userRoutes } from './user-routes.ts';
 
@@ -43,6 +45,7 @@ export type ApiDeps = {
   rotation: KeyRotation;
   live: LiveView;
   streams: OpenStreams;
+  sessions: LegacySessions;
   audit: Audit;
   store: Store;
   denials: Denials;
@@ -74,6 +77,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...userRoutes(deps),
     ...liveRoutes(deps),
     ...auditRoutes(deps),
+    ...sessionRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),

@@ -112,6 +112,20 @@ const STATUS: { readonly [kind in KindName]?: z.ZodType } = {
   }),
 };
 
+const Session = z.strictObject({
+  id: text,
+  type: z.enum(['session', 'streams']),
+  user: text,
+  token: text.optional(),
+  project: text.optional().describe('Left out: every project.'),
+  surface: surface.optional(),
+  client: text.optional(),
+  protocol: text.optional(),
+  startedAt: time.optional(),
+  lastSeenAt: time.optional(),
+  streams: z.int(),
+});
+
 const OTHERS = {
   Error: Refused,
   Metadata,
@@ -125,6 +139,7 @@ const OTHERS = {
   ServerStatus,
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Freeze,
+  SessionList: listOf(Session),
   FreezeList: listOf(Freeze),
   FreezeWish: z.strictObject({ reason: text.optional() }),
   ServerDetail: z.strictObject({

@@ -1,0 +1,57 @@
+import type { ToolView } from '../http/api/live.ts';
+import type { SessionView } from '../http/api/session-routes.ts';
+import type { Printing } from './output.ts';
+import { sessionPrinting, toolPrinting } from './printings.ts';
+import type { ServerClient } from './server-client.ts';
+import { type LiveKind, projectOf } from './targets.ts';
+import { cleanLine } from './terminal.ts';
+import type { VerbContext } from './verbs.ts';
+
+export type LiveFlags = { project?: string; surface: 'consumer' | 'operator' | 'all' };
+export type LiveItem = ToolView | SessionView;
+
+/** What is there now of a kind that is stored nowhere. */
+export type LiveList = {
+  items: LiveItem[];
+  /** Printed beside the items as JSON. */
+  extra: Record<string, unknown>;
+  warnings: string[];
+  notes: string[];
+  /** Where it was looked for. */
+  place: string;
+};
+
+/** How the items of a live kind are printed and told apart. */
+export function livePrinting(kind: LiveKind): Printing<LiveItem> {
+  // Each printing reads items of its own kind alone, and a list holds one kind.
+  return (kind === 'tools' ? toolPrinting : sessionPrinting) as Printing<LiveItem>;
+}
+
+export function isNamed(item: LiveItem, name: string): boolean {
+  return 'canonical' in item ? item.canonical === name || item.name === name : item.id === name;
+}
+
+export async function liveList(
+  kind: LiveKind,
+  client: ServerClient,
+  flags: LiveFlags,
+  context: VerbContext,
+): Promise<LiveList> {
+  if (kind === 'tools') return toolList(client, flags, context);
+  const { items } = await client.get('sessions', { project: flags.project });
+  return { items: items as SessionView[], extra: {}, warnings: [], notes: [], place: client.origin };
+}
+
+async function toolList(client: ServerClient, flags: LiveFlags, context: VerbContext): Promise<LiveList> {
+  const project = await projectOf(flags.project, client, context);
+  const surface = flags.surface === 'all' ? undefined : flags.surface;
+  const list = await client.get(`projects/${encodeURIComponent(project)}/tools`, { surface });
+  const degraded = (list.degraded ?? []) as { server: string; reason: string }[];
+  return {
+    items: list.items as ToolView[],
+    extra: { degraded, ...(list.note ? { note: list.note } : {}) },
+    warnings: degraded.map(({ server, reason }) => `${server}: ${cleanLine(reason)}`),
+    notes: list.note ? [cleanLine(String(list.note))] : [],
+    place: `project ${project}`,
+  };
+}
