@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Audit } from './audit/audit.ts';
@@ -7,7 +6,7 @@ import { Denials } from './audit/denials.ts';
 import { AuditRetention } from './audit/retention.ts';
 import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
-import { messageOf, Refusal } from './base/errors.ts';
+import { messageOf } from './base/errors.ts';
 import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
 import { type Result, refused } from './base/result.ts';
 import { Freezes } from './freezes/freezes.ts';
@@ -16,6 +15,7 @@ import { Gateway } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
+import { hostInUrl, isLoopbackName, listen } from './http/bind.ts';
 import { CredentialCheck } from './http/credential-check.ts';
 import { EndpointAudit } from './http/endpoint-audit.ts';
 import { GatewayLiveView } from './http/live-view.ts';
@@ -23,6 +23,7 @@ import { McpEndpoint } from './http/mcp-endpoint.ts';
 import { metricsText } from './http/metrics.ts';
 import { OpenStreams } from './http/open-streams.ts';
 import { OriginPolicy } from './http/origin-policy.ts';
+import { BrowserCookies } from './http/pages/browser-cookies.ts';
 import { RequestAddresses } from './http/request-addresses.ts';
 import { createHttpServer, type RouterDeps } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
@@ -40,6 +41,7 @@ import { CallLimiter } from './limits/call-limiter.ts';
 import { ClientAddresses } from './limits/client-address.ts';
 import { HandshakeLimiter } from './limits/handshake-limiter.ts';
 import { ServerClient } from './net/server-client.ts';
+import { OAuth } from './oauth/oauth.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
@@ -69,6 +71,8 @@ export type CastellanOptions = {
   auditRetentionMs: number;
   /** Somebody else's provider, at which people may sign in. */
   signInProvider: ExternalProviderSettings | undefined;
+  /** How long access tokens of OAuth clients live. */
+  accessTokenTtlMs: number;
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };
@@ -337,21 +341,25 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const counted = new CountedEvents(audit);
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
-  const streams = new OpenStreams((tokenId) => tokens.hold(tokenId));
+  const browserSessions = new BrowserSessions({ store, audit, authorizer });
+  const oauth = openOAuth(stack, deps, browserSessions);
+  const { accessTokens } = oauth;
+  const streams = new OpenStreams((id) => (id.startsWith('mct_') ? tokens : accessTokens).hold(id));
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
+  accessTokens.onEnded((id) => streams.endToken(id));
   resources.onChange((now, before) => {
     if (now.access === before.access) return;
     tokens.usersChanged();
+    accessTokens.forget();
     const [is, was] = [authorizer.rights(), new RightsIndex(before.access)];
     streams.endThose((caller) => was.opens(caller) && !is.opens(caller));
     gateway.rightsChanged();
   });
-  const authenticator = new Authenticator(tokens, localAdmin, authorizer, resources);
+  const authenticator = new Authenticator(tokens, accessTokens, localAdmin, authorizer, resources);
   const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
   const limiter = new AddressLimiter(() => performance.now());
   const credentials = new CredentialCheck(authenticator, addresses, limiter);
-  const browserSessions = new BrowserSessions({ store, audit, authorizer });
   const endpoint = new McpEndpoint({
     self: { name: 'castellan', title: 'Castellan', version: options.version },
     gateway,
@@ -361,6 +369,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     audit: new EndpointAudit(counted, denials, addresses),
     authorizer,
     handshakes: new HandshakeLimiter(() => performance.now()),
+    issuers: oauth.issuers,
     snapshot: () => resources.snapshot(),
     onSessionEnded: (handle) => void upstreams.endSession(handle),
     onRootsChanged: (handle) => upstreams.rootsChanged(handle),
@@ -388,6 +397,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const open = peopleSignIn(options);
       return createPeoplePages({ ...people, store, resources, publicUrl, provider, open });
     }),
+    oauth,
     origins: () => {
       origins ??= originsOf(options, server);
       return origins;
@@ -414,6 +424,25 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   return { server, routes, api, streams, drain };
 }
 
+function openOAuth(stack: AsyncDisposableStack, deps: DoorDeps, sessions: BrowserSessions): OAuth {
+  const { options, store, resources, authorizer, tokens, audit, logger } = deps;
+  const { publicUrl, host, accessTokenTtlMs } = options;
+  const cookies = new BrowserCookies(publicUrl);
+  const oauth = new OAuth({
+    ...{ store, resources, authorizer, tokens, audit, logger, publicUrl, accessTokenTtlMs },
+    loopback: isLoopbackName(host),
+    otherClients: [],
+    browserUser: async (req) => {
+      const cookie = cookies.sessionOf(req);
+      const session = cookie === undefined ? undefined : await sessions.find(cookie);
+      return session && { email: session.email, sessionId: session.id, provenAt: session.provenAt };
+    },
+    autoApproval: async () => undefined,
+  });
+  stack.defer(() => oauth.close());
+  return oauth;
+}
+
 async function readiness(store: Store, resources: Resources): Promise<Result<void, string>> {
   const answers = await store.ready();
   if (!answers.ok) return answers;
@@ -429,22 +458,6 @@ function originsOf(options: CastellanOptions, server: Server): OriginPolicy {
   const { port } = server.address() as AddressInfo;
   const loopback = isLoopbackName(options.host);
   return new OriginPolicy({ loopback, port, publicUrl: options.publicUrl, allowed: options.allowedOrigins });
-}
-
-async function listen(server: Server, { host, port }: CastellanOptions): Promise<void> {
-  server.listen({ host, port });
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') {
-      throw new Refusal(
-        'conflict',
-        `port ${port} on ${host} is in use: choose another with --port or CASTELLAN_PORT`,
-      );
-    }
-    throw new Refusal('invalid', `cannot listen on ${host}:${port}: ${(error as Error).message}`);
-  }
 }
 
 async function stop(
@@ -473,13 +486,4 @@ function lazily<T>(make: () => Promise<T>): () => Promise<T> {
     made ??= make();
     return made;
   };
-}
-
-function isLoopbackName(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
-}
-
-function hostInUrl(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return 'localhost';
-  return host.includes(':') ? `[${host}]` : host;
 }

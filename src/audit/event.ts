@@ -73,6 +73,11 @@ export const EVENTS = {
   'browser.proven': ['session', 'method'],
   'browser.signed_out': ['session'],
   'client.rotated': ['uid', 'prefix', 'overlapping', 'until'],
+  'grant.created': ['client', 'scopes'],
+  'grant.deleted': ['client'],
+  'grant.replayed': ['client', 'what'],
+  'access.issued': ['client', 'by', 'scopes', 'expiresAt'],
+  'access.revoked': ['client', 'what'],
   'calls.frozen': ['reason'],
   'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;

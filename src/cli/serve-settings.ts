@@ -43,11 +43,14 @@ export type ServeSettings = {
   auditRetentionMs: number;
   /** Undefined: people sign in with passwords alone. */
   signInProvider: ExternalProviderSettings | undefined;
+  accessTokenTtlMs: number;
   /** For `${VAR}` in the files. */
   env: Environment;
 };
 
 const MIN_RETENTION_MS = 3_600_000;
+const MIN_ACCESS_TOKEN_TTL_MS = 60_000;
+const MAX_ACCESS_TOKEN_TTL_MS = 30 * 86_400_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 /** A value with the flag or variable it came from, for messages. */
@@ -85,6 +88,7 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     ),
     auditRetentionMs: retentionOf(env.CASTELLAN_AUDIT_RETENTION || '90d'),
     signInProvider: signInProviderOf(env),
+    accessTokenTtlMs: accessTokenTtlOf(env.CASTELLAN_ACCESS_TOKEN_TTL || '24h'),
     env,
   };
 }
@@ -94,6 +98,13 @@ function retentionOf(text: string): number {
   const parsed = duration.parse(text);
   if (parsed !== undefined && parsed >= MIN_RETENTION_MS) return parsed;
   throw usage(`CASTELLAN_AUDIT_RETENTION "${text}" is not valid: write 90d, at least 1h, or forever`);
+}
+
+function accessTokenTtlOf(text: string): number {
+  const parsed = duration.parse(text);
+  if (parsed !== undefined && parsed >= MIN_ACCESS_TOKEN_TTL_MS && parsed <= MAX_ACCESS_TOKEN_TTL_MS)
+    return parsed;
+  throw usage(`CASTELLAN_ACCESS_TOKEN_TTL "${text}" is not valid: write 24h, from 1m to 30d`);
 }
 
 /** The flag's value, else the variable's; an empty variable counts as unset, an empty flag is a mistake. */

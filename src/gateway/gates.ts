@@ -37,8 +37,10 @@ export class Gates {
     if (!limits) return undefined;
     const { uid } = scope.project;
     const by: LimitedBy[] = [];
-    if (limits.token && caller.tokenId !== undefined)
-      by.push({ subject: 'token', key: `${uid}|token|${caller.tokenId}`, limit: limits.token });
+    // A refresh gives a client another access token, and no new allowance.
+    const token = caller.tokenId ?? (caller.credentialId && `${caller.principal}|${caller.owner}`);
+    if (limits.token && token !== undefined)
+      by.push({ subject: 'token', key: `${uid}|token|${token}`, limit: limits.token });
     if (limits.user) by.push({ subject: 'user', key: `${uid}|user|${caller.owner}`, limit: limits.user });
     if (limits.tool && tool !== undefined)
       by.push({ subject: 'tool', key: `${uid}|tool|${tool}`, limit: limits.tool });

@@ -166,5 +166,5 @@ function circleOf({ owner, principal }: AuthenticatedCaller, session: string, en
 }
 
 function whose(caller: AuthenticatedCaller) {
-  return { caller, principal: caller.principal as string, tokenId: caller.tokenId };
+  return { caller, principal: caller.principal as string, tokenId: caller.credentialId };
 }

@@ -9,6 +9,10 @@ import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { HandshakeLimiter } from '../limits/handshake-limiter.ts';
+import type { Issuers } from '../oauth/issuers.ts';
+import { challenge, resourceMetadataUrl } from '../oauth/metadata.ts';
+import { resourceAt } from '../oauth/protected-resources.ts';
+import { scopeOfSurface } from '../oauth/scopes.ts';
 import { type Classified, classify } from '../protocol/classify.ts';
 import { asInputRequests, relayedCapabilities } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
@@ -36,6 +40,7 @@ export type McpEndpointDeps = {
   audit: EndpointAudit;
   authorizer: Authorizer;
   handshakes: HandshakeLimiter;
+  issuers: Issuers;
   snapshot(): Snapshot;
   /** A legacy session is over: what only it used can go. */
   onSessionEnded(handle: string): void;
@@ -83,12 +88,14 @@ export class McpEndpoint {
   /** Answers one request. Never rejects. */
   async serve(req: IncomingMessage, res: ServerResponse, project: string, surface: Surface): Promise<void> {
     try {
-      const caller = this.known(req) ?? (await this.authenticate(req, res));
+      const caller = this.known(req) ?? (await this.authenticate(req, res, surface));
       if (!caller) return;
       const scope = this.admit(caller, project, surface);
       if (typeof scope === 'string') {
         this.deps.audit.closed(req, caller, project, scope);
-        return refuseHttp(res, 403, scope);
+        const lacksScope = caller.principal.startsWith('OAuthClient:') && !caller.surfaces.has(surface);
+        const challenge = lacksScope && this.challenge(req, surface, 'insufficient_scope');
+        return refuseHttp(res, 403, scope, challenge ? { 'www-authenticate': challenge } : {});
       }
       const admitted = { req, res, caller, scope };
       if (req.method === 'POST') await this.post(admitted);
@@ -117,6 +124,7 @@ export class McpEndpoint {
   private async authenticate(
     req: IncomingMessage,
     res: ServerResponse,
+    surface: Surface,
   ): Promise<AuthenticatedCaller | undefined> {
     const header = req.headers.authorization;
     const raw = bearerOf(req);
@@ -133,14 +141,22 @@ export class McpEndpoint {
       reason = proven.error;
     }
     this.deps.audit.unknown(req, reason);
-    const challenge =
-      header === undefined ? 'Bearer realm="castellan"' : 'Bearer realm="castellan", error="invalid_token"';
     const sentence =
       header === undefined
         ? 'A bearer token is required'
         : 'The bearer token is unknown, expired or revoked, or was cut when it was copied';
-    refuseHttp(res, 401, sentence, { 'www-authenticate': challenge });
+    const fault = header === undefined ? undefined : 'invalid_token';
+    refuseHttp(res, 401, sentence, { 'www-authenticate': this.challenge(req, surface, fault) });
     return undefined;
+  }
+
+  /** Where to get what the request lacks; the metadata is of the very URL that was asked. */
+  private challenge(req: IncomingMessage, surface: Surface, error?: Parameters<typeof challenge>[2]): string {
+    const issuer = this.deps.issuers.of(req.headers.host);
+    const [path = ''] = (req.url ?? '').split('?', 1);
+    const named = issuer !== undefined && resourceAt(path) !== undefined;
+    const metadata = named ? resourceMetadataUrl(issuer, path) : undefined;
+    return challenge(metadata, scopeOfSurface(surface), error);
   }
 
   /** Another project and one that does not exist are refused alike. */

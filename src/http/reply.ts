@@ -52,7 +52,7 @@ export class Reply implements Sink, OpenStream {
     this.takesStream = takesStream;
     this.caller = caller;
     this.principal = caller.principal;
-    this.tokenId = caller.tokenId;
+    this.tokenId = caller.credentialId;
     this.legacySession = session;
     this.resumable = resumable;
   }

@@ -5,6 +5,8 @@ import type { Result } from '../base/result.ts';
 import type { Surface } from '../resources/spec.ts';
 import type { ApiEnv } from './api/responses.ts';
 import type { McpEndpoint } from './mcp-endpoint.ts';
+import { type MetadataDeps, metadataRoutes } from './oauth/metadata-routes.ts';
+import { OAuthMount, type OAuthMountDeps } from './oauth/mount.ts';
 import type { OriginPolicy } from './origin-policy.ts';
 import { frontPage } from './pages/front.ts';
 import { pageHeaders } from './pages/layout.ts';
@@ -17,6 +19,7 @@ export type RouterDeps = {
   api(): Promise<Hono<ApiEnv>>;
   /** The pages of people, likewise. */
   people(): Promise<Hono<PageEnv>>;
+  oauth: OAuthMountDeps & MetadataDeps;
   origins(): OriginPolicy;
   ready(): Promise<Result<void, string>>;
   metrics(): string;
@@ -38,6 +41,7 @@ const PEOPLE_PATHS = ['/sign-in', '/sign-out', '/account', '/invite'];
 /** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
 export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {
   const app = pages(deps);
+  const oauth = new OAuthMount(deps.oauth);
   let others: Listener | undefined;
   let draining = false;
   const server = createServer(
@@ -49,6 +53,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
       if (refused !== undefined) return forbid(res, refused);
       const mcp = MCP_PATH.exec(req.url ?? '');
       if (!mcp) {
+        if (oauth.takes(req, res)) return;
         if (others) return void others(req, res);
         void adapterOf(app).then((made) => {
           others = made;
@@ -65,6 +70,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
   const mcpRoutes = ['/mcp', '/operator-mcp', '/projects/{project}/mcp', '/projects/{project}/operator-mcp'];
   const routes = [
     ...mcpRoutes,
+    ...OAuthMount.routes,
     ...new Set(app.routes.filter((one) => one.method !== 'ALL').map((one) => one.path)),
   ];
   const drain = () => {
@@ -117,6 +123,7 @@ function pages(deps: RouterDeps): Hono {
     for (const [name, value] of Object.entries(pageHeaders())) c.header(name, value);
     return c.html(frontPage(base, deps.version));
   });
+  app.route('/', metadataRoutes(deps.oauth));
   let api: Hono | undefined;
   app.all('/api/v1/*', async (c) => {
     api ??= new Hono().route('/api/v1', await deps.api());

@@ -8,9 +8,13 @@ import { lacks } from './guards.ts';
 import type { LocalAdmin } from './local-admin.ts';
 import type { AuthenticationError, Tokens } from './tokens.ts';
 
+/** Knows whom the access tokens of OAuth clients stand for. */
+export type AccessTokenVerifier = Pick<Tokens, 'peek' | 'authenticate'>;
+
 /** The one place that turns a presented credential into a caller, whatever its kind. */
 export class Authenticator {
   readonly #tokens: Tokens;
+  readonly #accessTokens: AccessTokenVerifier;
   readonly #localAdmin: LocalAdmin;
   readonly #authorizer: Authorizer;
 
@@ -19,12 +23,14 @@ export class Authenticator {
   /** @param resources grant the rights: while they are too old nobody is proven */
   constructor(
     tokens: Tokens,
+    accessTokens: AccessTokenVerifier,
     localAdmin: LocalAdmin,
     authorizer: Authorizer,
     resources: Pick<Resources, 'isCurrent' | 'current'>,
   ) {
     this.#resources = resources;
     this.#tokens = tokens;
+    this.#accessTokens = accessTokens;
     this.#localAdmin = localAdmin;
     this.#authorizer = authorizer;
   }
@@ -32,12 +38,14 @@ export class Authenticator {
   /** The answer when it is known without waiting; undefined means: ask `authenticate`. */
   peek(raw: string): AuthenticatedCaller | undefined {
     if (!this.#resources.isCurrent) return undefined;
+    if (raw.startsWith('cst_at_')) return this.#accessTokens.peek(raw);
     return raw.startsWith('cst_adm_') ? this.#administrator(raw) : this.#tokens.peek(raw);
   }
 
   /** Rejects with a Refusal `unavailable` alone, when the database is away. */
   async authenticate(raw: string): Promise<Result<AuthenticatedCaller, AuthenticationError>> {
     await this.#resources.current();
+    if (raw.startsWith('cst_at_')) return this.#accessTokens.authenticate(raw);
     if (!raw.startsWith('cst_adm_')) return this.#tokens.authenticate(raw);
     if (credentialKind(raw) !== 'adm') return refused('malformed');
     const caller = this.#administrator(raw);

@@ -2,8 +2,11 @@ import type { Surface } from '../resources/spec.ts';
 
 declare const authenticated: unique symbol;
 
-/** `User:<email>` is the human or the CLI on a data directory; a token is named by the SHA-256 of its text. */
-export type Principal = `User:${string}` | `McpToken:${string}`;
+/**
+ * `User:<email>` is the human or the CLI on a data directory; a token is named by the SHA-256 of its text, a client by
+ * its id.
+ */
+export type Principal = `User:${string}` | `McpToken:${string}` | `OAuthClient:${string}`;
 
 type CallerFields = {
   readonly principal: Principal;
@@ -17,6 +20,8 @@ type CallerFields = {
   /** Who acts as the principal; undefined when it acts for itself. Nobody decides for people as somebody else. */
   readonly actor?: Principal;
   readonly tokenId?: string;
+  /** What ends with the credential, by whichever verifier knows it: the id of a token, the hash of an access token. */
+  readonly credentialId?: string;
   readonly tokenName?: string;
   /** Name of the one project that the credential opens; `*` is every project. */
   readonly project: string | '*';
@@ -25,10 +30,10 @@ type CallerFields = {
   readonly surfaces: ReadonlySet<Surface>;
 };
 
-/** Whoever presented a valid credential. Only a verifier of this folder makes one. */
+/** Whoever presented a valid credential. Only a verifier makes one. */
 export type AuthenticatedCaller = CallerFields & { readonly [authenticated]: true };
 
-/** For the verifiers of this folder alone, once the credential is proven. */
+/** For the verifiers alone, once the credential is proven. */
 export function authenticatedCaller(fields: CallerFields): AuthenticatedCaller {
   return Object.freeze({ ...fields }) as AuthenticatedCaller;
 }

@@ -122,7 +122,7 @@ describe('authenticator', () => {
     const { tokens, authorizer, resources } = identity;
     const admin = await openLocalAdmin(dataDir, database.logger);
     await admin.setUrl('http://x');
-    const authenticator = new Authenticator(tokens, admin, authorizer, resources);
+    const authenticator = new Authenticator(tokens, tokens, admin, authorizer, resources);
     const { credential } = await readLocalAdmin(dataDir.path);
     const { raw } = await tokens.create({
       name: 'a',

@@ -1,9 +1,15 @@
+import { ACTIONS, type Binding } from '../resources/bindings.ts';
 import type { Access } from '../resources/spec.ts';
 import type { AuthenticatedCaller, Principal } from './caller.ts';
 import type { Layer, Right } from './decide.ts';
 import { ToolRights } from './tool-rights.ts';
 
 const NONE: readonly Right[] = [];
+/** An OAuth client has no rights of its own: its scope bounds what it reaches, its user what it may do there. */
+const EVERYTHING: readonly Binding[] = [
+  { role: 'admin', resource: '*' },
+  ...ACTIONS.map((action) => ({ action })),
+];
 
 /** Everybody's rights as one state of the configuration grants them. */
 export class RightsIndex {
@@ -34,6 +40,8 @@ export class RightsIndex {
 
   /** All rights of a principal, those of its groups included. */
   of(principal: Principal): readonly Right[] {
+    if (principal.startsWith('OAuthClient:'))
+      return EVERYTHING.map((binding) => ({ rbac: '', subject: principal, binding }));
     if (!principal.startsWith('User:')) return this.granted(principal);
     const user = this.access.users.get(principal.slice('User:'.length));
     if (!user || user.disabled) return NONE;
@@ -55,10 +63,15 @@ export class RightsIndex {
       layers = [caller.principal, ...caller.ceilings].map((principal) => ({
         principal,
         rights: this.of(principal),
-        project: principal.startsWith('McpToken:') ? caller.project : undefined,
+        project: boundTo(principal, caller),
       }));
       this.#layers.set(caller, layers);
     }
     return layers;
   }
+}
+
+/** A credential of one project reaches nothing outside it; the users behind it may reach more by themselves. */
+function boundTo(principal: Principal, { project }: AuthenticatedCaller): string | undefined {
+  return principal.startsWith('User:') || project === '*' ? undefined : project;
 }

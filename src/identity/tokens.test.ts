@@ -112,6 +112,7 @@ onEachDatabase('tokens', (make) => {
         owner: 'admin',
         ceilings: ['User:admin'],
         tokenId: record.id,
+        credentialId: record.id,
         tokenName: 'agent',
         project: 'demo',
         projectUid: 'prj_1',

@@ -9,6 +9,7 @@ import { isUniqueViolation } from '../store/fault.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type AuthenticatedCaller, authenticatedCaller, type Principal } from './caller.ts';
 import { CallerCache } from './caller-cache.ts';
+import { CredentialWatch } from './credential-watch.ts';
 import { LastUsed } from './last-used.ts';
 import { checkNewToken, grantedBindings, type NewToken, nameTaken } from './new-token.ts';
 import {
@@ -30,7 +31,6 @@ import {
   tokenRows,
   userOfUid,
 } from './token-record.ts';
-import { TokenWatch } from './token-watch.ts';
 
 /** malformed: no token of ours, or a typo · the others: well-formed, and this is why it opens nothing */
 export type AuthenticationError = 'malformed' | 'unknown' | 'expired' | 'revoked';
@@ -44,7 +44,7 @@ export class Tokens {
   readonly #now: () => number;
   readonly #cache = new CallerCache();
   readonly #lastUsed: LastUsed;
-  readonly #watch: TokenWatch;
+  readonly #watch: CredentialWatch;
   readonly #lookUps = new Map<string, Promise<Result<AuthenticatedCaller, AuthenticationError>>>();
   readonly #listeners = new Set<(tokenId: string) => void>();
 
@@ -61,7 +61,11 @@ export class Tokens {
     this.#logger = options.logger;
     this.#now = options.now ?? Date.now;
     this.#lastUsed = new LastUsed(options.store, options.logger);
-    this.#watch = new TokenWatch(options.store, options.logger, this.#now, (id) => this.#tell(id));
+    this.#watch = new CredentialWatch(
+      (ids) => this.#livingOf(ids),
+      options.logger,
+      (id) => this.#tell(id),
+    );
   }
 
   /**
@@ -264,6 +268,7 @@ export class Tokens {
       owner,
       ceilings: [...parents, `User:${owner}`, ...ceilingsBehind(this.#resources.snapshot().access, row)],
       tokenId: row.id,
+      credentialId: row.id,
       tokenName: row.name,
       project: row.project_name,
       projectUid: row.project_uid,
@@ -312,6 +317,17 @@ export class Tokens {
   async #made({ row, raw, ended }: Made): Promise<{ record: TokenRecord; raw: string }> {
     this.end(ended);
     return { record: this.#record(row), raw };
+  }
+
+  async #livingOf(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const rows = await this.#store.db
+      .selectFrom('mcp_tokens')
+      .select('id')
+      .where('id', 'in', ids)
+      .where('revoked_at', 'is', null)
+      .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', this.#now())]))
+      .execute();
+    return new Set(rows.map((row) => row.id));
   }
 
   #tell(tokenId: string): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { interactionPath } from './interactions.ts';
+import { interactionPath } from './interaction-paths.ts';
 import { SCOPES, scopeOfSurface, surfacesOfScopes } from './scopes.ts';
 
 test('a scope opens its surfaces and those that it implies', () => {

@@ -8,6 +8,7 @@ import * as freezes from './migrations/0004-freezes.ts';
 import * as secrets from './migrations/0005-secrets.ts';
 import * as sessionHolder from './migrations/0006-session-holder.ts';
 import * as labels from './migrations/0007-labels.ts';
+import * as oauth from './migrations/0008-oauth.ts';
 import * as people from './migrations/0009-people.ts';
 import * as oauthClients from './migrations/0010-oauth-clients.ts';
 import * as tokenCeilings from './migrations/0011-token-ceilings.ts';
@@ -22,6 +23,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0005-secrets': secrets,
   '0006-session-holder': sessionHolder,
   '0007-labels': labels,
+  '0008-oauth': oauth,
   '0009-people': people,
   '0010-oauth-clients': oauthClients,
   '0011-token-ceilings': tokenCeilings,

@@ -25,6 +25,8 @@ export interface Schema {
   oauth_client_sponsors: OauthClientSponsorsTable;
   oauth_client_documents: OauthClientDocumentsTable;
   oauth_dynamic_clients: OauthDynamicClientsTable;
+  oauth_grants: OauthGrantsTable;
+  oauth_artifacts: OauthArtifactsTable;
 }
 
 /** Facts about this database itself. */
@@ -280,4 +282,42 @@ export interface OauthDynamicClientsTable {
   created_at: number;
   /** Counts only while nobody consented to it. */
   expires_at: number;
+}
+
+/** Owner: oauth. What a user allowed a client; one row for a user, a client and a project. */
+export interface OauthGrantsTable {
+  id: string;
+  user_uid: string;
+  client_id: string;
+  client_name: string;
+  /** Empty: every project, by the scope `api`. */
+  project_uid: string;
+  /** Words of scopes, in between one space. */
+  scopes: string;
+  created_at: number;
+  updated_at: number;
+  /** When a token was last issued under it. */
+  last_used_at: number | null;
+}
+
+/** Owner: oauth. Codes, tokens, and what leads to them; their ids are kept as hashes alone. */
+export interface OauthArtifactsTable {
+  /** SHA-256, hex. */
+  id_hash: string;
+  /** `Grant` is one authorization; the others are what was issued by it, or waits for it. */
+  kind: string;
+  /** JSON object without its id. */
+  payload: string;
+  /** `id_hash` of the authorization that it was issued by: without that one it counts for nothing. */
+  family: string | null;
+  /** Keyed digest of what a person types. */
+  user_code: string | null;
+  user_uid: string | null;
+  client_id: string | null;
+  /** As in oauth_grants. */
+  project_uid: string | null;
+  created_at: number;
+  expires_at: number;
+  consumed_at: number | null;
+  polled_at: number | null;
 }

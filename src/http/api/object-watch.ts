@@ -43,7 +43,7 @@ export class ObjectWatch implements OpenStream {
     this.#deps = deps;
     this.caller = deps.caller;
     this.principal = deps.caller.principal;
-    this.tokenId = deps.caller.tokenId;
+    this.tokenId = deps.caller.credentialId;
     this.body = new ReadableStream(
       {
         start: (controller) => {

@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import type { Audit } from '../audit/audit.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Authorizer } from '../identity/authorizer.ts';
+import type { Tokens } from '../identity/tokens.ts';
+import type { Resources } from '../resources/registry.ts';
+import type { Snapshot } from '../resources/spec.ts';
+import type { Store } from '../store/database.ts';
+import { AccessTokens } from './access-tokens.ts';
+import { Artifacts } from './artifacts.ts';
+import type { AuthorizationServer, BrowserUser } from './authorization-server.ts';
+import { BuiltInClients } from './built-in-clients.ts';
+import { type ClientRecord, type ClientSource, Clients } from './clients.ts';
+import { Grants } from './grants.ts';
+import { Issuers } from './issuers.ts';
+import type { RegistrationWays } from './metadata.ts';
+import { RegisteredClients } from './registered-clients.ts';
+
+export type OAuthOptions = {
+  store: Store;
+  resources: Resources;
+  tokens: Tokens;
+  audit: Audit;
+  publicUrl: string | undefined;
+  /** Whether only this machine reaches the server. */
+  loopback: boolean;
+  authorizer: Authorizer;
+  /** Clients that nobody registered here, beside those that were. */
+  otherClients: readonly ClientSource[];
+  accessTokenTtlMs: number;
+  browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
+  autoApproval(client: ClientRecord, req: IncomingMessage): Promise<{ email: string } | undefined>;
+  logger: Logger;
+};
+
+/** Everything about access by OAuth that one process has. Only `server` loads the provider. */
+export class OAuth {
+  readonly issuers: Issuers;
+  readonly ways: RegistrationWays = { dynamic: false, metadataDocuments: false };
+  readonly clients: Clients;
+  readonly grants: Grants;
+  readonly accessTokens: AccessTokens;
+  readonly #options: OAuthOptions;
+  readonly #artifacts: Artifacts;
+  #server: Promise<AuthorizationServer> | undefined;
+
+  constructor(options: OAuthOptions) {
+    const { store, resources, audit, logger } = options;
+    this.#options = options;
+    this.issuers = new Issuers(options);
+    const registered = new RegisteredClients(store, resources, options.authorizer);
+    this.clients = new Clients([new BuiltInClients(), registered, ...options.otherClients]);
+    this.#artifacts = new Artifacts(store, logger);
+    this.grants = new Grants({ store, resources, artifacts: this.#artifacts, audit });
+    this.accessTokens = new AccessTokens({ store, resources, logger });
+    this.#artifacts.onEnded(() => this.accessTokens.forget());
+  }
+
+  snapshot(): Snapshot {
+    return this.#options.resources.snapshot();
+  }
+
+  /** Loaded when somebody first asks for it. */
+  server(): Promise<AuthorizationServer> {
+    this.#server ??= import('./authorization-server.ts').then(({ AuthorizationServer }) => {
+      const { issuers, clients, grants } = this;
+      return new AuthorizationServer({
+        ...this.#options,
+        issuers,
+        clients,
+        grants,
+        artifacts: this.#artifacts,
+      });
+    });
+    return this.#server;
+  }
+
+  /** The store stays open. */
+  async close(): Promise<void> {
+    await this.accessTokens.close();
+    await this.#artifacts.close();
+  }
+}
