@@ -45,13 +45,10 @@ import { OAuth } from './oauth/oauth.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
-import type { ServerEntry } from './resources/spec.ts';
 import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
 import { openStore, type Store } from './store/database.ts';
-import { HttpTransport } from './upstream/http-transport.ts';
-import { SseTransport } from './upstream/sse-transport.ts';
-import { StdioTransport } from './upstream/stdio-transport.ts';
-import { type TransportFactory, Upstreams } from './upstream/upstreams.ts';
+import { transportsOver } from './upstream/configured-transports.ts';
+import { Upstreams } from './upstream/upstreams.ts';
 
 export type CastellanOptions = {
   configFiles: readonly string[];
@@ -92,8 +89,6 @@ export type RunningCastellan = {
 };
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** One line of a stdio server may be larger than any result that a call accepts. */
-const MAX_LINE_SLACK = 1024 * 1024;
 const SESSION_PRUNE_MS = 600_000;
 const DRAIN_POLL_MS = 25;
 
@@ -253,7 +248,17 @@ function openUpstreams(
   const upstreams: Upstreams = stack.use(
     new Upstreams({
       self,
-      transports: transportsOver(children, client, audit),
+      transports: transportsOver(children, client, ({ name, spec }) => {
+        const { command, args } = spec.target;
+        const detail = { command, arguments: args.length };
+        audit.record({
+          event: 'process.started',
+          outcome: 'allowed',
+          ...audit.origin(),
+          server: name,
+          detail,
+        });
+      }),
       maxHttpServers: options.maxHttpServers,
       maxStdioServers: options.maxStdioServers,
       onCatalogueChange: (server) => {
@@ -289,33 +294,6 @@ function openUpstreams(
     gateway.changed();
   });
   return { gateway, upstreams };
-}
-
-/** Which transport reaches which kind of server. */
-function transportsOver(children: ChildProcesses, client: ServerClient, audit: Audit): TransportFactory {
-  const httpOptions = ({ name, spec }: ServerEntry) => {
-    if (spec?.target.type !== 'http') throw new Error(`${name} is no HTTP server`);
-    return { url: spec.target.url, headers: spec.target.headers, client, serverName: name };
-  };
-  return {
-    stdio: ({ name, spec, confidential }, events) => {
-      if (spec?.target.type !== 'stdio') throw new Error(`${name} is no stdio server`);
-      audit.record({
-        event: 'process.started',
-        outcome: 'allowed',
-        ...audit.origin(),
-        server: name,
-        detail: { command: spec.target.command, arguments: spec.target.args.length },
-      });
-      const maxLineBytes = Math.max(spec.lifecycle.maxResultBytes, 32 * 1024 * 1024) + MAX_LINE_SLACK;
-      return new StdioTransport(
-        { target: spec.target, confidential, serverName: name, children, maxLineBytes },
-        events,
-      );
-    },
-    http: (entry, events) => new HttpTransport(httpOptions(entry), events),
-    sse: (entry, events) => new SseTransport(httpOptions(entry), events),
-  };
 }
 
 type DoorDeps = {
