@@ -40,7 +40,12 @@ import { AddressLimiter } from './limits/address-limiter.ts';
 import { CallLimiter } from './limits/call-limiter.ts';
 import { ClientAddresses } from './limits/client-address.ts';
 import { HandshakeLimiter } from './limits/handshake-limiter.ts';
+import { GuardedClient } from './net/guarded-client.ts';
 import { ServerClient } from './net/server-client.ts';
+import { ClientDocuments } from './oauth/client-documents.ts';
+import type { ClientSource } from './oauth/clients.ts';
+import type { DocumentHosts } from './oauth/document-hosts.ts';
+import { DynamicClients } from './oauth/dynamic-clients.ts';
 import { OAuth } from './oauth/oauth.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
@@ -70,6 +75,10 @@ export type CastellanOptions = {
   signInProvider: ExternalProviderSettings | undefined;
   /** How long access tokens of OAuth clients live. */
   accessTokenTtlMs: number;
+  /** Whether OAuth clients may register themselves. */
+  clientRegistration: boolean;
+  /** Whose documents say who an OAuth client is; undefined: nobody's. */
+  documentHosts: DocumentHosts | undefined;
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };
@@ -320,7 +329,8 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
   const browserSessions = new BrowserSessions({ store, audit, authorizer });
-  const oauth = openOAuth(stack, deps, browserSessions);
+  const dynamicClients = new DynamicClients({ store, audit });
+  const oauth = openOAuth(stack, deps, browserSessions, dynamicClients);
   const { accessTokens } = oauth;
   const streams = new OpenStreams((id) => (id.startsWith('mct_') ? tokens : accessTokens).hold(id));
   stack.defer(() => streams.endAll());
@@ -376,6 +386,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       return createPeoplePages({ ...people, store, resources, publicUrl, provider, open });
     }),
     oauth,
+    registration: options.clientRegistration ? { clients: dynamicClients, addresses, logger } : undefined,
     origins: () => {
       origins ??= originsOf(options, server);
       return origins;
@@ -402,22 +413,32 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   return { server, routes, api, streams, drain };
 }
 
-function openOAuth(stack: AsyncDisposableStack, deps: DoorDeps, sessions: BrowserSessions): OAuth {
+function openOAuth(
+  stack: AsyncDisposableStack,
+  deps: DoorDeps,
+  sessions: BrowserSessions,
+  dynamicClients: DynamicClients,
+): OAuth {
   const { options, store, resources, authorizer, tokens, audit, logger } = deps;
-  const { publicUrl, host, accessTokenTtlMs } = options;
+  const { publicUrl, host, accessTokenTtlMs, documentHosts: hosts } = options;
+  const otherClients: ClientSource[] = [dynamicClients];
+  if (hosts) otherClients.push(new ClientDocuments({ store, client: new GuardedClient(), hosts, logger }));
   const cookies = new BrowserCookies(publicUrl);
   const oauth = new OAuth({
     ...{ store, resources, authorizer, tokens, audit, logger, publicUrl, accessTokenTtlMs },
     loopback: isLoopbackName(host),
-    otherClients: [],
+    otherClients,
+    ways: { dynamic: options.clientRegistration, metadataDocuments: hosts !== undefined },
     browserUser: async (req) => {
       const cookie = cookies.sessionOf(req);
       const session = cookie === undefined ? undefined : await sessions.find(cookie);
       return session && { email: session.email, sessionId: session.id, provenAt: session.provenAt };
     },
-    autoApproval: async () => undefined,
   });
   stack.defer(() => oauth.close());
+  oauth
+    .endLostClients()
+    .catch((error: Error) => logger.error({ error: error.message }, 'tokens of lost clients were not ended'));
   return oauth;
 }
 

@@ -72,6 +72,8 @@ export const EVENTS = {
   'browser.signed_in': ['session', 'method'],
   'browser.proven': ['session', 'method'],
   'browser.signed_out': ['session'],
+  'client.registered': ['name', 'redirects'],
+  'client.approved': ['client', 'scopes'],
   'client.rotated': ['uid', 'prefix', 'overlapping', 'until'],
   'grant.created': ['client', 'scopes'],
   'grant.deleted': ['client'],

@@ -40,6 +40,30 @@ test('lists and URLs are brought into one form', () => {
   assert.equal(serveSettings({}, { CASTELLAN_AUDIT_RETENTION: 'forever' }).auditRetentionMs, Infinity);
 });
 
+test('clients register themselves only where nobody else can reach the server', () => {
+  const registers = (flags: ServeFlags, env = {}) => serveSettings(flags, env).clientRegistration;
+  assert.equal(registers({}), true);
+  assert.equal(registers({ publicUrl: 'http://localhost:7400' }), true);
+  assert.equal(registers({ publicUrl: 'https://mcp.example.com' }), false);
+  assert.equal(registers({ host: '0.0.0.0', publicUrl: 'https://mcp.example.com' }), false);
+  assert.equal(registers({ host: '0.0.0.0', insecureHttp: true }), false);
+  assert.equal(registers({}, { CASTELLAN_CLIENT_REGISTRATION: 'off' }), false);
+  assert.equal(
+    registers({ publicUrl: 'https://mcp.example.com' }, { CASTELLAN_CLIENT_REGISTRATION: 'on' }),
+    true,
+  );
+});
+
+test('the hosts of client documents are names, or origins that may lie anywhere', () => {
+  const hosts = (text: string) => serveSettings({}, { CASTELLAN_CLIENT_METADATA_HOSTS: text }).documentHosts;
+  assert.deepEqual(hosts(''), { names: ['*'], origins: [] });
+  assert.equal(hosts('none'), undefined);
+  assert.deepEqual(hosts('*.example.com, https://Clients.internal:8443/'), {
+    names: ['*.example.com'],
+    origins: ['https://clients.internal:8443'],
+  });
+});
+
 test('every wrong value names its flag or variable, and never the password in it', () => {
   const cases: [ServeFlags, Record<string, string>, RegExp][] = [
     [{ port: '65536' }, {}, /--port "65536"/],
@@ -50,6 +74,9 @@ test('every wrong value names its flag or variable, and never the password in it
     [{ publicUrl: 'mcp.example.com' }, {}, /--public-url "mcp\.example\.com"/],
     [{}, { CASTELLAN_PUBLIC_URL: 'https://u:p@example.com' }, /CASTELLAN_PUBLIC_URL/],
     [{}, { CASTELLAN_TRUSTED_PROXIES: 'everyone' }, /CASTELLAN_TRUSTED_PROXIES: "everyone"/],
+    [{}, { CASTELLAN_CLIENT_REGISTRATION: 'yes' }, /CASTELLAN_CLIENT_REGISTRATION "yes"/],
+    [{}, { CASTELLAN_CLIENT_METADATA_HOSTS: 'http://a.example' }, /CASTELLAN_CLIENT_METADATA_HOSTS/],
+    [{}, { CASTELLAN_CLIENT_METADATA_HOSTS: 'https://a.example/x' }, /CASTELLAN_CLIENT_METADATA_HOSTS/],
     [{}, { CASTELLAN_ALLOWED_ORIGINS: '*' }, /CASTELLAN_ALLOWED_ORIGINS: "\*"/],
     [{}, { CASTELLAN_ALLOWED_ORIGINS: 'https://a.example.com/path' }, /CASTELLAN_ALLOWED_ORIGINS/],
     [

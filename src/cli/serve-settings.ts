@@ -1,6 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
 import type { ExternalProviderSettings } from '../identity/external-provider.ts';
+import type { DocumentHosts } from '../oauth/document-hosts.ts';
 import { duration } from '../resources/quantities.ts';
 import { usage } from './exit.ts';
 import { signInProviderOf } from './sign-in-provider.ts';
@@ -44,6 +45,10 @@ export type ServeSettings = {
   /** Undefined: people sign in with passwords alone. */
   signInProvider: ExternalProviderSettings | undefined;
   accessTokenTtlMs: number;
+  /** Whether OAuth clients may register themselves. */
+  clientRegistration: boolean;
+  /** Whose documents say who an OAuth client is; undefined: nobody's. */
+  documentHosts: DocumentHosts | undefined;
   /** For `${VAR}` in the files. */
   env: Environment;
 };
@@ -86,6 +91,8 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
       pick(flags.maxStdioServers, '--max-stdio-servers', env, 'CASTELLAN_MAX_STDIO_SERVERS'),
       16,
     ),
+    clientRegistration: registrationOf(env.CASTELLAN_CLIENT_REGISTRATION, host, publicUrl),
+    documentHosts: documentHostsOf(env.CASTELLAN_CLIENT_METADATA_HOSTS || '*'),
     auditRetentionMs: retentionOf(env.CASTELLAN_AUDIT_RETENTION || '90d'),
     signInProvider: signInProviderOf(env),
     accessTokenTtlMs: accessTokenTtlOf(env.CASTELLAN_ACCESS_TOKEN_TTL || '24h'),
@@ -105,6 +112,30 @@ function accessTokenTtlOf(text: string): number {
   if (parsed !== undefined && parsed >= MIN_ACCESS_TOKEN_TTL_MS && parsed <= MAX_ACCESS_TOKEN_TTL_MS)
     return parsed;
   throw usage(`CASTELLAN_ACCESS_TOKEN_TTL "${text}" is not valid: write 24h, from 1m to 30d`);
+}
+
+/** Whoever reaches the server may register, so that is left to servers that only this machine reaches. */
+function registrationOf(text: string | undefined, host: string, publicUrl: string | undefined): boolean {
+  if (text === 'on' || text === 'off') return text === 'on';
+  if (text) throw usage(`CASTELLAN_CLIENT_REGISTRATION "${text}" is not valid: write on or off`);
+  const hostname = publicUrl === undefined ? host : new URL(publicUrl).hostname;
+  return isLoopbackHost(host) && isLoopbackHost(hostname);
+}
+
+function documentHostsOf(text: string): DocumentHosts | undefined {
+  if (text === 'none') return undefined;
+  const names: string[] = [];
+  const origins: string[] = [];
+  for (const item of listOf(text)) {
+    const url = item.includes('/') ? URL.parse(item) : undefined;
+    if (url?.protocol === 'https:' && url.href === `${url.origin}/`) origins.push(url.origin);
+    else if (/^[a-z0-9*-]+(\.[a-z0-9*-]+)*$/.test(item)) names.push(item);
+    else {
+      const say = 'write host names such as *.example.com, https origins, or none';
+      throw usage(`CASTELLAN_CLIENT_METADATA_HOSTS: "${item}" is no host: ${say}`);
+    }
+  }
+  return { names, origins };
 }
 
 /** The flag's value, else the variable's; an empty variable counts as unset, an empty flag is a mistake. */

@@ -7,6 +7,7 @@ import type { ApiEnv } from './api/responses.ts';
 import type { McpEndpoint } from './mcp-endpoint.ts';
 import { type MetadataDeps, metadataRoutes } from './oauth/metadata-routes.ts';
 import { OAuthMount, type OAuthMountDeps } from './oauth/mount.ts';
+import { type RegistrationDeps, registrationRoute } from './oauth/registration-route.ts';
 import type { OriginPolicy } from './origin-policy.ts';
 import { frontPage } from './pages/front.ts';
 import { pageHeaders } from './pages/layout.ts';
@@ -20,6 +21,8 @@ export type RouterDeps = {
   /** The pages of people, likewise. */
   people(): Promise<Hono<PageEnv>>;
   oauth: OAuthMountDeps & MetadataDeps;
+  /** Undefined: no client registers itself. */
+  registration: RegistrationDeps | undefined;
   origins(): OriginPolicy;
   ready(): Promise<Result<void, string>>;
   metrics(): string;
@@ -124,6 +127,7 @@ function pages(deps: RouterDeps): Hono {
     return c.html(frontPage(base, deps.version));
   });
   app.route('/', metadataRoutes(deps.oauth));
+  if (deps.registration) app.route('/', registrationRoute(deps.registration));
   let api: Hono | undefined;
   app.all('/api/v1/*', async (c) => {
     api ??= new Hono().route('/api/v1', await deps.api());

@@ -40,8 +40,6 @@ export type AuthorizationServerOptions = {
   issuers: Issuers;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
-  /** The user that a client with `autoApprove` may act for now, without anybody at a browser. */
-  autoApproval(client: ClientRecord, req: IncomingMessage): Promise<{ email: string } | undefined>;
   logger: Logger;
 };
 
@@ -131,10 +129,9 @@ export class AuthorizationServer {
   }
 
   async #userOf(req: IncomingMessage, client: ClientRecord | undefined): Promise<SessionUser | undefined> {
-    const { autoApproval, browserUser } = this.#options;
-    if (client?.autoApprove) {
-      const approved = await autoApproval(client, req);
-      const uid = approved && this.#userUid(approved.email);
+    const { browserUser } = this.#options;
+    if (client?.autoApprove && client.user !== undefined) {
+      const uid = this.#userUid(client.user);
       if (uid !== undefined) {
         return { uid, sessionId: `client:${client.clientId}`, provenAt: 0, by: 'administrator' };
       }
@@ -181,6 +178,18 @@ export class AuthorizationServer {
     provider.on('server_error', (_, error) =>
       logger.error({ error: messageOf(error) }, 'a request to the authorization server failed'),
     );
+    provider.on('authorization.success', (ctx) => {
+      const { client, account, params, route } = ctx.oidc;
+      if (!client || route !== 'authorization' || !recordOf(client).autoApprove) return;
+      audit.record({
+        event: 'client.approved',
+        outcome: 'allowed',
+        actor: this.#actor(account?.accountId, client.clientId),
+        address: ctx.req.socket.remoteAddress,
+        target: `OAuthClient/${client.clientId}`,
+        detail: { client: client.clientId, scopes: String(params?.scope ?? '').split(' ') },
+      });
+    });
     provider.on('grant.success', (ctx) => {
       this.#issued(ctx).catch((error) =>
         logger.warn({ error: messageOf(error) }, 'the last use of a grant was not written'),

@@ -85,7 +85,7 @@ function grantsOf(
   if (!isTexts(wanted)) return wrong('grant_types: must be a list of text');
   const offered = wanted.filter((type) => OFFERED_GRANTS.includes(type));
   if (offered.length < wanted.length && !dropsOtherGrants)
-    return wrong(`grant_types: use of ${OFFERED_GRANTS.join(', ')}`);
+    return wrong(`grant_types: use ${OFFERED_GRANTS.join(', ')}`);
   const usesCodes = offered.includes('authorization_code');
   if (!usesCodes && !offered.includes(DEVICE_GRANT)) return wrong('grant_types: name a way to get a token');
   if (responses !== undefined && !isTexts(responses)) return wrong('response_types: must be a list of text');

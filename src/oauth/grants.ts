@@ -150,6 +150,23 @@ export class Grants {
     });
   }
 
+  /** The clients that have something: consents, or tokens. */
+  async clientIds(): Promise<string[]> {
+    const { db } = this.#store;
+    const rows = await db
+      .selectFrom('oauth_grants')
+      .select('client_id')
+      .union(
+        db
+          .selectFrom('oauth_artifacts')
+          .select('client_id')
+          .where('client_id', 'is not', null)
+          .$narrowType<{ client_id: string }>(),
+      )
+      .execute();
+    return rows.map((row) => row.client_id);
+  }
+
   /** A client is gone, or nothing that it was given may be used any more: ends its tokens and forgets its consents. */
   async endClient(clientId: string): Promise<void> {
     await this.#store.db.deleteFrom('oauth_grants').where('client_id', '=', clientId).execute();

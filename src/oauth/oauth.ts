@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Audit } from '../audit/audit.ts';
+import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { Tokens } from '../identity/tokens.ts';
@@ -10,11 +11,11 @@ import { AccessTokens } from './access-tokens.ts';
 import { Artifacts } from './artifacts.ts';
 import type { AuthorizationServer, BrowserUser } from './authorization-server.ts';
 import { BuiltInClients } from './built-in-clients.ts';
-import { type ClientRecord, type ClientSource, Clients } from './clients.ts';
+import { type ClientSource, Clients } from './clients.ts';
 import { Grants } from './grants.ts';
 import { Issuers } from './issuers.ts';
 import type { RegistrationWays } from './metadata.ts';
-import { RegisteredClients } from './registered-clients.ts';
+import { isRegistered, RegisteredClients } from './registered-clients.ts';
 
 export type OAuthOptions = {
   store: Store;
@@ -27,26 +28,29 @@ export type OAuthOptions = {
   authorizer: Authorizer;
   /** Clients that nobody registered here, beside those that were. */
   otherClients: readonly ClientSource[];
+  /** How others become clients. */
+  ways: RegistrationWays;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
-  autoApproval(client: ClientRecord, req: IncomingMessage): Promise<{ email: string } | undefined>;
   logger: Logger;
 };
 
 /** Everything about access by OAuth that one process has. Only `server` loads the provider. */
 export class OAuth {
   readonly issuers: Issuers;
-  readonly ways: RegistrationWays = { dynamic: false, metadataDocuments: false };
+  readonly ways: RegistrationWays;
   readonly clients: Clients;
   readonly grants: Grants;
   readonly accessTokens: AccessTokens;
   readonly #options: OAuthOptions;
   readonly #artifacts: Artifacts;
+  readonly #unlisten: () => void;
   #server: Promise<AuthorizationServer> | undefined;
 
   constructor(options: OAuthOptions) {
     const { store, resources, audit, logger } = options;
     this.#options = options;
+    this.ways = options.ways;
     this.issuers = new Issuers(options);
     const registered = new RegisteredClients(store, resources, options.authorizer);
     this.clients = new Clients([new BuiltInClients(), registered, ...options.otherClients]);
@@ -54,6 +58,15 @@ export class OAuth {
     this.grants = new Grants({ store, resources, artifacts: this.#artifacts, audit });
     this.accessTokens = new AccessTokens({ store, resources, logger });
     this.#artifacts.onEnded(() => this.accessTokens.forget());
+    // A client that is gone, from the API or from a file, leaves nothing to a namesake.
+    this.#unlisten = resources.feed.onChanges((changes) => {
+      for (const { before, now } of changes)
+        if (before?.kind === 'OAuthClient' && !now) this.#endClient(before.metadata.name);
+    });
+  }
+
+  async isSignedIn(req: IncomingMessage): Promise<boolean> {
+    return (await this.#options.browserUser(req)) !== undefined;
   }
 
   snapshot(): Snapshot {
@@ -77,7 +90,24 @@ export class OAuth {
 
   /** The store stays open. */
   async close(): Promise<void> {
+    this.#unlisten();
     await this.accessTokens.close();
     await this.#artifacts.close();
+  }
+
+  /** Ends what clients have that left their file while no process ran. */
+  async endLostClients(): Promise<void> {
+    const { resources } = this.#options;
+    for (const id of await this.grants.clientIds())
+      if (isRegistered(id) && !resources.get('OAuthClient', id)) await this.grants.endClient(id);
+  }
+
+  #endClient(clientId: string): void {
+    this.grants.endClient(clientId).catch((error: unknown) => {
+      this.#options.logger.error(
+        { error: messageOf(error) },
+        `the tokens of client ${clientId} were not ended`,
+      );
+    });
   }
 }

@@ -79,13 +79,13 @@ onEachDatabase('registered clients', (make) => {
       const found = await clients.find('bot');
       assert.deepEqual(
         [found?.user, found?.autoApprove, found?.project, found?.grantTypes],
-        ['bob@example.com', true, 'demo', ['authorization_code', 'client_credentials', 'refresh_token']],
+        ['bob@example.com', true, 'demo', ['authorization_code', 'client_credentials']],
       );
       await put({ ...bob, spec: { disabled: true } });
       const idle = await clients.find('bot');
       assert.deepEqual(
         [idle?.user, idle?.autoApprove, idle?.grantTypes],
-        [undefined, undefined, ['authorization_code', 'refresh_token']],
+        [undefined, undefined, ['authorization_code']],
       );
     }));
 

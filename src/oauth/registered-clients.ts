@@ -1,7 +1,12 @@
 import type { Authorizer } from '../identity/authorizer.ts';
 import { clientSecrets } from '../identity/client-secrets.ts';
 import { mayActForUser, sponsorsOf } from '../identity/client-sponsors.ts';
-import { type ClientFields, clientProblems, usesSecret } from '../resources/client-fields.ts';
+import {
+  type ClientFields,
+  clientNameFault,
+  clientProblems,
+  usesSecret,
+} from '../resources/client-fields.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
@@ -69,10 +74,15 @@ export class RegisteredClients implements ClientSource {
   }
 }
 
+/** Whether an id is that of an OAuthClient object, if it is one at all. */
+export function isRegistered(clientId: string): boolean {
+  return clientNameFault(clientId) === undefined && !clientId.startsWith('dcr_');
+}
+
 function grantTypesOf({ redirectUris = [], autoApprove }: ClientFields, acting: boolean): string[] {
   const types: string[] = [];
   if (redirectUris.length > 0) types.push('authorization_code');
   if (acting) types.push('client_credentials');
-  if (autoApprove !== true) types.push(DEVICE_GRANT);
-  return [...types, 'refresh_token'];
+  // Whoever needs nobody asks anew, and whether somebody still answers for it is asked anew as well.
+  return autoApprove === true ? types : [...types, DEVICE_GRANT, 'refresh_token'];
 }

@@ -90,12 +90,12 @@ export class OAuthRig implements AsyncDisposable {
       loopback: true,
       authorizer,
       otherClients: [{ find: async (id) => CLIENTS.find((one) => one.clientId === id) }],
+      ways: { dynamic: false, metadataDocuments: false },
       accessTokenTtlMs: HOUR_MS,
       browserUser,
-      autoApproval: async (client) => (client.user === undefined ? undefined : { email: client.user }),
     });
     resources.onChange(() => oauth.accessTokens.forget());
-    const mount = new OAuthMount({ issuers: oauth.issuers, server: () => oauth.server() });
+    const mount = new OAuthMount(oauth);
     const server = createServer((req, res) => {
       if (!mount.takes(req, res)) void decide(oauth, req, res);
     });

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuthorizationServer } from '../../oauth/authorization-server.ts';
 import type { Issuers } from '../../oauth/issuers.ts';
+import { AuthorizeGate, type Detour, type GateDeps } from './authorize-gate.ts';
 
-export type OAuthMountDeps = {
+export type OAuthMountDeps = GateDeps & {
   issuers: Issuers;
   /** Made with the first request that needs it. */
   server(): Promise<AuthorizationServer>;
@@ -26,9 +27,11 @@ const PATH =
 export class OAuthMount {
   static readonly routes: readonly string[] = Object.keys(ENDPOINTS);
   readonly #deps: OAuthMountDeps;
+  readonly #gate: AuthorizeGate;
 
   constructor(deps: OAuthMountDeps) {
     this.#deps = deps;
+    this.#gate = new AuthorizeGate(deps);
   }
 
   /** False, and nothing done, for other paths. */
@@ -46,6 +49,8 @@ export class OAuthMount {
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
+      const detour = await this.#gate.detour(req);
+      if (detour) return detourTo(res, detour);
       const server = await this.#deps.server();
       await server.handle(req, res);
     } catch {
@@ -53,6 +58,20 @@ export class OAuthMount {
       else refuse(res, 500, 'internal error');
     }
   }
+}
+
+function detourTo(res: ServerResponse, detour: Detour): void {
+  if ('signIn' in detour) {
+    res.writeHead(303, {
+      location: detour.signIn,
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+    });
+    res.end();
+    return;
+  }
+  const headers = { 'retry-after': String(detour.waitSeconds) };
+  refuse(res, 429, 'this client asks for too many codes', headers);
 }
 
 function refuse(

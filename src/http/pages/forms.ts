@@ -55,5 +55,5 @@ export function formField(visitors: Visitors, c: PageContext): Fragment {
 
 /** A path of this server to go on to; anything else is `fallback`. */
 export function ownPath(text: string | undefined, fallback: string): string {
-  return text !== undefined && /^\/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,2000}$/.test(text) ? text : fallback;
+  return text !== undefined && /^\/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,8000}$/.test(text) ? text : fallback;
 }
