@@ -412,6 +412,8 @@ describe('clients that are described by a document', () => {
   });
 
   it('authorization server checklist 25: lead no request to an address inside', async () => {
+    const unreachable = await begin('https://nothing.invalid/client.json');
+    assert.equal(unreachable.status, 400);
     let connections = 0;
     const oracle = net.createServer((socket) => {
       connections += 1;
@@ -442,9 +444,29 @@ describe('clients that are described by a document', () => {
       const answer = await begin(`https://${host}:${port}/client.json`);
       assert.equal(answer.status, 400, host);
       assert.equal(answer.headers.location, undefined, host);
+      assert.equal(answer.body, unreachable.body, 'it looks like a host that is not there');
     }
     assert.equal(connections, 0);
     await new Promise((resolve) => oracle.close(resolve));
+  });
+
+  it('authorization server checklist 26: come from the hosts that the operator lists', async () => {
+    await using listed = await startCastellan([], {
+      env: { CASTELLAN_CLIENT_METADATA_HOSTS: '*.example.com, example.org' },
+    });
+    const { stdout } = await listed.cli('rotate', 'user', 'admin');
+    const admin = new PageClient(listed.url);
+    await admin.get(new URL(stdout.trim()).pathname);
+    await admin.post(new URL(stdout.trim()).pathname, { password: PASSWORD, repeated: PASSWORD });
+    const before = site.paths.length;
+    const query = {
+      ...pkce,
+      client_id: `${site.origin}/client.json`,
+      redirect_uri: 'http://127.0.0.1/callback',
+    };
+    const answer = await admin.get(`/authorize?${new URLSearchParams(query)}`);
+    assert.equal(answer.status, 400);
+    assert.equal(site.paths.length, before);
   });
 
   it('authorization server checklist 24: are refused soon when their document is not one', async () => {

@@ -5,8 +5,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { sha256Hex } from '../../src/base/ids.ts';
 import { OAuthMount } from '../../src/http/oauth/mount.ts';
-import type { ClientRecord } from '../../src/oauth/clients.ts';
+import type { ClientRecord, ClientSource } from '../../src/oauth/clients.ts';
 import { OAuth } from '../../src/oauth/oauth.ts';
+import type { Store } from '../../src/store/database.ts';
 import { openAudit, type TestDatabase } from './databases.ts';
 import { type Identity, openIdentity } from './identity.ts';
 
@@ -69,7 +70,11 @@ export class OAuthRig implements AsyncDisposable {
     this.#close = close;
   }
 
-  static async start(database: TestDatabase, port = 0): Promise<OAuthRig> {
+  static async start(
+    database: TestDatabase,
+    port = 0,
+    more: (store: Store) => readonly ClientSource[] = () => [],
+  ): Promise<OAuthRig> {
     const { store, dataDir, close } = await database.open();
     const audit = await openAudit({ store, dataDir });
     const identity = await openIdentity({ store, dataDir }, database.logger);
@@ -89,7 +94,7 @@ export class OAuthRig implements AsyncDisposable {
       publicUrl: undefined,
       loopback: true,
       authorizer,
-      otherClients: [{ find: async (id) => CLIENTS.find((one) => one.clientId === id) }],
+      otherClients: [{ find: async (id) => CLIENTS.find((one) => one.clientId === id) }, ...more(store)],
       ways: { dynamic: false, metadataDocuments: false },
       accessTokenTtlMs: HOUR_MS,
       browserUser,
