@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import path from 'node:path';
 import { isObject } from '../protocol/jsonrpc.ts';
 import { nearest } from '../resources/names.ts';
 import { readPrivateFile, writePrivateFile } from '../store/private-file.ts';
+import { configurationFolder } from './configuration-folder.ts';
 import { failed, usage } from './exit.ts';
 import type { VerbContext } from './verbs.ts';
 
@@ -28,7 +28,7 @@ export class Contexts {
 
   /** @throws CommandFailure when the file is damaged, or open to others */
   static async read(env: Environment): Promise<Contexts> {
-    const file = contextsFile(env);
+    const file = path.join(configurationFolder(env), 'contexts.json');
     const read = await readPrivateFile(file);
     if (!read) return new Contexts(file, new Map(), undefined);
     if (read.openToOthers)
@@ -62,11 +62,6 @@ export class Contexts {
 export function checkContextName(name: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) return name;
   throw usage(`"${name}" is no name of a context: use at most 63 letters, digits, ".", "_" and "-"`);
-}
-
-function contextsFile(env: Environment): string {
-  const base = env.XDG_CONFIG_HOME || path.join(env.HOME || homedir(), '.config');
-  return path.join(base, 'castellan', 'contexts.json');
 }
 
 function parsed(

@@ -142,7 +142,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'mcp',
     group: TOOLS,
-    summary: 'upstream servers: list, status, connect',
+    summary: 'upstream servers: list, status, connect, doctor, trust',
     load: async () => (await import('./commands/mcp.ts')).defineMcp,
   },
   {

@@ -130,6 +130,20 @@ describe('get and describe', () => {
 });
 
 describe('mcp', () => {
+  test('doctor connects to each, and names what is wrong with the others', async () => {
+    const { code, stdout } = await cli(['mcp', 'doctor', '-o', 'json']);
+    assert.equal(code, 1);
+    const { checks } = JSON.parse(stdout) as { checks: { check: string; status: string; message: string }[] };
+    const of = (name: string) => checks.find(({ check }) => check === name)!;
+    assert.match(of('memory').message, /^memory connected: .*, \d+ tools/);
+    assert.equal(of('broken').status, 'fail');
+    assert.match(of('broken').message, /SURELY_UNSET/);
+    assert.match(
+      (await cli(['mcp', 'doctor'])).stdout,
+      /^✗ broken +\S.*\n✓ everything +everything connected/,
+    );
+  });
+
   test('list says why a server is broken, and keeps placeholders as written', async () => {
     const text = await passes(['mcp', 'list']);
     assert.match(text, /^✗ broken: .*extra\.yaml:4: spec\.args\[0\]: variable SURELY_UNSET is not set/m);

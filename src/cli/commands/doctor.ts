@@ -2,16 +2,16 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../base/errors.ts';
 import type { ServerStatus } from '../../http/api/live.ts';
+import { type Check, printChecks } from '../checks.ts';
 import { Contexts } from '../contexts.ts';
 import { CommandFailure, Exit } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { packageVersion } from '../package-version.ts';
 import { DEFAULT_DATA_DIR, ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { cleanForTerminal, cleanLine } from '../terminal.ts';
+import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { output: 'text' | 'json' };
-type Check = { check: string; status: 'pass' | 'fail' | 'skipped'; message: string };
 
 const NEEDED_NODE = 24;
 const PATIENCE_MS = 10_000;
@@ -35,20 +35,10 @@ export function defineDoctor(program: Command, context: VerbContext): void {
 }
 
 async function run(flags: Flags, context: VerbContext): Promise<void> {
-  const { terminal, env } = context;
+  const { env } = context;
   const checks = [nodeCheck(), await dataDirectory(flags, env), await contexts(env)];
   checks.push(...(await server(flags, context)));
-  const ok = checks.every(({ status }) => status !== 'fail');
-  if (flags.output === 'json') terminal.data(JSON.stringify({ ok, checks }, null, 2));
-  else for (const check of checks) printCheck(check, context);
-  if (!ok) context.finish(Exit.failed);
-}
-
-const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
-
-function printCheck({ check, status, message }: Check, { terminal }: VerbContext): void {
-  const [style, mark] = MARKS[status];
-  terminal.styledLine(`${terminal.styled(style, mark)} ${check.padEnd(14)} ${cleanForTerminal(message)}`);
+  if (!printChecks(checks, flags.output, context)) context.finish(Exit.failed);
 }
 
 function nodeCheck(): Check {

@@ -1,81 +1,102 @@
 import type { Command } from 'commander';
 import type { FreezeObject } from '../../http/api/freeze-routes.ts';
 import type { ServerStatus } from '../../http/api/live.ts';
-import { Exit, failed } from '../exit.ts';
-import { oneOf } from '../options.ts';
-import { type OutputFormat, type Printing, printItems, withOutput } from '../output.ts';
-import { statusPrinting, targetText, typeText } from '../printings.ts';
+import { Exit, failed, usage } from '../exit.ts';
+import { oneOf, repeated } from '../options.ts';
+import { type OutputFormat, printItems, withOutput } from '../output.ts';
+import { statusPrinting } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { cleanForTerminal, cleanLine } from '../terminal.ts';
+import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
+import type { LocalFlags } from './mcp-local.ts';
+import { connectedText, type ListedServer, printServers } from './mcp-servers.ts';
 
-type ListedServer = {
-  name: string;
-  spec: Record<string, unknown> | null;
-  managedBy?: string;
-  error?: string;
-};
-type ListFlags = ServerFlags & { output?: OutputFormat; resolve?: boolean };
+type Flags = ServerFlags & LocalFlags;
+type ListFlags = Flags & { output?: OutputFormat; resolve?: boolean };
+type TextFlags = Flags & { output: 'text' | 'json' };
+
+const EXAMPLES = `
+With --local no Castellan has to run: the servers are those of mcp.json and mcp.yaml in ~/.config/castellan, and of
+.mcp.json and castellan.yaml in this folder, or of the files that --config names. A file of a project starts no process
+and is told no variable before \`mcp trust\` has recorded the entry as it is written.
+
+Examples:
+  castellan mcp list --resolve
+  castellan mcp status
+  castellan mcp doctor
+  castellan mcp list --local
+  castellan mcp trust github && castellan mcp connect github --local`;
 
 export function defineMcp(program: Command, context: VerbContext): void {
-  const mcp = program.command('mcp').description('Upstream MCP servers: what is configured, what runs.');
-  const list = mcp
-    .command('list')
-    .description(
-      'List the servers as they are configured, a broken one with its reason. Placeholders stay as written.',
-    )
-    .option(
-      '--resolve',
-      'substitute environment variables, never secrets; prints JSON unless -o says otherwise',
-    );
-  withServer(withOutput(list, null))
-    .showHelpAfterError('Run `castellan mcp list --help` for its options.')
-    .action((flags: ListFlags) => listServers(flags, context));
-  const status = mcp.command('status').description('Show the state of every server, from memory.');
-  withServer(withOutput(status))
-    .showHelpAfterError('Run `castellan mcp status --help` for its options.')
-    .action((flags: ServerFlags & { output: OutputFormat }) => showStatus(flags, context));
-  const connect = mcp
-    .command('connect')
-    .description('Connect to one server now and say how it went.')
-    .argument('<name>', 'name or id of the server');
-  withServer(connect)
-    .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json'], 'text'))
-    .showHelpAfterError('Run `castellan mcp connect --help` for its options.')
-    .action((name: string, flags: ServerFlags & { output: string }) => connectServer(name, flags, context));
+  const mcp = program
+    .command('mcp')
+    .description('Upstream MCP servers: what is configured, what runs.')
+    .addHelpText('after', EXAMPLES);
+  const here = () => import('./mcp-local.ts');
+  const verb = (name: string, description: string) =>
+    mcp
+      .command(name)
+      .description(description)
+      .showHelpAfterError(`Run \`castellan mcp ${name} --help\` for its options.`);
+
+  const list = verb(
+    'list',
+    'List the servers as they are configured, a broken one with its reason. Placeholders stay as written.',
+  ).option(
+    '--resolve',
+    'substitute environment variables, never secrets; prints JSON unless -o says otherwise',
+  );
+  withServer(withLocal(withOutput(list, null))).action(async (flags: ListFlags) =>
+    isLocal(flags) ? (await here()).listLocally(flags, context) : listServers(flags, context),
+  );
+  const status = verb('status', 'Show the state of every server, from memory.');
+  withServer(withLocal(withOutput(status))).action(async (flags: Flags & { output: OutputFormat }) =>
+    isLocal(flags) ? (await here()).showLocally(flags, context) : showStatus(flags, context),
+  );
+  const connect = verb('connect', 'Connect to one server now and say how it went.').argument(
+    '<name>',
+    'name or id of the server',
+  );
+  withServer(withLocal(withText(connect))).action(async (name: string, flags: TextFlags) =>
+    isLocal(flags) ? (await here()).connectHere(name, flags, context) : connectServer(name, flags, context),
+  );
+  const doctor = verb('doctor', 'Connect to every server and say what is wrong with those that fail.');
+  withServer(withLocal(withText(doctor))).action(async (flags: TextFlags) => {
+    const local = isLocal(flags);
+    const { runMcpDoctor } = await import('./mcp-doctor.ts');
+    return runMcpDoctor({ ...flags, local }, context);
+  });
+  const trust = verb(
+    'trust',
+    'Let a server of a file of this folder run, as its entry is written now.',
+  ).argument('<name>', 'name of the server in the file');
+  withLocal(trust).action(async (name: string, flags: LocalFlags) =>
+    (await here()).trustServer(name, flags, context),
+  );
 }
 
-const listPrinting: Printing<ListedServer> = {
-  columns: [
-    { title: 'NAME', value: (server) => server.name },
-    { title: 'TYPE', value: ({ spec }) => (spec ? typeText(spec) : undefined) },
-    { title: 'TARGET', value: ({ spec }) => (spec ? targetText(spec) : undefined) },
-    { title: 'MANAGED-BY', value: (server) => server.managedBy, wide: true },
-  ],
-  nameOf: (server) => `server/${server.name}`,
-  none: 'no servers',
-};
+function withLocal(command: Command): Command {
+  return command
+    .option('--local', 'the servers of your own files and of those in this folder; needs no Castellan')
+    .option('-c, --config <file>', 'with --local: of this file instead; may be given again', repeated);
+}
+
+function withText(command: Command): Command {
+  return command.addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json'], 'text'));
+}
+
+/** Whether it is about files; what says which Castellan to ask is wrong then. */
+function isLocal({ local, config, server, context, as }: Flags): boolean {
+  if (!local && config !== undefined) throw usage('--config names files for --local: add it');
+  if (local && (server ?? context ?? as) !== undefined)
+    throw usage('--local asks no Castellan: leave out --server, --context and --as');
+  return local === true;
+}
 
 async function listServers(flags: ListFlags, context: VerbContext): Promise<void> {
-  const { terminal } = context;
   const client = await ServerClient.connect(flags, context);
   const { items } = await client.get('mcp/servers', { resolve: flags.resolve ? true : undefined });
-  const servers = items as ListedServer[];
-  const broken = servers.filter((server) => server.error !== undefined);
-  const format = flags.output ?? (flags.resolve ? 'json' : 'table');
-  if (flags.resolve) terminal.warn('values of environment variables are shown, and they may be secret');
-  if (format !== 'table' && format !== 'wide') {
-    printItems(terminal, format, servers, listPrinting);
-    for (const server of broken) terminal.warn(brokenText(server));
-    return;
-  }
-  const sound = servers.filter((server) => server.error === undefined);
-  if (sound.length > 0 || broken.length === 0) printItems(terminal, format, sound, listPrinting);
-  for (const server of broken) terminal.styledLine(`${terminal.styled('red', '✗')} ${brokenText(server)}`);
-}
-
-function brokenText({ name, error }: ListedServer): string {
-  return `${cleanForTerminal(name)}: ${cleanLine(error ?? '')}`;
+  printServers(items as ListedServer[], flags, context);
 }
 
 async function showStatus(
@@ -103,11 +124,7 @@ async function connectServer(
   const status = answer as unknown as ServerStatus;
   const connected = status.state === 'connected';
   if (flags.output === 'json') terminal.data(JSON.stringify(status, null, 2));
-  else if (connected) {
-    const tools = status.tools === undefined ? '' : `, ${status.tools} tools`;
-    const ms = Math.round(performance.now() - startedAt);
-    terminal.line(`${status.name} connected: ${status.protocol ?? 'unknown protocol'}${tools} (${ms} ms)`);
-  }
+  else if (connected) terminal.line(connectedText(status, performance.now() - startedAt));
   if (connected) return;
   if (flags.output === 'json') return context.finish(Exit.failed);
   throw failed(`${status.name} is ${status.state}: ${status.lastError ?? 'no reason is known'}`);

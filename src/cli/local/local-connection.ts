@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import { ChildProcesses } from '../../base/child-processes.ts';
+import { messageOf } from '../../base/errors.ts';
+import { ServerClient } from '../../net/server-client.ts';
+import { NOTHING_RELAYED } from '../../protocol/input-requests.ts';
+import { NO_ACCESS } from '../../resources/access-model.ts';
+import { NO_POLICIES } from '../../resources/snapshot.ts';
+import { transportsOver } from '../../upstream/configured-transports.ts';
+import type { UpstreamStatus } from '../../upstream/server-status.ts';
+import { Upstreams } from '../../upstream/upstreams.ts';
+import { failed } from '../exit.ts';
+import { packageVersion } from '../package-version.ts';
+import type { Terminal } from '../terminal.ts';
+import type { LocalServer } from './local-servers.ts';
+
+const CIRCLE = { owner: 'local', principal: 'local', session: 'local', relayed: NOTHING_RELAYED };
+
+/** Connects to one server from here, says how it went, and leaves nothing running. @throws CommandFailure */
+export async function connectLocally(
+  { name, entry }: LocalServer,
+  timeoutMs: number,
+  terminal: Terminal,
+): Promise<UpstreamStatus> {
+  const version = packageVersion();
+  await using stack = new AsyncDisposableStack();
+  const logger = { info: () => {}, warn: (_: object, message: string) => terminal.warn(message) };
+  const children = stack.use(
+    new ChildProcesses({ marker: `local-${randomBytes(6).toString('hex')}`, logger }),
+  );
+  const client = stack.use(new ServerClient());
+  const upstreams = stack.use(
+    new Upstreams({
+      self: { name: 'castellan', title: 'Castellan', version },
+      transports: transportsOver(children, client, () => {}),
+      maxHttpServers: 1,
+      maxStdioServers: 1,
+      onCatalogueChange: () => {},
+      onSessionNotice: () => {},
+      holdSession: async () => true,
+      onSessionLost: () => {},
+      beginHealthCall: async () => undefined,
+      onFault: () => {},
+    }),
+  );
+  const servers = new Map([[name, entry]]);
+  upstreams.reconcile({
+    generation: 0,
+    servers,
+    projects: new Map(),
+    access: NO_ACCESS,
+    policies: NO_POLICIES,
+  });
+  const server = upstreams.get(name);
+  if (!server) throw failed(`${name}: ${entry.error ?? 'its configuration is invalid'}`);
+  try {
+    await server.connect(CIRCLE, timeoutMs);
+  } catch (error) {
+    throw failed(`${name}: ${messageOf(error)}`);
+  }
+  return server.status();
+}
