@@ -11,10 +11,11 @@ import { OracleUpstream } from '../support/oracle-upstream.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
 // Kills a Castellan with SIGKILL at random moments of mixed writes, again and again on one database: `node
-// kill-audit.ts [COUNT]`, on SQLite, and on PostgreSQL when there is one. After each start every acknowledged object
+// kill-audit.ts [COUNT] [sqlite|postgres]`, on SQLite, and on PostgreSQL when there is one. After each start every acknowledged object
 // and token has to be there, every call that reached its server has to have been announced, and the audit to verify.
 
 const count = Number(process.argv[2] ?? 50);
+const only = process.argv[3];
 const LANES = 6;
 
 type Acknowledged = { tokens: string[]; objects: string[]; calls: number[] };
@@ -123,8 +124,8 @@ async function torment(name: string, dataDir: string, env: Record<string, string
 
 const folder = await mkdtemp(path.join(tmpdir(), 'castellan-kill-audit-'));
 try {
-  await torment('SQLite', path.join(folder, 'sqlite'), {});
-  const missing = await postgresMissing();
+  if (only !== 'postgres') await torment('SQLite', path.join(folder, 'sqlite'), {});
+  const missing = only === 'sqlite' ? 'not asked for' : await postgresMissing();
   if (missing === undefined) {
     const database = await postgresDatabase();
     try {
