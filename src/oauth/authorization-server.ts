@@ -116,6 +116,7 @@ export class AuthorizationServer {
       isProject: (uid) => projectOfUid(resources.snapshot(), uid) !== undefined,
       isActiveUser: (uid) => this.#user(uid)?.disabled === false,
       userUid: (email) => this.#userUid(email),
+      userEmail: (uid) => this.#user(uid)?.name,
       targetOf: (indicator) => this.#targetOf(indicator),
       openTo,
       defaultIndicator: (client, issuer) => defaultIndicator(client, issuer, resources.snapshot()),

@@ -19,7 +19,6 @@ export function clientMetadata(record: ClientRecord): ClientMetadata & { record:
     redirect_uris: [...redirectUris],
     grant_types: grantTypes as NonNullable<ClientMetadata['grant_types']>,
     response_types: grantTypes.includes('authorization_code') ? ['code'] : [],
-    response_modes: ['query'],
     token_endpoint_auth_method: method,
     application_type: record.applicationType ?? (redirectUris.some(isNative) ? 'native' : 'web'),
     ...(method.startsWith('client_secret') && { client_secret: NO_SECRET }),

@@ -33,6 +33,7 @@ export type OAuthOptions = {
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
   logger: Logger;
+  now?: () => number;
 };
 
 /** Everything about access by OAuth that one process has. Only `server` loads the provider. */
@@ -48,15 +49,15 @@ export class OAuth {
   #server: Promise<AuthorizationServer> | undefined;
 
   constructor(options: OAuthOptions) {
-    const { store, resources, audit, logger } = options;
+    const { store, resources, audit, logger, now = Date.now } = options;
     this.#options = options;
     this.ways = options.ways;
     this.issuers = new Issuers(options);
     const registered = new RegisteredClients(store, resources, options.authorizer);
     this.clients = new Clients([new BuiltInClients(), registered, ...options.otherClients]);
-    this.#artifacts = new Artifacts(store, logger);
-    this.grants = new Grants({ store, resources, artifacts: this.#artifacts, audit });
-    this.accessTokens = new AccessTokens({ store, resources, logger });
+    this.#artifacts = new Artifacts(store, logger, now);
+    this.grants = new Grants({ store, resources, artifacts: this.#artifacts, audit, now });
+    this.accessTokens = new AccessTokens({ store, resources, logger, now });
     this.#artifacts.onEnded(() => this.accessTokens.forget());
     // A client that is gone, from the API or from a file, leaves nothing to a namesake.
     this.#unlisten = resources.feed.onChanges((changes) => {

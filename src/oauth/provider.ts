@@ -41,6 +41,7 @@ export type ProviderDeps = AdapterDeps & {
   /** Whether a user of that uid may still act. */
   isActiveUser(uid: string): boolean;
   userUid(email: string): string | undefined;
+  userEmail(uid: string): string | undefined;
   targetOf(indicator: string): Target | undefined;
   /** The scopes of the target that are open to the client. */
   openTo(client: ClientRecord, target: Target): readonly string[] | undefined;
@@ -315,10 +316,12 @@ function introspectBothKinds(provider: Provider, deps: ProviderDeps): void {
     if (record.tokenEndpointAuthMethod === 'none') {
       ctx.status = 401;
       ctx.body = { error: 'invalid_client', error_description: 'only a client that proves itself may ask' };
-    } else if ((ctx.body as { active?: boolean }).active === false) {
-      const found = await deps.introspectToken(String(oidc.params?.token), record);
-      if (found) ctx.body = found;
+      return;
     }
+    const told = ctx.body as { active?: boolean; sub?: string };
+    ctx.body = told.active
+      ? { ...told, username: deps.userEmail(String(told.sub)) }
+      : ((await deps.introspectToken(String(oidc.params?.token), record)) ?? told);
   });
 }
 

@@ -61,20 +61,31 @@ export class OAuthRig implements AsyncDisposable {
   readonly identity: Identity;
   readonly oauth: OAuth;
   readonly base: string;
+  /** How far its clock is ahead of the real one, ms. */
+  readonly clock: { ahead: number };
+  readonly store: Store;
   readonly #close: () => Promise<void>;
+  #closed: Promise<void> | undefined;
 
-  private constructor(identity: Identity, oauth: OAuth, base: string, close: () => Promise<void>) {
-    this.identity = identity;
-    this.oauth = oauth;
-    this.base = base;
+  private constructor(
+    parts: Pick<OAuthRig, 'identity' | 'oauth' | 'base' | 'clock' | 'store'>,
+    close: () => Promise<void>,
+  ) {
+    this.identity = parts.identity;
+    this.oauth = parts.oauth;
+    this.base = parts.base;
+    this.clock = parts.clock;
+    this.store = parts.store;
     this.#close = close;
   }
 
+  /** Another process on the same database, where there can be one; `port` as another one had it. */
   static async start(
     database: TestDatabase,
     port = 0,
     more: (store: Store) => readonly ClientSource[] = () => [],
   ): Promise<OAuthRig> {
+    const clock = { ahead: 0 };
     const { store, dataDir, close } = await database.open();
     const audit = await openAudit({ store, dataDir });
     const identity = await openIdentity({ store, dataDir }, database.logger);
@@ -98,6 +109,7 @@ export class OAuthRig implements AsyncDisposable {
       ways: { dynamic: false, metadataDocuments: false },
       accessTokenTtlMs: HOUR_MS,
       browserUser,
+      now: () => Date.now() + clock.ahead,
     });
     resources.onChange(() => oauth.accessTokens.forget());
     const mount = new OAuthMount(oauth);
@@ -107,7 +119,7 @@ export class OAuthRig implements AsyncDisposable {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return new OAuthRig(identity, oauth, base, async () => {
+    return new OAuthRig({ identity, oauth, base, clock, store }, async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await oauth.close();
@@ -123,7 +135,30 @@ export class OAuthRig implements AsyncDisposable {
     for (const name of ['demo', 'other']) {
       await resources.put({ kind: 'Project', metadata: { name }, spec: { servers: [] } });
     }
-    await resources.put({ kind: 'User', metadata: { name: 'alice@example.com' }, spec: {} });
+    for (const name of ['alice@example.com', 'bob@example.com'])
+      await resources.put({ kind: 'User', metadata: { name }, spec: {} });
+  }
+
+  get port(): number {
+    return Number(new URL(this.base).port);
+  }
+
+  /** What the audit has of an event, oldest first. */
+  async audited(event: string) {
+    const rows = () =>
+      this.store.db
+        .selectFrom('audit_events')
+        .selectAll()
+        .where('event', '=', event)
+        .orderBy('seq')
+        .execute();
+    const deadline = Date.now() + 5_000;
+    let found = await rows();
+    while (found.length === 0 && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      found = await rows();
+    }
+    return found;
   }
 
   resource(project = 'demo', surface = ''): string {
@@ -210,8 +245,10 @@ export class OAuthRig implements AsyncDisposable {
     return (await this.oauth.accessTokens.authenticate(accessToken)).ok;
   }
 
+  /** Stops it; more than once is no harm. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#close();
+    this.#closed ??= this.#close();
+    await this.#closed;
   }
 }
 
@@ -239,5 +276,6 @@ async function decide(oauth: OAuth, req: IncomingMessage, res: ServerResponse): 
   const email = String(req.headers['x-test-user']);
   const decision =
     req.headers['x-test-decision'] === 'deny' ? { deny: true as const } : { consent: true as const };
-  await interactions.finish(req, res, uid, page === 'sign-in' ? { login: { email } } : decision);
+  const done = await interactions.finish(req, res, uid, page === 'sign-in' ? { login: { email } } : decision);
+  if (!done) res.writeHead(404).end('nobody of that name');
 }
