@@ -8,7 +8,7 @@ import { parseBinding } from '../resources/bindings.ts';
 import type { Store } from '../store/database.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 import { clientSecrets } from './client-secrets.ts';
-import { mayActForUser, sponsorsOf } from './client-sponsors.ts';
+import { actsForUser } from './client-sponsors.ts';
 
 const NOW = { dryRun: false };
 const ADMIN = userCaller('admin');
@@ -51,14 +51,7 @@ async function scene(
       store: opened.store,
       put: (by, body) => objects.put(by, body, NOW),
       secretsOf: (name) => clientSecrets(db, uidOf(name), Date.now()),
-      mayAct: async (name) => {
-        const { spec } = resources.get('OAuthClient', name)!;
-        return mayActForUser(
-          authorizer.rights(),
-          spec,
-          await sponsorsOf(db, authorizer.rights(), uidOf(name)),
-        );
-      },
+      mayAct: (name) => actsForUser(db, authorizer.rights(), resources.get('OAuthClient', name)!),
     });
   } finally {
     await identity.close();

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { ClientFields } from '../resources/client-fields.ts';
 import type { LayerEdit } from '../resources/layer-edit.ts';
+import type { ResourceObject } from '../resources/objects.ts';
 import type { Schema } from '../store/schema.ts';
 import type { AuthenticatedCaller, Principal } from './caller.ts';
 import type { Layer } from './decide.ts';
@@ -8,14 +9,16 @@ import { sponsorFault } from './guards.ts';
 import type { RightsIndex } from './rights.ts';
 import { behindOf, ceilingsBehind } from './token-record.ts';
 
-/** Whether those who answer for the client still may. `sponsors` undefined: a file of the operator does. */
-export function mayActForUser(
+/** Whether a client acts for its user now: those who answer for it still may, and for one of a file the operator does. */
+export async function actsForUser(
+  db: Kysely<Schema>,
   index: RightsIndex,
-  client: Pick<ClientFields, 'user' | 'autoApprove'>,
-  sponsors: readonly Principal[] | undefined,
-): boolean {
+  { metadata, spec }: ResourceObject,
+): Promise<boolean> {
+  const client = spec as ClientFields;
   if (client.user === undefined || !index.isActive(client.user)) return false;
-  if (sponsors === undefined) return true;
+  if (metadata.managedBy.startsWith('file:')) return true;
+  const sponsors = await sponsorsOf(db, index, metadata.uid);
   const layers = sponsors.map((principal): Layer => ({ principal, rights: index.of(principal) }));
   const own = sponsors.length === 1 && sponsors[0] === `User:${client.user}`;
   return layers.length > 0 && sponsorFault(layers, index, client, own) === undefined;
@@ -43,7 +46,7 @@ export async function forgetSponsors(db: Kysely<Schema>, uid: string): Promise<v
 }
 
 /** Those who answer for a client now; none for one that nobody does. */
-export async function sponsorsOf(db: Kysely<Schema>, index: RightsIndex, uid: string): Promise<Principal[]> {
+async function sponsorsOf(db: Kysely<Schema>, index: RightsIndex, uid: string): Promise<Principal[]> {
   const row = await db
     .selectFrom('oauth_client_sponsors')
     .select('sponsors')

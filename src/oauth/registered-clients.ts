@@ -1,6 +1,6 @@
 import type { Authorizer } from '../identity/authorizer.ts';
 import { clientSecrets } from '../identity/client-secrets.ts';
-import { mayActForUser, sponsorsOf } from '../identity/client-sponsors.ts';
+import { actsForUser } from '../identity/client-sponsors.ts';
 import {
   type ClientFields,
   clientNameFault,
@@ -44,7 +44,8 @@ export class RegisteredClients implements ClientSource {
     // An object is found by its uid as well.
     if (object?.metadata.name !== clientId || clientProblems(object.spec).length > 0) return undefined;
     const fields = object.spec as ClientFields;
-    const acting = fields.user !== undefined && (await this.#mayAct(object));
+    const acting =
+      fields.user !== undefined && (await actsForUser(this.#store.db, this.#authorizer.rights(), object));
     const { displayName, redirectUris = [], project, scopes = ['mcp'], jwks, autoApprove = false } = fields;
     return {
       clientId,
@@ -59,13 +60,6 @@ export class RegisteredClients implements ClientSource {
       ...(acting && { user: fields.user, autoApprove }),
       ...(usesSecret(fields) && { secretHashes: await this.#secretHashes(object) }),
     };
-  }
-
-  async #mayAct({ metadata, spec }: ResourceObject): Promise<boolean> {
-    const rights = this.#authorizer.rights();
-    const ofFile = metadata.managedBy.startsWith('file:');
-    const sponsors = ofFile ? undefined : await sponsorsOf(this.#store.db, rights, metadata.uid);
-    return mayActForUser(rights, spec as ClientFields, sponsors);
   }
 
   async #secretHashes({ metadata }: ResourceObject): Promise<NonNullable<ClientRecord['secretHashes']>> {

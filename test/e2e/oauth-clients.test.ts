@@ -117,6 +117,14 @@ describe('a client that acts for a user', () => {
     const second = await cli('rotate', 'oauthclient', 'turning', '--overlap', '1h');
     const works = async (client_secret: string) => (await token({ ...form, client_secret })).status;
     assert.deepEqual([await works(first), await works(second)], [200, 200]);
+    const shown = await cli('describe', 'oauthclient', 'turning', '-o', 'json');
+    const { status } = JSON.parse(shown) as { status: { state: string; secrets: { expiresAt: unknown }[] } };
+    assert.equal(status.state, 'ready');
+    assert.deepEqual(
+      status.secrets.map(({ expiresAt }) => typeof expiresAt),
+      ['object', 'string'],
+    );
+    assert.ok(![first, second].some((one) => shown.includes(one)));
     const third = await cli('rotate', 'oauthclient', 'turning');
     assert.deepEqual([await works(first), await works(second), await works(third)], [401, 401, 200]);
     const { body } = await token({ ...form, client_secret: third });

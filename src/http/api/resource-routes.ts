@@ -10,9 +10,10 @@ import type { ResourceKind } from '../../resources/known-objects.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { Resources } from '../../resources/registry.ts';
 import { isSelected } from '../../resources/selectors.ts';
+import type { Store } from '../../store/database.ts';
 import type { OpenStreams } from '../open-streams.ts';
 import { CONDITIONS, expectedVersion, underConditions } from './conditions.ts';
-import { withStatus } from './object-status.ts';
+import { clientStatus, withStatus } from './object-status.ts';
 import { ObjectWatch, type WatchDeps } from './object-watch.ts';
 import { type ApiContext, flag, jsonObject, refuse } from './responses.ts';
 import { mayList, notThere, type Route } from './route.ts';
@@ -25,6 +26,7 @@ type Deps = {
   resources: Resources;
   objects: ManagedObjects;
   streams: OpenStreams;
+  store: Pick<Store, 'db'>;
 };
 
 const WATCH = {
@@ -71,7 +73,7 @@ function listRoute({ authorizer, freezes, resources, streams }: Deps): Route {
   };
 }
 
-function objectRoutes({ authorizer, freezes, resources, objects }: Deps): Route[] {
+function objectRoutes({ authorizer, freezes, resources, objects, store }: Deps): Route[] {
   const asking = (role: Role) => (c: ApiContext) => askOf(resources, c, role);
   return [
     {
@@ -79,9 +81,10 @@ function objectRoutes({ authorizer, freezes, resources, objects }: Deps): Route[
       path: '/:kind/:name',
       need: { ask: asking('view') },
       doc: { summary: 'Show one KIND', answer: 'Kind' },
-      handle: (c) => {
+      handle: async (c) => {
         const object = find(resources, authorizer, c);
         c.header('etag', `"${object.metadata.resourceVersion}"`);
+        if (object.kind === 'OAuthClient') return c.json(await clientStatus(object, store.db, authorizer));
         return c.json(withStatus(object, resources.snapshot(), freezes));
       },
     },
