@@ -62,14 +62,16 @@ export type CastellanOptions = {
   port: number;
   dataDir: string;
   databaseUrl: string | undefined;
+  /** Without a slash at its end. */
   publicUrl: string | undefined;
   allowedOrigins: readonly string[];
   /** CIDR ranges of proxies whose `X-Forwarded-For` is believed. */
   trustedProxies: readonly string[];
   logLevel: LogLevel;
+  /** How many HTTP servers are connected at once, and how many stdio processes run. */
   maxHttpServers: number;
   maxStdioServers: number;
-  /** How long rows of the audit are kept. */
+  /** How long rows of the audit are kept; Infinity: for ever. */
   auditRetentionMs: number;
   /** Somebody else's provider, at which people may sign in. */
   signInProvider: ExternalProviderSettings | undefined;
@@ -79,6 +81,7 @@ export type CastellanOptions = {
   clientRegistration: boolean;
   /** Whose documents say who an OAuth client is; undefined: nobody's. */
   documentHosts: DocumentHosts | undefined;
+  /** For `${VAR}` in the files. */
   env: Readonly<Record<string, string | undefined>>;
   version: string;
 };

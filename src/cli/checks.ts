@@ -1,4 +1,4 @@
-import { cleanForTerminal } from './terminal.ts';
+import { cleanForTerminal, type Terminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
 /** One thing that was looked at. `skipped`: it is not there, or could not be looked at. */
@@ -19,10 +19,11 @@ export function printChecks(
     return ok;
   }
   const width = Math.max(MIN_WIDTH, ...checks.map(({ check }) => check.length));
-  for (const { check, status, message } of checks) {
-    const [style, mark] = MARKS[status];
-    const text = `${check.padEnd(width)} ${message}`;
-    terminal.styledLine(`${terminal.styled(style, mark)} ${cleanForTerminal(text)}`);
-  }
+  for (const check of checks) terminal.styledLine(checkLine(check, terminal, width));
   return ok;
+}
+
+export function checkLine({ check, status, message }: Check, terminal: Terminal, width = MIN_WIDTH): string {
+  const [style, mark] = MARKS[status];
+  return `${terminal.styled(style, mark)} ${cleanForTerminal(`${check.padEnd(width)} ${message}`)}`;
 }

@@ -8,10 +8,14 @@ export const TOKEN_SOURCES = '"-" (stdin), env:VARIABLE or file:PATH';
 
 /** A token from where it is not seen by everybody who lists processes. @throws CommandFailure */
 export async function givenToken(source: string, { env, terminal }: Pick<VerbContext, 'env' | 'terminal'>) {
-  const raw = await rawToken(source, env, terminal);
+  return usableToken(await rawToken(source, env, terminal), source === '-' ? 'stdin' : source);
+}
+
+/** @throws CommandFailure naming the source */
+export function usableToken(raw: string | undefined, source: string): string {
   const token = raw?.trim() ?? '';
-  if (/^[\x21-\x7e]{1,512}$/.test(token)) return token;
-  throw usage(`${source === '-' ? 'stdin' : source} holds no usable token: one word of printable ASCII`);
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw usage(`${source} holds no usable token: it must be one word of printable ASCII characters`);
 }
 
 async function rawToken(

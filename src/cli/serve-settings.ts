@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js';
+import type { CastellanOptions } from '../app.ts';
 import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
-import type { ExternalProviderSettings } from '../identity/external-provider.ts';
 import type { DocumentHosts } from '../oauth/document-hosts.ts';
 import { duration } from '../resources/quantities.ts';
 import { usage } from './exit.ts';
@@ -21,36 +21,10 @@ export type ServeFlags = {
 };
 
 /** What the server is started with: flags before environment, checked, defaults filled in. */
-export type ServeSettings = {
-  configFiles: string[];
-  host: string;
-  /** 0: any free port. */
-  port: number;
-  dataDir: string;
+export type ServeSettings = Omit<CastellanOptions, 'version'> & {
   cacheDir: string | undefined;
-  databaseUrl: string | undefined;
-  /** Without a slash at its end. */
-  publicUrl: string | undefined;
-  /** CIDR ranges. */
-  trustedProxies: string[];
-  allowedOrigins: string[];
   insecureHttp: boolean;
-  logLevel: LogLevel;
   graceMs: number;
-  /** How many HTTP servers are connected at once, and how many stdio processes run. */
-  maxHttpServers: number;
-  maxStdioServers: number;
-  /** Infinity: for ever. */
-  auditRetentionMs: number;
-  /** Undefined: people sign in with passwords alone. */
-  signInProvider: ExternalProviderSettings | undefined;
-  accessTokenTtlMs: number;
-  /** Whether OAuth clients may register themselves. */
-  clientRegistration: boolean;
-  /** Whose documents say who an OAuth client is; undefined: nobody's. */
-  documentHosts: DocumentHosts | undefined;
-  /** For `${VAR}` in the files. */
-  env: Environment;
 };
 
 const MIN_RETENTION_MS = 3_600_000;

@@ -2,10 +2,10 @@ import { type Command, Option } from 'commander';
 import type { ToolView } from '../../http/api/live.ts';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
 import { nearest } from '../../resources/names.ts';
-import { CommandFailure, Exit, failed, usage } from '../exit.ts';
+import { CommandFailure, Exit, failed } from '../exit.ts';
+import { toolArguments } from '../json-arguments.ts';
 import { oneOf } from '../options.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { readStdin } from '../stdin.ts';
 import { projectOf, withProject } from '../targets.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
@@ -48,7 +48,7 @@ async function run(
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
-  const args = argumentsOf(text === '-' ? await readStdin() : text);
+  const args = await toolArguments(text, 'the arguments', `'{"key":"value"}'`);
   try {
     const client = await ServerClient.connect(flags, context);
     const project = await projectOf(flags.project, client, context);
@@ -62,19 +62,6 @@ async function run(
     if (!(error instanceof CommandFailure) || error.exitCode === Exit.usage) throw error;
     throw failed(error.message);
   }
-}
-
-function argumentsOf(json = '{}'): JsonObject {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (error) {
-    throw usage(
-      `the arguments are no valid JSON (${(error as Error).message}); quote them: '{"key":"value"}'`,
-    );
-  }
-  if (!isObject(value)) throw usage(`the arguments must be a JSON object, such as '{"key":"value"}'`);
-  return value;
 }
 
 async function findTool(

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
-import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
+import { checkLine } from '../checks.ts';
 import type { WantedProtocol } from '../endpoint/endpoint.ts';
 import { type EndpointReport, testEndpoint } from '../endpoint/endpoint-test.ts';
 import { usage } from '../exit.ts';
+import { usableToken } from '../given-token.ts';
+import { toolArguments } from '../json-arguments.ts';
 import { nameList, oneOf, secondsAsMs } from '../options.ts';
 import { readStdin } from '../stdin.ts';
 import { cleanForTerminal, type Terminal } from '../terminal.ts';
@@ -59,8 +61,8 @@ async function run(rawUrl: string, flags: Flags, context: VerbContext): Promise<
   if (flags.args === '-' && flags.token === '-') {
     throw usage('--args - and --token - both read stdin; set CASTELLAN_TOKEN instead of --token -');
   }
-  const call =
-    flags.tool === undefined ? undefined : { tool: flags.tool, args: await toolArguments(flags.args) };
+  const args = await toolArguments(flags.args, '--args', `--args '{"key":"value"}'`);
+  const call = flags.tool === undefined ? undefined : { tool: flags.tool, args };
   const token = await bearerToken(flags.token, env.CASTELLAN_TOKEN, terminal);
   if (token !== undefined && url.protocol === 'http:' && !isLoopback(url.hostname)) {
     terminal.warn(`the token travels unencrypted to ${url.host}; use https`);
@@ -108,37 +110,13 @@ async function bearerToken(
       '--token shows the token to everyone who lists processes; prefer CASTELLAN_TOKEN or --token -',
     );
   }
-  const token = raw?.trim();
-  if (flag === undefined && !token) return undefined;
-  if (!token || !/^[\x21-\x7e]+$/.test(token)) {
-    throw usage(`${source} holds no usable token: it must be one word of printable ASCII characters`);
-  }
-  return token;
+  return flag === undefined && !raw?.trim() ? undefined : usableToken(raw, source ?? '');
 }
-
-async function toolArguments(text: string | undefined): Promise<JsonObject> {
-  const json = text === '-' ? await readStdin() : (text ?? '{}');
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (error) {
-    throw usage(
-      `--args is no valid JSON (${(error as Error).message}); quote it for the shell: --args '{"key":"value"}'`,
-    );
-  }
-  if (!isObject(value)) throw usage('--args must be a JSON object, such as --args \'{"key":"value"}\'');
-  return value;
-}
-
-const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
 
 function printReport(report: EndpointReport, terminal: Terminal): void {
-  for (const { check, status, message, durationMs } of report.checks) {
-    const [style, mark] = MARKS[status];
-    const time = status === 'skipped' ? '' : terminal.styled('dim', ` (${durationMs} ms)`);
-    terminal.styledLine(
-      `${terminal.styled(style, mark)} ${check.padEnd(12)} ${cleanForTerminal(message)}${time}`,
-    );
+  for (const { durationMs, ...check } of report.checks) {
+    const time = check.status === 'skipped' ? '' : terminal.styled('dim', ` (${durationMs} ms)`);
+    terminal.styledLine(`${checkLine(check, terminal)}${time}`);
   }
   if (report.ok) terminal.styledLine(`${terminal.styled('green', 'PASS')} ${cleanForTerminal(report.url)}`);
 }
