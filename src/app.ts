@@ -373,10 +373,11 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
     const objects = new ManagedObjects(resources, tokens);
     const { version, publicUrl } = options;
+    const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
     const kept = { resources, rotation, freezes, objects, tokens };
-    return createApi({ ...known, ...people, ...kept, live, streams, sessions, logger });
+    return createApi({ ...known, ...people, ...kept, live, streams, sessions, grants, issuers, logger });
   });
   const { server, routes, drain } = createHttpServer({
     endpoint,

@@ -1,16 +1,17 @@
+import type { GrantView } from '../http/api/grant-routes.ts';
 import type { ToolView } from '../http/api/live.ts';
 import type { SessionView } from '../http/api/session-routes.ts';
 import type { Printing } from './output.ts';
-import { sessionPrinting, toolPrinting } from './printings.ts';
+import { grantPrinting, sessionPrinting, toolPrinting } from './printings.ts';
 import type { ServerClient } from './server-client.ts';
 import { type LiveKind, projectOf } from './targets.ts';
 import { cleanLine } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
 export type LiveFlags = { project?: string; surface: 'consumer' | 'operator' | 'all' };
-export type LiveItem = ToolView | SessionView;
+export type LiveItem = ToolView | SessionView | GrantView;
 
-/** What is there now of a kind that is stored nowhere. */
+/** What is there now of a kind that nobody writes. */
 export type LiveList = {
   items: LiveItem[];
   /** Printed beside the items as JSON. */
@@ -24,7 +25,8 @@ export type LiveList = {
 /** How the items of a live kind are printed and told apart. */
 export function livePrinting(kind: LiveKind): Printing<LiveItem> {
   // Each printing reads items of its own kind alone, and a list holds one kind.
-  return (kind === 'tools' ? toolPrinting : sessionPrinting) as Printing<LiveItem>;
+  const printings = { tools: toolPrinting, sessions: sessionPrinting, grants: grantPrinting };
+  return printings[kind] as Printing<LiveItem>;
 }
 
 export function isNamed(item: LiveItem, name: string): boolean {
@@ -38,8 +40,8 @@ export async function liveList(
   context: VerbContext,
 ): Promise<LiveList> {
   if (kind === 'tools') return toolList(client, flags, context);
-  const { items } = await client.get('sessions', { project: flags.project });
-  return { items: items as SessionView[], extra: {}, warnings: [], notes: [], place: client.origin };
+  const { items } = await client.get(kind, { project: flags.project });
+  return { items: items as LiveItem[], extra: {}, warnings: [], notes: [], place: client.origin };
 }
 
 async function toolList(client: ServerClient, flags: LiveFlags, context: VerbContext): Promise<LiveList> {

@@ -1,4 +1,5 @@
 import type { RecordedEvent } from '../audit/row.ts';
+import type { GrantView } from '../http/api/grant-routes.ts';
 import type { ServerStatus, ToolView } from '../http/api/live.ts';
 import type { SessionView } from '../http/api/session-routes.ts';
 import type { TokenObject } from '../http/api/token-objects.ts';
@@ -195,6 +196,21 @@ export const sessionPrinting: Printing<SessionView> = {
   ],
   nameOf: ({ id }) => `session/${id}`,
   none: 'no sessions',
+};
+
+export const grantPrinting: Printing<GrantView> = {
+  columns: [
+    { title: 'ID', value: ({ id }) => id },
+    { title: 'USER', value: ({ user }) => user },
+    { title: 'CLIENT', value: ({ client }) => client },
+    { title: 'PROJECT', value: ({ project }) => project ?? '*' },
+    { title: 'SCOPES', value: ({ scopes }) => scopes.join(' ') },
+    { title: 'AGE', value: ({ createdAt }) => ageOf(createdAt) },
+    { title: 'LAST-USED', value: ({ lastUsedAt }) => ageOf(lastUsedAt ?? undefined) },
+    { title: 'CLIENT-NAME', value: ({ clientName }) => clientName, wide: true },
+  ],
+  nameOf: ({ id }) => `grant/${id}`,
+  none: 'no grants',
 };
 
 export const statusPrinting: Printing<ServerStatus> = {

@@ -8,8 +8,8 @@ import type { VerbContext } from './verbs.ts';
 
 export type StoredKind = KindInfo & { kind: KindName };
 
-/** What is listed as it is now, and stored nowhere. */
-export const LIVE_KINDS = ['tools', 'sessions'] as const;
+/** What is listed as it is now, and nobody writes. */
+export const LIVE_KINDS = ['tools', 'sessions', 'grants'] as const;
 export type LiveKind = (typeof LIVE_KINDS)[number];
 
 /** What `KIND [NAME...]` or `KIND/NAME...` mean. */

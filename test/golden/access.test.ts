@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { mintCredential } from '../../src/base/ids.ts';
@@ -42,6 +43,7 @@ let castellan: TestCastellan;
 let admin = '';
 let event = '';
 let serial = 0;
+const GRANT = 'grn_known';
 
 async function send(
   operation: Operation,
@@ -50,7 +52,7 @@ async function send(
 ): Promise<{ status: string; body: string }> {
   serial += 1;
   const unique = (template: string) => template.replaceAll('UNIQUE', `t${serial}`);
-  const to = operation.path.replace('TOKEN', 'agent').replace('EVENT', event);
+  const to = operation.path.replace('TOKEN', 'agent').replace('EVENT', event).replace('GRANT', GRANT);
   const headers: Record<string, string> = {};
   if (credential !== undefined) headers.authorization = `Bearer ${credential}`;
   if (as !== undefined) headers['castellan-as'] = as;
@@ -78,6 +80,17 @@ async function token(name: string, project: string, more: object = {}): Promise<
   return String((await administrate('POST', '/mcptokens', { name, project, ...more })).token);
 }
 
+/** What a user would allow on the page for it. */
+async function allowGrant(): Promise<void> {
+  const uid = async (what: string) =>
+    String(((await administrate('GET', what)).metadata as { uid?: string } | undefined)?.uid);
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  database
+    .prepare('insert into oauth_grants values (?, ?, ?, ?, ?, ?, ?, ?, ?)')
+    .run(GRANT, await uid('/users/admin'), 'client', 'Client', await uid('/projects/demo'), 'mcp', 1, 1, null);
+  database.close();
+}
+
 before(async () => {
   const config = path.join(await temporaryFolder(), 'castellan.yaml');
   await writeFile(config, CONFIG);
@@ -88,6 +101,7 @@ before(async () => {
     await administrate('PUT', `/${plural}/${encodeURIComponent(nameOf(kind))}`, knownObject(kind));
   }
   await token('agent', 'demo');
+  await allowGrant();
   const { items } = await administrate('GET', '/auditevents?limit=1');
   event = String((items as { metadata?: { uid?: string }; id?: string }[])[0]?.id);
 });

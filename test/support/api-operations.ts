@@ -72,6 +72,7 @@ function filled(path: string, method: string): string {
       ? nameOf('User')
       : name;
   if (path === '/freezes/:scope') return '/freezes/demo';
+  if (path === '/grants/:id') return method === 'DELETE' ? '/grants/GRANT?dryRun=true' : '/grants/GRANT';
   if (path === '/auditevents/:id') return '/auditevents/EVENT';
   const query = path.startsWith('/mcptokens/:name') ? '?project=demo' : '';
   const dry = method === 'DELETE' ? '&dryRun=true' : '';

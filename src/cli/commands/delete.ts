@@ -3,19 +3,20 @@ import { CommandFailure, Exit, usage } from '../exit.ts';
 import { labelOf, placeOf, readObjectFiles, withFiles } from '../object-files.ts';
 import type { AnyObject } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { storedTargets, withProject, withSelector } from '../targets.ts';
+import { storedTargets, targetsOf, withProject, withSelector } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; dryRun?: boolean; filename?: string[]; selector?: string };
 type Doomed = { label: string; path: string; query: { project?: string | undefined } };
 
 const EXAMPLES = `
-Deleting a project deletes its tokens. Objects from --config files belong to their file and are removed there.
+Deleting a project deletes its tokens, deleting a grant ends all tokens that a client has by it. Objects from --config files belong to their file and are removed there.
 
 Examples:
   castellan delete server github
   castellan delete mcptoken laptop ci -p demo
   castellan delete servers -l team=red
+  castellan delete grant grn_4Fq9…
   castellan delete -f castellan.yaml`;
 
 export function defineDelete(program: Command, context: VerbContext): void {
@@ -62,6 +63,12 @@ async function run(
   if (isRefused) context.finish(Exit.failed);
 }
 
+/** A grant is known by its id alone. */
+function ofGrants(ids: readonly string[]): Doomed[] {
+  if (ids.length === 0) throw usage('name the grant: castellan delete grant ID');
+  return ids.map((id) => ({ label: `grant/${id}`, path: `grants/${encodeURIComponent(id)}`, query: {} }));
+}
+
 /** In reverse: what names something goes before it. */
 async function ofFiles(files: readonly string[], context: VerbContext): Promise<Doomed[]> {
   const objects = await readObjectFiles(files, context, 'nothing was deleted');
@@ -74,6 +81,8 @@ async function ofTargets(
   flags: Flags,
   context: VerbContext,
 ): Promise<Doomed[]> {
+  const [first, ...more] = targetsOf(word, names);
+  if (first?.kind === 'grants' && more.length === 0) return ofGrants(first.names);
   const targets = storedTargets(word, names, 'delete');
   const doomed: Doomed[] = [];
   for (const { kind, names: named } of targets) {

@@ -8,6 +8,8 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import type { ManagedObjects } from '../../identity/managed-objects.ts';
 import type { Passwords } from '../../identity/passwords.ts';
 import type { Tokens } from '../../identity/tokens.ts';
+import type { Grants } from '../../oauth/grants.ts';
+import type { Issuers } from '../../oauth/issuers.ts';
 import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
@@ -20,6 +22,7 @@ import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
 import { clientRoutes } from './client-routes.ts';
 import { freezeRoutes } from './freeze-routes.ts';
+import { grantRoutes } from './grant-routes.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
 import { policyRoutes } from './policy-routes.ts';
@@ -46,6 +49,8 @@ export type ApiDeps = {
   live: LiveView;
   streams: OpenStreams;
   sessions: LegacySessions;
+  grants: Grants;
+  issuers: Issuers;
   audit: Audit;
   store: Store;
   denials: Denials;
@@ -78,6 +83,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...liveRoutes(deps),
     ...auditRoutes(deps),
     ...sessionRoutes(deps),
+    ...grantRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),
@@ -105,13 +111,13 @@ function describedBy(routes: readonly Route[], version: string): Route {
 
 /** The REST API, to be mounted under `/api/v1`. It authenticates by itself; Host and Origin are the router's. */
 export function createApi(deps: ApiDeps): Hono<ApiEnv> {
-  const { credentials, authorizer, logger } = deps;
+  const { credentials, authorizer, logger, issuers } = deps;
   const audit = new ApiAudit(deps.audit, deps.denials, deps.addresses);
   const api = new Hono<ApiEnv>();
   const routes = apiRoutes(deps);
   api.use(neverStored);
   api.route('/', mounted([describedBy(routes, deps.version)], authorizer));
-  api.use(authenticated(credentials, audit), audit.acting(), boundedBody);
+  api.use(authenticated(credentials, audit, issuers), audit.acting(), boundedBody);
   api.route('/', mounted(routes, authorizer));
   // A route and not `notFound`, which would be lost where this app is mounted.
   api.all('*', (c) => refuse(c, 404, 'NOT_FOUND', `there is no ${c.req.method} ${c.req.path}`));

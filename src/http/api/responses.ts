@@ -22,7 +22,6 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
 /** The body of every refusal: `{error: {code, message}}`, code in upper case. */
 export function refuse(c: Context, status: ContentfulStatusCode, code: string, message: string): Response {
-  if (status === 401) c.header('www-authenticate', 'Bearer realm="castellan"');
   if (status === 503) c.header('retry-after', '2');
   return c.json({ error: { code, message } }, status);
 }

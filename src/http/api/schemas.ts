@@ -126,6 +126,18 @@ const Session = z.strictObject({
   streams: z.int(),
 });
 
+const Grant = z.strictObject({
+  id: text,
+  user: text.optional().describe('Left out: that user is gone.'),
+  client: text.describe('Id of the client.'),
+  clientName: text,
+  project: text.optional().describe('Left out: everything.'),
+  scopes: z.array(z.enum(['mcp', 'mcp:operator', 'api'])),
+  createdAt: time,
+  updatedAt: time,
+  lastUsedAt: time.nullable().describe('When a token was last issued under it.'),
+});
+
 const OTHERS = {
   Error: Refused,
   Metadata,
@@ -140,6 +152,9 @@ const OTHERS = {
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Freeze,
   SessionList: listOf(Session),
+  Grant,
+  GrantList: listOf(Grant),
+  GrantChange: z.strictObject({ action: z.literal('deleted'), object: Grant }),
   FreezeList: listOf(Freeze),
   FreezeWish: z.strictObject({ reason: text.optional() }),
   ServerDetail: z.strictObject({
