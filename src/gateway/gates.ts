@@ -1,4 +1,5 @@
 import type { Freezes } from '../freezes/freezes.ts';
+import { callerKey } from '../identity/caller.ts';
 import type { CallLimiter, LimitedBy } from '../limits/call-limiter.ts';
 import { CallerFacts, type Facts, ToolFacts } from '../policy/expression.ts';
 import type { ProjectPolicies, Ruling } from '../policy/policy-book.ts';
@@ -38,7 +39,7 @@ export class Gates {
     const { uid } = scope.project;
     const by: LimitedBy[] = [];
     // A refresh gives a client another access token, and no new allowance.
-    const token = caller.tokenId ?? (caller.credentialId && `${caller.principal}|${caller.owner}`);
+    const token = caller.tokenId ?? (caller.credentialId && callerKey(caller));
     if (limits.token && token !== undefined)
       by.push({ subject: 'token', key: `${uid}|token|${token}`, limit: limits.token });
     if (limits.user) by.push({ subject: 'user', key: `${uid}|user|${caller.owner}`, limit: limits.user });

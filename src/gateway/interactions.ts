@@ -7,9 +7,11 @@
  * process on a legacy server, or nothing where the request is sent once more. A suspended call is lost with the process;
  * its caller is told to start again.
  */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { canonicalJson } from '../base/canonical-json.ts';
 import type { Sealer } from '../base/seal.ts';
+import { callerKey } from '../identity/caller.ts';
 import { embeddable, type InputAnswers, type InputRequests } from '../protocol/input-requests.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { SuspendedCall } from '../upstream/calls.ts';
@@ -87,7 +89,7 @@ export class Interactions {
 
   /** A legacy server's questions; undefined when this principal has too many calls waiting. */
   park(from: GatewayRequest, server: string, call: SuspendedCall): JsonObject | undefined {
-    const { principal } = from.caller;
+    const principal = callerKey(from.caller);
     let own = 0;
     for (const one of this.parked.values()) if (one.principal === principal) own += 1;
     if (this.parked.size >= MAX_PARKED || own >= MAX_PARKED_PER_PRINCIPAL) return undefined;

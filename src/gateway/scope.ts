@@ -1,5 +1,5 @@
 import type { Cancellation } from '../base/cancellation.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { ToolRights } from '../identity/tool-rights.ts';
 import type { HeaderBag } from '../protocol/headers.ts';
 import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
@@ -43,5 +43,5 @@ export type CallerOnSurface = Pick<GatewayRequest, 'caller' | 'scope'>;
 
 /** Ties what is sealed for a caller to that caller on that surface. */
 export function callerContext({ caller, scope }: CallerOnSurface): string {
-  return `${caller.principal}|${scope.project.uid}|${scope.surface}`;
+  return `${callerKey(caller)}|${scope.project.uid}|${scope.surface}`;
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { onEachDatabase, type TestDatabase } from '../../test/support/databases.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { Store } from '../store/database.ts';
-import type { Scope } from './scope.ts';
+import { callerContext, type Scope } from './scope.ts';
 import { type LegacySession, LegacySessions } from './sessions.ts';
 
 const ANN = { principal: 'McpToken:a' } as unknown as AuthenticatedCaller;
@@ -43,6 +43,20 @@ onEachDatabase('legacy sessions', (make) => {
       assert.equal(await third.hold(session.handle), false);
       assert.equal(await third.find(session.id, ANN, SCOPE), undefined);
       assert.ok(await sessions.find(session.id, ANN, SCOPE));
+    }));
+
+  it('are no session of another user of the same OAuth client, nor is anything else kept for it', () =>
+    scene(make, async ({ sessions }) => {
+      const of = (owner: string) =>
+        ({ principal: 'OAuthClient:editor', owner }) as unknown as AuthenticatedCaller;
+      const [ann, bob] = [of('ann@example.com'), of('bob@example.com')];
+      const session = sessions.begin(ann, SCOPE, CLIENT)!;
+      assert.ok(await sessions.find(session.id, ann, SCOPE));
+      assert.equal(await sessions.find(session.id, bob, SCOPE), undefined);
+      assert.equal(sessions.peek(session.id, bob, SCOPE), undefined);
+      const [mine, theirs] = [ann, bob].map((caller) => callerContext({ caller, scope: SCOPE }));
+      assert.notEqual(mine, theirs);
+      assert.notEqual(callerKey(ann), callerKey(bob));
     }));
 
   it('are held by one of several processes that want them at the same time', () =>

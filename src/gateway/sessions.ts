@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Sealer } from '../base/seal.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, type McpLogLevel } from '../protocol/log-levels.ts';
 import type { Envelope } from '../protocol/model.ts';
@@ -16,6 +16,7 @@ export type LegacySession = {
   /** Names the session where the id itself would be too much: isolation keys, the row of an ended one. */
   handle: string;
   envelope: Envelope;
+  /** As `callerKey` names whom it belongs to. */
   principal: string;
   projectUid: string;
   surface: string;
@@ -86,14 +87,14 @@ export class LegacySessions {
   ): LegacySession | undefined {
     const expiresAt = Date.now() + LIFETIME_MS;
     const sealed: Sealed = {
-      p: caller.principal,
+      p: callerKey(caller),
       j: scope.project.uid,
       s: scope.surface,
       v: client.revision,
       c: client.capabilities,
       i: client.clientInfo ?? null,
       e: expiresAt,
-      n: `${tagOf(caller.principal)}.${randomBytes(12).toString('base64url')}`,
+      n: `${tagOf(callerKey(caller))}.${randomBytes(12).toString('base64url')}`,
     };
     const text = JSON.stringify(sealed);
     if (text.length > MAX_SEALED) return undefined;
@@ -269,7 +270,7 @@ function recall(session: LegacySession, logLevel: string | null, subscriptions: 
 
 function belongs(session: LegacySession, caller: AuthenticatedCaller, scope: Scope): boolean {
   return (
-    session.principal === caller.principal &&
+    session.principal === callerKey(caller) &&
     session.projectUid === scope.project.uid &&
     session.surface === scope.surface
   );

@@ -4,7 +4,7 @@ import type { Denials } from '../audit/denials.ts';
 import type { Scope } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
 import { auditActor } from '../identity/audit-actor.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { RequestAddresses } from './request-addresses.ts';
 
 /** Sessions of a principal that are told of one by one, in a minute. */
@@ -80,8 +80,8 @@ export class EndpointAudit {
         surface,
         detail,
       },
-      kind: JSON.stringify([event, caller.principal, name, surface]),
-      source: caller.principal,
+      kind: JSON.stringify([event, callerKey(caller), name, surface]),
+      source: callerKey(caller),
       rows: SESSION_ROWS,
     });
   }

@@ -4,7 +4,7 @@ import { type Scope, serversOf } from '../gateway/scope.ts';
 import type { SessionStream } from '../gateway/session-notices.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import { declares, extensionFault, TASKS } from '../protocol/extensions.ts';
 import { relayedCapabilities } from '../protocol/input-requests.ts';
 import { ErrorCode, isObject, type JsonObject, type JsonRpcRequest } from '../protocol/jsonrpc.ts';
@@ -48,7 +48,7 @@ export class Listening {
     const wanted = (Object.keys(LIST_NOTICES) as ListNotice[]).filter((kind) => asked[kind] === true);
     const stream = new NoticeStream(res, whose(caller), wanted, message.id);
     const { envelope } = codecs.modern.decodeRequest(message.method, message.params, undefined);
-    const circle = circleOf(caller, `principal:${caller.principal}`, envelope);
+    const circle = circleOf(caller, `principal:${callerKey(caller)}`, envelope);
     if (asked.taskIds !== undefined && !declares(circle.relayed.modern, TASKS)) {
       const error = extensionFault(TASKS);
       answerError(res, codecs.modern.errorStatus(error.code), message.id, error);
@@ -161,10 +161,15 @@ function emptied(project: Scope['project']): Scope['project'] {
   return { ...project, spec: { ...project.spec, servers: [], operatorServers: [] } };
 }
 
-function circleOf({ owner, principal }: AuthenticatedCaller, session: string, envelope: Envelope): Circle {
-  return { owner, principal, session, relayed: relayedCapabilities(envelope.clientCapabilities) };
+function circleOf(caller: AuthenticatedCaller, session: string, envelope: Envelope): Circle {
+  return {
+    owner: caller.owner,
+    principal: callerKey(caller),
+    session,
+    relayed: relayedCapabilities(envelope.clientCapabilities),
+  };
 }
 
 function whose(caller: AuthenticatedCaller) {
-  return { caller, principal: caller.principal as string, tokenId: caller.credentialId };
+  return { caller, principal: callerKey(caller), tokenId: caller.credentialId };
 }

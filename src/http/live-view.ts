@@ -6,7 +6,7 @@ import type { Scope } from '../gateway/scope.ts';
 import type { ViewTool } from '../gateway/view.ts';
 import { NOTICE_META } from '../gateway/view.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
@@ -94,8 +94,8 @@ export class GatewayLiveView implements LiveView {
 }
 
 function circleOf(caller: AuthenticatedCaller): Circle {
-  const { owner, principal } = caller;
-  return { owner, principal, session: `principal:${principal}`, relayed: NOTHING_RELAYED };
+  const principal = callerKey(caller);
+  return { owner: caller.owner, principal, session: `principal:${principal}`, relayed: NOTHING_RELAYED };
 }
 
 function toolView({ canonical, exposed, server, definition, tool }: ViewTool, surface: Surface): ToolView {

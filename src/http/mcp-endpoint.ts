@@ -7,7 +7,7 @@ import type { GatewayRequest, Scope } from '../gateway/scope.ts';
 import type { LegacySession, LegacySessions } from '../gateway/sessions.ts';
 import type { GatewayOutcome } from '../gateway/tool-call.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { HandshakeLimiter } from '../limits/handshake-limiter.ts';
 import type { Issuers } from '../oauth/issuers.ts';
 import { challenge, resourceMetadataUrl } from '../oauth/metadata.ts';
@@ -189,13 +189,13 @@ export class McpEndpoint {
     if (message.message.method === 'subscriptions/listen')
       return this.listening.subscribe(admitted, message.message);
     const { caller } = admitted;
-    return this.answer(admitted, 'modern', message.message, undefined, `principal:${caller.principal}`);
+    return this.answer(admitted, 'modern', message.message, undefined, `principal:${callerKey(caller)}`);
   }
 
   private legacy(admitted: Admitted, classified: Classified & { era: 'legacy' }): Promise<void> | void {
     const { req, caller, scope } = admitted;
     const initializing = classified.kind === 'request' && classified.message.method === 'initialize';
-    const wait = initializing ? this.deps.handshakes.take(caller.principal) : undefined;
+    const wait = initializing ? this.deps.handshakes.take(callerKey(caller)) : undefined;
     if (wait !== undefined) {
       const headers = { 'retry-after': String(Math.ceil(wait / 1_000)) };
       return refuseHttp(
@@ -234,7 +234,7 @@ export class McpEndpoint {
       'legacy',
       message,
       session,
-      session?.handle ?? `principal:${caller.principal}`,
+      session?.handle ?? `principal:${callerKey(caller)}`,
     );
   }
 
@@ -271,7 +271,7 @@ export class McpEndpoint {
       scope,
       circle: {
         owner: caller.owner,
-        principal: caller.principal,
+        principal: callerKey(caller),
         session: circle,
         relayed: relayedCapabilities(request.envelope.clientCapabilities),
       },

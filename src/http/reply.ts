@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Sink } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
-import type { AuthenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { JsonObject, JsonRpcError, RequestId } from '../protocol/jsonrpc.ts';
 import { startEventStream } from './event-stream-head.ts';
 import type { OpenStream } from './open-streams.ts';
@@ -51,7 +51,7 @@ export class Reply implements Sink, OpenStream {
     this.res = res;
     this.takesStream = takesStream;
     this.caller = caller;
-    this.principal = caller.principal;
+    this.principal = callerKey(caller);
     this.tokenId = caller.credentialId;
     this.legacySession = session;
     this.resumable = resumable;

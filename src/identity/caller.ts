@@ -33,6 +33,14 @@ type CallerFields = {
 /** Whoever presented a valid credential. Only a verifier makes one. */
 export type AuthenticatedCaller = CallerFields & { readonly [authenticated]: true };
 
+/**
+ * Names a caller among all: what is kept or counted for one is no other's. Many users share the principal of a client,
+ * each with a grant of their own.
+ */
+export function callerKey({ principal, owner }: Pick<CallerFields, 'principal' | 'owner'>): string {
+  return principal.startsWith('OAuthClient:') ? `${principal}|${owner}` : principal;
+}
+
 /** For the verifiers alone, once the credential is proven. */
 export function authenticatedCaller(fields: CallerFields): AuthenticatedCaller {
   return Object.freeze({ ...fields }) as AuthenticatedCaller;

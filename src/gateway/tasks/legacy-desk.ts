@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Cancellation } from '../../base/cancellation.ts';
+import { callerKey } from '../../identity/caller.ts';
 import { capabilityFault, type InputRequests } from '../../protocol/input-requests.ts';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../../protocol/model.ts';
@@ -107,7 +108,7 @@ export class LegacyDesk {
 
   /** Fetches the result, which is how a legacy server gets to ask. Undefined: this caller has too many open. */
   private open(from: GatewayRequest, desk: Desk, key: string): Wait | undefined {
-    const { principal } = from.caller;
+    const principal = callerKey(from.caller);
     let own = 0;
     for (const one of this.waits.values()) if (one.principal === principal) own += 1;
     if (this.waits.size >= MAX_WAITS || own >= MAX_WAITS_PER_PRINCIPAL) return undefined;

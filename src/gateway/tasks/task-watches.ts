@@ -1,4 +1,4 @@
-import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../../identity/caller.ts';
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
 import type { Circle } from '../../upstream/circle.ts';
 import type { UpstreamServer } from '../../upstream/server.ts';
@@ -41,7 +41,7 @@ export class TaskWatches {
     wanted: readonly unknown[],
     told: (params: JsonObject) => void,
   ): Promise<TaskWatch> {
-    const { principal } = onlooker.caller;
+    const principal = callerKey(onlooker.caller);
     const open: { names: Map<string, string>; subscription: TaskSubscription }[] = [];
     for (const [server, names] of this.byServer(onlooker, wanted)) {
       const isOwn = (taskId: string) =>

@@ -1,4 +1,4 @@
-import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../../identity/caller.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 
 /**
@@ -16,8 +16,8 @@ export class HeldRequest implements OpenStream {
 
   constructor(caller: AuthenticatedCaller, streams: OpenStreams, isAdmitted: () => boolean) {
     this.caller = caller;
-    this.principal = caller.principal;
-    this.tokenId = caller.tokenId;
+    this.principal = callerKey(caller);
+    this.tokenId = caller.credentialId;
     this.#streams = streams;
     this.#isAdmitted = isAdmitted;
   }

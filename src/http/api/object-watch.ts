@@ -1,4 +1,4 @@
-import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import { type AuthenticatedCaller, callerKey } from '../../identity/caller.ts';
 import type { ObjectChange, ObjectFeed } from '../../resources/object-feed.ts';
 import type { ResourceObject } from '../../resources/objects.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
@@ -42,7 +42,7 @@ export class ObjectWatch implements OpenStream {
   constructor(deps: WatchDeps, first: readonly ObjectChange[]) {
     this.#deps = deps;
     this.caller = deps.caller;
-    this.principal = deps.caller.principal;
+    this.principal = callerKey(deps.caller);
     this.tokenId = deps.caller.credentialId;
     this.body = new ReadableStream(
       {
