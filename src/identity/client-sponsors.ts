@@ -9,19 +9,29 @@ import { sponsorFault } from './guards.ts';
 import type { RightsIndex } from './rights.ts';
 import { behindOf, ceilingsBehind } from './token-record.ts';
 
-/** Whether a client acts for its user now: those who answer for it still may, and for one of a file the operator does. */
+/** Whether a client acts for its user now. */
 export async function actsForUser(
   db: Kysely<Schema>,
   index: RightsIndex,
-  { metadata, spec }: ResourceObject,
+  client: ResourceObject,
 ): Promise<boolean> {
+  return (await answering(db, index, client)) !== undefined;
+}
+
+/** Those who answer for a client and still may; none for one of a file, for the operator does. Undefined: nobody. */
+export async function answering(
+  db: Kysely<Schema>,
+  index: RightsIndex,
+  { metadata, spec }: ResourceObject,
+): Promise<readonly Principal[] | undefined> {
   const client = spec as ClientFields;
-  if (client.user === undefined || !index.isActive(client.user)) return false;
-  if (metadata.managedBy.startsWith('file:')) return true;
+  if (client.user === undefined || !index.isActive(client.user)) return undefined;
+  if (metadata.managedBy.startsWith('file:')) return [];
   const sponsors = await sponsorsOf(db, index, metadata.uid);
   const layers = sponsors.map((principal): Layer => ({ principal, rights: index.of(principal) }));
   const own = sponsors.length === 1 && sponsors[0] === `User:${client.user}`;
-  return layers.length > 0 && sponsorFault(layers, index, client, own) === undefined;
+  const fault = layers.length === 0 || sponsorFault(layers, index, client, own) !== undefined;
+  return fault ? undefined : sponsors;
 }
 
 /** Remembers who made the client what it is now; nobody has to answer for one that acts for no user. */

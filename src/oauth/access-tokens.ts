@@ -2,22 +2,27 @@ import { credentialKind, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { AccessTokenVerifier } from '../identity/authenticator.ts';
-import { type AuthenticatedCaller, authenticatedCaller } from '../identity/caller.ts';
+import { type AuthenticatedCaller, authenticatedCaller, type Principal } from '../identity/caller.ts';
 import { CallerCache } from '../identity/caller-cache.ts';
 import { CredentialWatch } from '../identity/credential-watch.ts';
 import { userOfUid } from '../identity/token-record.ts';
 import type { AuthenticationError } from '../identity/tokens.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
+import type { OauthArtifactsTable } from '../store/schema.ts';
 import { projectOfUid } from './grants.ts';
+import type { RegisteredClients } from './registered-clients.ts';
 import { surfacesOfScopes } from './scopes.ts';
 
+/** Whose rights bound a token beside its user's; undefined when it opens nothing any more. */
+type Answering = RegisteredClients['answering'];
 type Outcome = Result<AuthenticatedCaller, AuthenticationError>;
 
 /** The access tokens of OAuth clients, recognised on every call; a look-up is remembered for five seconds. */
 export class AccessTokens implements AccessTokenVerifier {
   readonly #store: Pick<Store, 'db'>;
   readonly #resources: Pick<Resources, 'snapshot' | 'refresh'>;
+  readonly #answering: Answering;
   readonly #now: () => number;
   readonly #cache = new CallerCache();
   readonly #watch: CredentialWatch;
@@ -27,11 +32,13 @@ export class AccessTokens implements AccessTokenVerifier {
   constructor(options: {
     store: Pick<Store, 'db'>;
     resources: Pick<Resources, 'snapshot' | 'refresh'>;
+    answering: Answering;
     logger: Logger;
     now?: () => number;
   }) {
     this.#store = options.store;
     this.#resources = options.resources;
+    this.#answering = options.answering;
     this.#now = options.now ?? Date.now;
     this.#watch = new CredentialWatch(
       (hashes) => this.#livingOf(hashes),
@@ -86,7 +93,14 @@ export class AccessTokens implements AccessTokenVerifier {
     const epoch = this.#cache.epoch;
     const readAt = this.#now();
     const row = await this.#rows()
-      .select(['token.user_uid', 'token.client_id', 'token.project_uid', 'token.expires_at', 'token.payload'])
+      .select([
+        'token.user_uid',
+        'token.client_id',
+        'token.project_uid',
+        'token.expires_at',
+        'token.payload',
+        'token.kind',
+      ])
       .where('token.id_hash', '=', hash)
       .executeTakeFirst();
     if (!row) return refused('unknown');
@@ -98,7 +112,7 @@ export class AccessTokens implements AccessTokenVerifier {
   }
 
   async #callerOf(
-    row: { user_uid: string | null; client_id: string | null; project_uid: string | null; payload: string },
+    row: Pick<OauthArtifactsTable, 'user_uid' | 'client_id' | 'project_uid' | 'payload' | 'kind'>,
     hash: string,
   ): Promise<AuthenticatedCaller | undefined> {
     const { user_uid: userUid, client_id: clientId, project_uid: projectUid } = row;
@@ -107,13 +121,16 @@ export class AccessTokens implements AccessTokenVerifier {
     const found = this.#named(userUid, projectUid);
     if (!found) await this.#resources.refresh();
     const named = found ?? this.#named(userUid, projectUid);
+    if (!named) return undefined;
+    const kind = row.kind === 'ClientCredentials' ? row.kind : 'AccessToken';
+    const answering = await this.#answering(clientId, named.owner, kind);
     const { scope } = JSON.parse(row.payload) as { scope?: string };
     return (
-      named &&
+      answering &&
       authenticatedCaller({
         principal: `OAuthClient:${clientId}`,
         owner: named.owner,
-        ceilings: [`User:${named.owner}`],
+        ceilings: [...new Set<Principal>([`User:${named.owner}`, ...answering])],
         credentialId: hash,
         project: named.project,
         ...(projectUid !== '' && { projectUid }),

@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Audit } from '../audit/audit.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { Tokens } from '../identity/tokens.ts';
+import type { ResourceObject } from '../resources/objects.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Snapshot } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
@@ -57,12 +59,14 @@ export class OAuth {
     this.clients = new Clients([new BuiltInClients(), registered, ...options.otherClients]);
     this.#artifacts = new Artifacts(store, logger, now);
     this.grants = new Grants({ store, resources, artifacts: this.#artifacts, audit, now });
-    this.accessTokens = new AccessTokens({ store, resources, logger, now });
+    this.accessTokens = new AccessTokens({
+      ...{ store, resources, logger, now },
+      answering: (clientId, user, kind) => registered.answering(clientId, user, kind),
+    });
     this.#artifacts.onEnded(() => this.accessTokens.forget());
-    // A client that is gone, from the API or from a file, leaves nothing to a namesake.
     this.#unlisten = resources.feed.onChanges((changes) => {
-      for (const { before, now } of changes)
-        if (before?.kind === 'OAuthClient' && !now) this.#endClient(before.metadata.name);
+      for (const { before, now: after } of changes)
+        if (before?.kind === 'OAuthClient') this.#clientChanged(before, after);
     });
   }
 
@@ -103,8 +107,15 @@ export class OAuth {
       if (isRegistered(id) && !resources.get('OAuthClient', id)) await this.grants.endClient(id);
   }
 
-  #endClient(clientId: string): void {
-    this.grants.endClient(clientId).catch((error: unknown) => {
+  /** One that is gone, from the API or from a file, leaves nothing to a namesake; one with other access begins anew. */
+  #clientChanged(before: ResourceObject, now: ResourceObject | undefined): void {
+    const clientId = before.metadata.name;
+    const access = ({ spec }: ResourceObject) =>
+      canonicalJson([spec.user, spec.autoApprove, spec.project, spec.scopes].map((value) => value ?? null));
+    let ending: Promise<void> | undefined;
+    if (now?.metadata.uid !== before.metadata.uid) ending = this.grants.endClient(clientId);
+    else if (access(now) !== access(before)) ending = this.#artifacts.endParty({ clientId });
+    ending?.catch((error: unknown) => {
       this.#options.logger.error(
         { error: messageOf(error) },
         `the tokens of client ${clientId} were not ended`,

@@ -1,6 +1,7 @@
 import type { Authorizer } from '../identity/authorizer.ts';
+import type { Principal } from '../identity/caller.ts';
 import { clientSecrets } from '../identity/client-secrets.ts';
-import { actsForUser } from '../identity/client-sponsors.ts';
+import { actsForUser, answering } from '../identity/client-sponsors.ts';
 import {
   type ClientFields,
   clientNameFault,
@@ -60,6 +61,24 @@ export class RegisteredClients implements ClientSource {
       ...(acting && { user: fields.user, autoApprove }),
       ...(usesSecret(fields) && { secretHashes: await this.#secretHashes(object) }),
     };
+  }
+
+  /**
+   * Who answers for a token that a client has for this user with nobody asked: their rights bound it, too. None for a
+   * token that the user consented to; undefined when the client may act for the user no more.
+   */
+  async answering(
+    clientId: string,
+    user: string,
+    kind: 'AccessToken' | 'ClientCredentials',
+  ): Promise<readonly Principal[] | undefined> {
+    const object = this.#resources.get('OAuthClient', clientId);
+    if (!object) return [];
+    const fields = object.spec as ClientFields;
+    const unasked = kind === 'ClientCredentials' || (fields.autoApprove === true && fields.user === user);
+    if (!unasked) return [];
+    if (fields.user !== user) return undefined;
+    return answering(this.#store.db, this.#authorizer.rights(), object);
   }
 
   async #secretHashes({ metadata }: ResourceObject): Promise<NonNullable<ClientRecord['secretHashes']>> {

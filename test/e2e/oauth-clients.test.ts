@@ -43,6 +43,17 @@ async function cli(...args: string[]): Promise<string> {
   return stdout.trim();
 }
 
+/** Puts the client `made`, as an administrator. */
+async function applied(spec: object): Promise<void> {
+  const { credential } = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8'));
+  const answer = await fetch(`${castellan.url}/api/v1/oauthclients/made`, {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ kind: 'OAuthClient', metadata: { name: 'made' }, spec }),
+  });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
 type Answer = { status: number; headers: Headers; body: Record<string, unknown> };
 
 async function answerOf(response: Response): Promise<Answer> {
@@ -136,6 +147,36 @@ describe('a client that acts for a user', () => {
     while ((await call(bearer, 'memory__read_graph')).status !== 401) assert.ok(Date.now() < until);
     await cli('create', 'oauthclient', 'turning', '-p', 'demo', '--user', VOICE);
     assert.equal((await call(bearer, 'memory__read_graph')).status, 401, 'a namesake brings nothing back');
+  });
+
+  it('loses what whoever answers for it loses, and what it is not given any more', async () => {
+    const rights = [
+      'role:run,resource:tools',
+      'role:edit,resource:oauthclients',
+      'role:create,resource:oauthclients',
+    ];
+    await cli('create', 'user', 'maker@example.com');
+    const bindings = [...rights, 'action:impersonate'].flatMap((one) => ['--roleBindings', one]);
+    await cli('create', 'rbac', 'maker', '--subject', 'User:maker@example.com', ...bindings);
+    const spec = ['-p', 'demo', '--user', VOICE];
+    const secret = await cli('create', 'oauthclient', 'made', ...spec, '--as', 'User:maker@example.com');
+    const form = { grant_type: 'client_credentials', client_id: 'made', client_secret: secret };
+    const bearerOf = async () => String((await token(form)).body.access_token);
+    const bearer = await bearerOf();
+    const status = async (one: string) => (await call(one, 'memory__read_graph')).status;
+    assert.equal(await status(bearer), 200);
+    const ends = async (one: string) => {
+      const until = Date.now() + 5_000;
+      while ((await status(one)) !== 401) assert.ok(Date.now() < until, 'it ends within five seconds');
+    };
+    await cli('delete', 'rbac', 'maker');
+    await ends(bearer);
+    assert.equal((await token(form)).body.access_token, undefined);
+    await applied({ user: VOICE, project: 'demo', displayName: 'Made' });
+    const another = await bearerOf();
+    assert.equal(await status(another), 200);
+    await applied({ user: VOICE, project: 'demo', scopes: ['mcp', 'mcp:operator'] });
+    await ends(another);
   });
 
   it('signs an assertion instead of having a secret, each once', async () => {
