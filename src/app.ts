@@ -387,7 +387,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const { publicUrl, signInProvider: provider } = options;
       const people = { passwords, sessions: browserSessions, addresses, audit, denials, logger };
       const open = peopleSignIn(options);
-      return createPeoplePages({ ...people, store, resources, publicUrl, provider, open });
+      return createPeoplePages({ ...people, store, resources, oauth, publicUrl, provider, open });
     }),
     oauth,
     registration: options.clientRegistration ? { clients: dynamicClients, addresses, logger } : undefined,

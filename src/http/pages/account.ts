@@ -3,15 +3,20 @@ import { html } from 'hono/html';
 import { Refusal } from '../../base/errors.ts';
 import type { BrowserSession, BrowserSessions } from '../../identity/browser-sessions.ts';
 import type { Passwords } from '../../identity/passwords.ts';
+import type { GrantRecord, Grants } from '../../oauth/grants.ts';
+import { shownName } from './access-words.ts';
 import { field, formField } from './forms.ts';
 import { type Fragment, page, problem } from './layout.ts';
 import type { SignIn } from './sign-in.ts';
 import type { PageContext, PageEnv, Visitors } from './visitors.ts';
 
 const HERE = '/account';
+/** Clients on the page at once; the command line lists all. */
+const MAX_SHOWN = 200;
 const DONE: Readonly<Record<string, string>> = {
   password: 'Your password is set. Every other session of yours has ended.',
   session: 'The session has ended.',
+  grant: 'The client has no access any more.',
 };
 
 export type AccountDeps = {
@@ -19,6 +24,7 @@ export type AccountDeps = {
   sessions: BrowserSessions;
   visitors: Visitors;
   signIn: SignIn;
+  grants: Grants;
 };
 
 /** `/account`: what somebody has here, and what they can take back. */
@@ -30,7 +36,7 @@ export class Account {
   }
 
   mount(app: Hono<PageEnv>): void {
-    const { signIn, sessions } = this.#deps;
+    const { signIn, sessions, grants } = this.#deps;
     app.get(HERE, (c) => signIn.signedIn(c, HERE, (session) => this.#show(c, session)));
     app.post(`${HERE}/password`, (c) =>
       signIn.signedIn(c, HERE, (session) => this.#changePassword(c, session)),
@@ -39,6 +45,13 @@ export class Account {
       signIn.signedIn(c, HERE, async ({ user }) => {
         await sessions.end(user, c.req.param('id'));
         return c.redirect(`${HERE}?done=session`, 303);
+      }),
+    );
+    app.post(`${HERE}/clients/:id/withdraw`, (c) =>
+      signIn.signedIn(c, HERE, async ({ email }) => {
+        const id = c.req.param('id');
+        if ((await grants.find(id))?.user === email) await grants.withdraw(id);
+        return c.redirect(`${HERE}?done=grant`, 303);
       }),
     );
   }
@@ -71,7 +84,7 @@ export class Account {
     wrong?: string,
     status: 400 | 429 = 400,
   ): Promise<Response> {
-    const { passwords, sessions, visitors } = this.#deps;
+    const { passwords, sessions, grants, visitors } = this.#deps;
     const hidden = formField(visitors, c);
     const done = DONE[c.req.query('done') ?? ''];
     const body = html`<section>
@@ -80,6 +93,7 @@ ${done ? html`<p class="note good" role="status">${done}</p>` : ''}
 <dl><dt>Signed in as</dt><dd><strong>${session.email}</strong></dd>
 <dt>Groups</dt><dd>${session.user.groups.length > 0 ? session.user.groups.join(', ') : 'none'}</dd></dl>
 </section>
+${clientsSection(await grants.list(session.user.uid), hidden)}
 ${sessionsSection(await sessions.list(session.user), session, hidden)}
 ${(await passwords.isSet(session.user)) ? passwordSection(session, hidden, wrong) : noPasswordSection()}`;
     const nav = html`<nav><form class="inline" method="post" action="/sign-out">${hidden}<button class="link">Sign
@@ -101,6 +115,28 @@ ${
   return html`<section>
 <h2>Where you are signed in</h2>
 <ul class="rows">${all.map(row)}</ul>
+</section>`;
+}
+
+function clientsSection(grants: readonly GrantRecord[], hidden: Fragment): Fragment {
+  const row = (grant: GrantRecord) => {
+    const name = shownName(grant.clientName);
+    const to = grant.project ?? (grant.projectUid === undefined ? 'everything' : 'a project that is gone');
+    return html`<li><div>
+<strong>${name}</strong> · ${to}
+<p class="hint"><code>${grant.scopes.join(' ')}</code> · ${grant.clientId.slice(0, 200)}</p>
+<p class="hint">allowed ${time(grant.createdAt)} · last used ${grant.lastUsedAt === null ? 'never' : time(grant.lastUsedAt)}</p></div>
+<form class="inline" method="post" action="/account/clients/${grant.id}/withdraw">${hidden}<button class="small"
+ aria-label="Take back the access of ${name} to ${to}">Take back</button></form></li>`;
+  };
+  return html`<section>
+<h2>Clients that may act for you</h2>
+${
+  grants.length === 0
+    ? html`<p class="soft">None. A client asks you when it wants access.</p>`
+    : html`<ul class="rows">${grants.slice(0, MAX_SHOWN).map(row)}</ul>`
+}
+${grants.length > MAX_SHOWN ? html`<p class="hint">The newest ${MAX_SHOWN} of ${grants.length}.</p>` : ''}
 </section>`;
 }
 

@@ -8,11 +8,14 @@ import { ExternalPeople } from '../../identity/external-people.ts';
 import type { ExternalProvider, ExternalProviderSettings } from '../../identity/external-provider.ts';
 import type { Passwords } from '../../identity/passwords.ts';
 import { SignInThrottle } from '../../limits/sign-in-throttle.ts';
+import type { OAuth } from '../../oauth/oauth.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
 import { Account } from './account.ts';
 import { BrowserCookies } from './browser-cookies.ts';
+import { Consent } from './consent.ts';
+import { Device } from './device.ts';
 import { ownForms } from './forms.ts';
 import { mountInvite } from './invite.ts';
 import { messagePage, pageHeaders } from './layout.ts';
@@ -28,6 +31,7 @@ export type PeoplePagesDeps = {
   denials: Denials;
   logger: Logger;
   publicUrl: string | undefined;
+  oauth: Pick<OAuth, 'server' | 'grants'>;
   store: Store;
   resources: Resources;
   /** Where people may sign in instead. */
@@ -73,7 +77,11 @@ export function createPeoplePages(deps: PeoplePagesDeps): Hono<PageEnv> {
     mountProviderSignIn(app, { provider, people, ...shared });
   }
   mountInvite(app, { passwords, visitors });
-  new Account({ passwords, sessions, visitors, signIn }).mount(app);
+  const { oauth } = deps;
+  const server = () => oauth.server();
+  new Consent({ visitors, signIn, server }).mount(app);
+  new Device({ visitors, signIn, server }).mount(app);
+  new Account({ passwords, sessions, visitors, signIn, grants: oauth.grants }).mount(app);
   app.all('*', (c) =>
     c.html(messagePage('There is no such page', 'The address has a typo, or is too old.'), 404),
   );

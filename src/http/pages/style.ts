@@ -27,6 +27,7 @@ main > section {
 footer { padding-bottom: 2.5rem; color: var(--soft); font-size: .9rem; }
 h1 { font-size: 1.45rem; line-height: 1.3; margin: 0 0 .4rem; }
 h2 { font-size: 1.1rem; line-height: 1.3; margin: 0 0 .4rem; }
+p + h2 { margin-top: 1rem; }
 main > section > :last-child { margin-bottom: 0; }
 .wide form:not(.inline) { max-width: 24rem; }
 p, ul, ol, dl { margin: .5rem 0; }
@@ -65,8 +66,8 @@ button.small {
   font-weight: 400; text-decoration: underline;
 }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-.two { display: flex; flex-wrap: wrap; gap: .8rem; }
-.two > * { flex: 1 1 9rem; }
+.two { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: 1.1rem; }
+.two > * { flex: 1 1 9rem; margin-top: 0; }
 .or { display: flex; align-items: center; gap: .8rem; margin: 1.2rem 0 -.2rem; color: var(--soft); font-size: .9rem; }
 .or::before, .or::after { content: ''; flex: 1; border-top: 1px solid var(--line); }
 .note { margin: .8rem 0; padding: .65rem .9rem; border-radius: .45rem; border-left: 4px solid; overflow-wrap: anywhere; }

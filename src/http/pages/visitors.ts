@@ -46,7 +46,12 @@ export class Visitors {
       let session = cookie === undefined ? undefined : await this.#sessions.find(cookie);
       if (session?.outdated) {
         const renewed = await this.#sessions.rotate(session);
-        if (renewed) this.#setSession(c, renewed.cookie);
+        if (renewed) {
+          this.#setSession(c, renewed.cookie);
+          // The authorization server reads the request itself.
+          const { headers } = requestOf(c);
+          headers.cookie = headers.cookie?.replace(cookie ?? '', renewed.cookie);
+        }
         session = renewed?.session;
       }
       c.set('session', session);
