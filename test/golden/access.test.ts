@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { mintCredential } from '../../src/base/ids.ts';
@@ -11,6 +10,7 @@ import { ROLES } from '../../src/resources/bindings.ts';
 import { KINDS } from '../../src/resources/kinds.ts';
 import { apiOperations, knownObject, nameOf, type Operation } from '../support/api-operations.ts';
 import { temporaryFolder } from '../support/databases.ts';
+import { allowGrant, GRANT } from '../support/known-grant.ts';
 import { matchesGolden, type Row } from '../support/golden.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
@@ -43,7 +43,6 @@ let castellan: TestCastellan;
 let admin = '';
 let event = '';
 let serial = 0;
-const GRANT = 'grn_known';
 
 async function send(
   operation: Operation,
@@ -80,17 +79,6 @@ async function token(name: string, project: string, more: object = {}): Promise<
   return String((await administrate('POST', '/mcptokens', { name, project, ...more })).token);
 }
 
-/** What a user would allow on the page for it. */
-async function allowGrant(): Promise<void> {
-  const uid = async (what: string) =>
-    String(((await administrate('GET', what)).metadata as { uid?: string } | undefined)?.uid);
-  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
-  database
-    .prepare('insert into oauth_grants values (?, ?, ?, ?, ?, ?, ?, ?, ?)')
-    .run(GRANT, await uid('/users/admin'), 'client', 'Client', await uid('/projects/demo'), 'mcp', 1, 1, null);
-  database.close();
-}
-
 before(async () => {
   const config = path.join(await temporaryFolder(), 'castellan.yaml');
   await writeFile(config, CONFIG);
@@ -101,7 +89,7 @@ before(async () => {
     await administrate('PUT', `/${plural}/${encodeURIComponent(nameOf(kind))}`, knownObject(kind));
   }
   await token('agent', 'demo');
-  await allowGrant();
+  await allowGrant(castellan);
   const { items } = await administrate('GET', '/auditevents?limit=1');
   event = String((items as { metadata?: { uid?: string }; id?: string }[])[0]?.id);
 });

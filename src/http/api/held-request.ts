@@ -1,6 +1,8 @@
 import { type AuthenticatedCaller, callerKey } from '../../identity/caller.ts';
 import type { OpenStream, OpenStreams } from '../open-streams.ts';
 
+const CHECK_EVERY_MS = 1_000;
+
 /**
  * A request that goes on reading for a while: it ends with the credential that it was let in with, and when that loses
  * the right to look.
@@ -13,6 +15,7 @@ export class HeldRequest implements OpenStream {
   readonly #streams: OpenStreams;
   readonly #isAdmitted: () => boolean;
   readonly #ended = new AbortController();
+  #checkedAt = 0;
 
   constructor(caller: AuthenticatedCaller, streams: OpenStreams, isAdmitted: () => boolean) {
     this.caller = caller;
@@ -32,7 +35,13 @@ export class HeldRequest implements OpenStream {
     return !this.#ended.signal.aborted;
   }
 
-  keepAlive(): void {
+  /** Nothing is said while there is nothing to say. */
+  keepAlive(): void {}
+
+  /** Together with the poll for what others change, a right that is lost ends it within five seconds. */
+  watch(now: number): void {
+    if (now - this.#checkedAt < CHECK_EVERY_MS) return;
+    this.#checkedAt = now;
     if (!this.#isAdmitted()) this.end();
   }
 
