@@ -15,6 +15,7 @@ import { Gateway } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
+import { Toolsets } from './gateway/toolsets.ts';
 import { hostInUrl, isLoopbackName, listen } from './http/bind.ts';
 import { CredentialCheck } from './http/credential-check.ts';
 import { EndpointAudit } from './http/endpoint-audit.ts';
@@ -257,6 +258,7 @@ function openUpstreams(
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
+  const toolsets = new Toolsets([]);
   const upstreams: Upstreams = stack.use(
     new Upstreams({
       self,
@@ -271,6 +273,7 @@ function openUpstreams(
           detail,
         });
       }),
+      toolset: (name) => toolsets.offer(name),
       maxHttpServers: options.maxHttpServers,
       maxStdioServers: options.maxStdioServers,
       onCatalogueChange: (server) => {
@@ -293,7 +296,7 @@ function openUpstreams(
   const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
   const limiter = new CallLimiter(() => performance.now());
   const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
-  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates);
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {

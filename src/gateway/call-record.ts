@@ -89,6 +89,11 @@ export class CallRecord {
     else this.#audit.announce(intent);
   }
 
+  /** Id of the row that announced it. */
+  get intent(): string | undefined {
+    return this.#event.intent;
+  }
+
   /** Tells how it ended, and passes that on. */
   end<Outcome extends NeutralOutcome>(outcome: Outcome): Outcome {
     const code = refusalCode(outcome);

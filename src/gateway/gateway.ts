@@ -9,8 +9,8 @@ import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { canonicalName } from '../protocol/names.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
+import type { ConfiguredServer } from '../upstream/builtin-server.ts';
 import type { Circle } from '../upstream/circle.ts';
-import type { UpstreamServer } from '../upstream/server.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { CachingHints } from './caching-hints.ts';
 import { CallRecord, RECORDED, unannounced } from './call-record.ts';
@@ -31,6 +31,7 @@ import { CallStats } from './stats.ts';
 import { speaksLegacyTasks } from './tasks/course.ts';
 import { Tasks } from './tasks/tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
+import type { Toolsets } from './toolsets.ts';
 import type { ListName } from './view.ts';
 import { Views } from './views.ts';
 
@@ -57,6 +58,7 @@ export class Gateway {
   private readonly upstreams: Upstreams;
   private readonly audit: Audit;
   private readonly gates: Gates;
+  private readonly toolsets: Toolsets;
   private readonly bridge: Bridge;
   private readonly owned: OwnedEntries;
   private readonly pages: ListPages;
@@ -70,7 +72,9 @@ export class Gateway {
     authorizer: Authorizer,
     audit: Audit,
     gates: Gates,
+    toolsets: Toolsets,
   ) {
+    this.toolsets = toolsets;
     this.audit = audit;
     this.gates = gates;
     this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
@@ -84,10 +88,12 @@ export class Gateway {
     );
     this.watches = new ResourceWatches({
       upstreams,
+      toolsets,
       owners: (scope, circle, uri) => this.owned.ownersOf(scope, circle, uri),
       isClosed: (project, server) => gates.closesServer(project, server),
     });
-    const deps = { views: this.views, upstreams, authorizer, gates, stats: this.stats, bridge: this.bridge };
+    const { views, stats, bridge } = this;
+    const deps = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -306,14 +312,17 @@ export class Gateway {
       this.gates.deniedServer(from, name, !mayChange) ?? (mayChange ? await unannounced(from) : undefined);
     if (denied) return failed(asJsonRpcError(denied));
     from.record?.goesTo(name);
+    const toolset = this.toolsets.of(server.spec);
     try {
-      return await dispatch(this.bridge, server, from, { params });
+      return await (toolset
+        ? this.toolsets.serve(toolset, from, params)
+        : dispatch(this.bridge, server, from, { params }));
     } catch (error) {
       return failed(asJsonRpcError(refusalOf(asFault(error), name)));
     }
   }
 
-  private serversIn(scope: Scope): UpstreamServer[] {
+  private serversIn(scope: Scope): ConfiguredServer[] {
     return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
   }
 }

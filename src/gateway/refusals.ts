@@ -14,7 +14,11 @@ export type RefusalCode =
   | 'AUDIT_UNAVAILABLE'
   | 'POLICY_DENIED'
   | 'RATE_LIMITED'
-  | 'FROZEN';
+  | 'FROZEN'
+  | ToolRefusalCode;
+
+/** Why a built-in tool did not do what it was asked. */
+export type ToolRefusalCode = 'INVALID_ARGUMENT' | 'NOT_FOUND' | 'NOT_PERMITTED' | 'CONFLICT' | 'ON_HOLD';
 
 export type CallRefusal = {
   code: RefusalCode;
@@ -128,6 +132,12 @@ export function frozen({ scope, reason, by, at }: Freeze): CallRefusal {
     sentence: `The call was not made: ${by} has stopped the calls of ${what} since ${since}${why}. Wait until somebody lets them go on; retrying does not help.`,
     more: { since, by, ...(reason === '' ? {} : { reason }) },
   };
+}
+
+/** @param field the argument that has to be another one */
+export function toolRefused(code: ToolRefusalCode, sentence: string, field?: string): CallRefusal {
+  const retry = code === 'ON_HOLD' ? 'after_approval' : 'never';
+  return { code, retry, sentence, more: field === undefined ? {} : { field } };
 }
 
 /** A refusal as a tool result. A listed output schema forbids a foreign object in `structuredContent`. */

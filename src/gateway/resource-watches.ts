@@ -1,16 +1,19 @@
+import type { AuthenticatedCaller } from '../identity/caller.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { isObject } from '../protocol/jsonrpc.ts';
 import type { ProjectEntry } from '../resources/spec.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
-import type { WatchLease } from '../upstream/watch.ts';
+import type { Watcher, WatchLease } from '../upstream/watch.ts';
 import { type Scope, serversOf } from './scope.ts';
+import type { Toolsets } from './toolsets.ts';
 
 /** Who watches: a surface as it is at the moment, and the circle of one client. */
-export type Onlooker = { scope(): Scope; circle: Circle };
+export type Onlooker = { caller: AuthenticatedCaller; scope(): Scope; circle: Circle };
 
 export type ResourceWatchesDeps = {
   upstreams: Upstreams;
+  toolsets: Toolsets;
   /** Names of the servers that may have this resource, the likeliest first. */
   owners(scope: Scope, circle: Circle, uri: string): Promise<readonly string[]>;
   /** Whether policies let nobody read anything of the server. */
@@ -45,8 +48,7 @@ export class ResourceWatches {
     uri: string,
     updated: (params: JsonObject) => void,
   ): Promise<(() => void) | undefined> {
-    const lease = (name: string, watcher: Parameters<ResourceWatches['lease']>[3]) =>
-      this.lease(name, onlooker.circle, uri, watcher);
+    const lease = (name: string, watcher: Watcher) => this.lease(name, onlooker, uri, watcher);
     const candidates = () => this.candidates(onlooker.scope(), onlooker.circle, uri);
     const mayShow = (name: string) => {
       const scope = onlooker.scope();
@@ -75,14 +77,12 @@ export class ResourceWatches {
     for (const watch of this.open) watch.recheck();
   }
 
-  private lease(
-    name: string,
-    circle: Circle,
-    uri: string,
-    watcher: { updated(params: JsonObject): void; lost(): void },
-  ): WatchLease | undefined {
+  private lease(name: string, onlooker: Onlooker, uri: string, watcher: Watcher): WatchLease | undefined {
+    const server = this.deps.upstreams.get(name);
+    const toolset = server && this.deps.toolsets.of(server.spec);
+    if (toolset) return toolset.resources?.watch(onlooker, uri, watcher);
     try {
-      return this.deps.upstreams.get(name)?.watch(circle, uri, watcher);
+      return server?.watch(onlooker.circle, uri, watcher);
     } catch {
       // Its connections are all busy; that is the same as not being able to tell.
       return undefined;
@@ -93,7 +93,7 @@ export class ResourceWatches {
 type WatchParts = {
   uri: string;
   candidates(): Promise<string[]>;
-  lease(name: string, watcher: { updated(params: JsonObject): void; lost(): void }): WatchLease | undefined;
+  lease(name: string, watcher: Watcher): WatchLease | undefined;
   mayShow(name: string): boolean;
   updated(params: JsonObject): void;
 };

@@ -27,6 +27,7 @@ import {
 import { type GatewayRequest, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import { courseOf, takesTasks } from './tasks/course.ts';
+import type { Toolsets } from './toolsets.ts';
 import type { ViewTool } from './view.ts';
 import type { Views } from './views.ts';
 
@@ -37,6 +38,7 @@ export type ToolCallDeps = {
   gates: Gates;
   stats: CallStats;
   bridge: Bridge;
+  toolsets: Toolsets;
 };
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
@@ -140,11 +142,14 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
   const silenced = tool.readOnly ? undefined : await unannounced(from);
   if (silenced) return refused(silenced, tool);
   from.record?.goesTo(tool.server);
+  const toolset = deps.toolsets.of(server.spec);
   try {
-    const outcome = await dispatch(deps.bridge, way.server, way.from, {
-      params,
-      paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
-    });
+    const outcome = await (toolset
+      ? deps.toolsets.serve(toolset, from, params)
+      : dispatch(deps.bridge, way.server, way.from, {
+          params,
+          paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
+        }));
     settle(outcomeOf(outcome));
     return outcome;
   } catch (error) {

@@ -14,12 +14,17 @@ const scope: Scope = { project, surface: 'consumer', rights: EVERY_TOOL };
 const viewOf = (parts: ViewPart[]): View =>
   buildView(scope, parts, { tool: () => false, server: () => false });
 
-function part(server: string, prefix: PrefixMode, offer: Offer | undefined): ViewPart {
+function part(
+  server: string,
+  prefix: PrefixMode,
+  offer: Offer | undefined,
+  type: 'http' | 'builtin' = 'http',
+): ViewPart {
   const tools = { allow: ['*'], deny: [], readOnly: [], override: {} };
   return {
     server,
     // Only what a view looks at.
-    spec: { prefix, tools } as unknown as ServerSpec,
+    spec: { prefix, tools, target: { type } } as unknown as ServerSpec,
     listing: offer && listing(offer, server),
     fault: undefined,
   };
@@ -116,4 +121,13 @@ test('the order is that of the project, whoever answered first', () => {
   assert.deepEqual(owners(viewOf(late)), ['b__one: b', 'b__two: b']);
   const all = [part('a', 'always', offer), part('b', 'always', offer)];
   assert.deepEqual(owners(viewOf(all)), ['a__one: a', 'a__two: a', 'b__one: b', 'b__two: b']);
+});
+
+test('no server may take the name of a built-in tool, wherever it stands', () => {
+  const own = part('tickets', 'never', { tools: ['get_ticket'] }, 'builtin');
+  const view = viewOf([part('a', 'never', { tools: ['get_ticket', 'other'] }), own]);
+  assert.deepEqual(owners(view), ['other: a', 'get_ticket: tickets']);
+  assert.deepEqual(view.degraded, [
+    { server: 'a', reason: 'tool get_ticket is left out: the name get_ticket is that of a tool of tickets' },
+  ]);
 });

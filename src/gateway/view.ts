@@ -93,6 +93,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
   const templateList: JsonObject[] = [];
   const leftOuts: LeftOut[] = [];
   const toolClashes = clashes(parts, toolNames);
+  const builtin = builtinNames(parts);
   const promptClashes = clashes(parts, (part) => part.listing?.prompts.map((one) => String(one.name)) ?? []);
 
   const unread = parts.flatMap(({ spec, listing }, at) => (spec && !listing ? [{ at, spec }] : []));
@@ -113,7 +114,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const wanted = withPrefix(server, own, spec.prefix, toolClashes);
       const exposed = exposedName(wanted, canonical, limit);
-      const owner = tools.get(exposed)?.server;
+      const owner = tools.get(exposed)?.server ?? (isBuiltin(spec) ? undefined : builtin.get(exposed));
       if (owner !== undefined) {
         leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner}`);
         continue;
@@ -126,7 +127,8 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
       const provisional =
         wanted === own &&
         unread.some((one) => one.spec.prefix !== 'always' && (one.at < at || spec.prefix === 'conditional'));
-      const readOnly = anyGlobMatches(spec.tools.readOnly, tool.name);
+      const readOnly =
+        anyGlobMatches(spec.tools.readOnly, tool.name) || (isBuiltin(spec) && saysReadOnly(tool));
       const { era, capabilities } = listing.peer;
       const taskSupport = taskSupportOf(tool.definition, era, capabilities);
       tools.set(exposed, {
@@ -248,6 +250,21 @@ function toolNames({ spec, listing }: ViewPart): string[] {
   return listing.tools
     .filter((tool) => isOffered(tool.name, spec))
     .map((tool) => overrideOf(tool.name, spec)?.name ?? tool.name);
+}
+
+function isBuiltin({ target }: ServerSpec): boolean {
+  return target.type === 'builtin';
+}
+
+/** Only our own tools are believed what they say of themselves. */
+function saysReadOnly({ definition: { annotations } }: UpstreamTool): boolean {
+  return isObject(annotations) && annotations.readOnlyHint === true;
+}
+
+/** Names of built-in tools, which no other server's tool may take, and the server of each. */
+function builtinNames(parts: readonly ViewPart[]): ReadonlyMap<string, string> {
+  const own = parts.filter(({ spec }) => spec && isBuiltin(spec));
+  return new Map(own.flatMap((part) => toolNames(part).map((name) => [name, part.server] as const)));
 }
 
 /** Names that more than one server uses. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import type { ConfiguredServer } from '../upstream/builtin-server.ts';
 import type { Circle } from '../upstream/circle.ts';
-import type { UpstreamServer } from '../upstream/server.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Gates } from './gates.ts';
@@ -125,7 +125,7 @@ export class Views {
       : undefined;
   }
 
-  private serversIn(scope: Scope): UpstreamServer[] {
+  private serversIn(scope: Scope): ConfiguredServer[] {
     return serversOf(scope).flatMap((name) => this.upstreams.get(name) ?? []);
   }
 

@@ -129,7 +129,7 @@ export class Listening {
   ): ResourceFeed | undefined {
     const { gateway } = this.deps;
     const scopeNow = () => this.scopeNow(scope, caller);
-    const onlooker = { scope: scopeNow, circle };
+    const onlooker = { caller, scope: scopeNow, circle };
     const feed = new ResourceFeed(
       (uri, updated) => gateway.watches.watch(onlooker, uri, updated),
       (params) => {

@@ -75,13 +75,9 @@ describe('configuration files', () => {
     [
       'no target',
       `${SERVER}  prefix: never\n`,
-      'f.yaml:3: spec: names no server: add command (stdio) or url (HTTP)',
+      'f.yaml:3: spec: names no server: add command (stdio), url (HTTP) or builtin (a toolset)',
     ],
-    [
-      'a toolset',
-      `${SERVER}  builtin: tickets\n`,
-      'f.yaml:4: spec.builtin: this toolset is not available yet: use command or url',
-    ],
+    ['a toolset', `${SERVER}  builtin: tickets\n`, 'f.yaml:4: spec.builtin: is no toolset: use one of '],
     [
       'a variable of ours for a child',
       `${SERVER}  command: x\n  env: { CASTELLAN_MASTER_KEY: b }\n`,
@@ -249,7 +245,7 @@ describe('client files', () => {
       'c.json:5: mcpServers.d.envFile: is not read: write its variables into env',
       'c.json:7: mcpServers.my-a: becomes my-a, like "My A": rename one of them',
       'c.json:2: mcpServers.a.command: must be text, not a number: put it in quotes',
-      'c.json:4: mcpServers.c: names no server: add command (stdio) or url (HTTP)',
+      'c.json:4: mcpServers.c: names no server: add command (stdio), url (HTTP) or builtin (a toolset)',
     ]);
   });
 });

@@ -11,7 +11,7 @@ import { type Labels, NO_LABELS } from './labels.ts';
 import { type FileLayer, projectsWith } from './layers.ts';
 import { printable } from './names.ts';
 import { describeProblems, type Problem } from './problems.ts';
-import { unknownServers } from './project-fields.ts';
+import { misnamedServers } from './project-fields.ts';
 import { objectKey, type RowWriter, type StoredLayer, type StoredObject } from './resource-rows.ts';
 import { changedSecret, secretKeys } from './secret-fields.ts';
 import { locateField } from './snapshot.ts';
@@ -183,16 +183,18 @@ export class LayerEdit {
     return { ...this.layer, objects };
   }
 
+  #find(kind: ResourceKind, name: string): { spec: unknown } | undefined {
+    const key = objectKey(kind, name);
+    return this.#files.objects.get(key) ?? this.layer.objects.get(key);
+  }
+
   #exists(kind: ResourceKind): (name: string) => boolean {
-    return (name) => {
-      const key = objectKey(kind, name);
-      return this.#files.objects.has(key) || this.layer.objects.has(key);
-    };
+    return (name) => this.#find(kind, name) !== undefined;
   }
 
   #refuseDangling(kind: ResourceKind, spec: Record<string, unknown>): void {
     const problems: Problem[] = [];
-    if (kind === 'Project') problems.push(...unknownServers(spec, this.#exists('Server')));
+    if (kind === 'Project') problems.push(...misnamedServers(spec, (name) => this.#find('Server', name)));
     if (kind === 'User') problems.push(...unknownGroups(spec, this.#exists('Group')));
     if (kind === 'OAuthClient') problems.push(...unknownClientNames(spec, (named) => this.#exists(named)));
     if (problems.length > 0) throw new Refusal('invalid', describeProblems(problems.map(locateField)));

@@ -8,7 +8,7 @@ import type { KindName } from './kinds.ts';
 import type { Labels } from './labels.ts';
 import { DEFAULT_PROJECT } from './objects.ts';
 import type { LocatedProblem } from './problems.ts';
-import { projectSpec, type TokenFields, unknownServers } from './project-fields.ts';
+import { misnamedServers, projectSpec, type TokenFields } from './project-fields.ts';
 import { objectKey } from './resource-rows.ts';
 import { changedSecret, type SecretFields } from './secret-fields.ts';
 
@@ -33,7 +33,7 @@ export type FileToken = {
 };
 
 /** Whether another layer has an object that the objects of files may name. */
-export type OtherLayer = (kind: KindName, name: string) => boolean;
+export type OtherLayer = (kind: KindName, name: string) => { spec: unknown } | undefined;
 
 export const NO_FILES: FileLayer = {
   objects: new Map(),
@@ -144,10 +144,12 @@ function clientProject(files: readonly ParsedFile[]): FileObject {
 }
 
 function danglingNames(layer: FileLayer, other: OtherLayer): LocatedProblem[] {
-  const has = (kind: KindName) => (name: string) =>
-    layer.objects.has(objectKey(kind, name)) || other(kind, name);
+  const find = (kind: KindName, name: string) =>
+    layer.objects.get(objectKey(kind, name)) ?? other(kind, name);
+  const has = (kind: KindName) => (name: string) => find(kind, name) !== undefined;
   const problems = [...layer.objects.values()].flatMap((object) => {
-    if (object.kind === 'Project') return unknownServers(object.spec, has('Server')).map(object.locate);
+    if (object.kind === 'Project')
+      return misnamedServers(object.spec, (name) => find('Server', name)).map(object.locate);
     if (object.kind === 'OAuthClient') return unknownClientNames(object.spec, has).map(object.locate);
     return object.kind === 'User' ? unknownGroups(object.spec, has('Group')).map(object.locate) : [];
   });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { bindingProblems } from './access-fields.ts';
 import type { Binding } from './bindings.ts';
+import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import { callLimits, LIMITS } from './limit-fields.ts';
 import { nameFault } from './names.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
@@ -78,15 +79,51 @@ export function projectSpec(written: unknown): ProjectSpec {
   };
 }
 
-/** The servers of a project that `exists` does not know. */
-export function unknownServers(spec: unknown, exists: (name: string) => boolean): Problem[] {
+/**
+ * What is wrong with the servers of a project: one that nobody declares, a toolset on the wrong surface, two tools with
+ * one name as far as the files say so. `find`: the spec of a server as it is written; undefined where there is none.
+ */
+export function misnamedServers(
+  spec: unknown,
+  find: (name: string) => { spec: unknown } | undefined,
+): Problem[] {
   const { servers, operatorServers } = projectSpec(spec);
-  return Object.entries({ servers, operatorServers }).flatMap(([field, names]) =>
-    names.flatMap((name, index) => {
-      const message = `there is no server ${name}: declare it, or remove it from this project`;
-      return exists(name) ? [] : [{ path: ['spec', field, index], message }];
-    }),
-  );
+  return Object.entries({ servers, operatorServers }).flatMap(([field, names]) => {
+    const surface = field === 'servers' ? 'consumer' : 'operator';
+    const builtin = names.flatMap(
+      (name) => BUILTIN_TOOLSETS.get(toolsetOf(find(name)?.spec) ?? '')?.tools ?? [],
+    );
+    return names.flatMap((name, index) => {
+      const found = find(name);
+      const message = found
+        ? (misplaced(name, found.spec, surface) ?? clash(name, found.spec, builtin))
+        : `there is no server ${name}: declare it, or remove it from this project`;
+      return message === undefined ? [] : [{ path: ['spec', field, index], message }];
+    });
+  });
+}
+
+function misplaced(name: string, spec: unknown, surface: Surface): string | undefined {
+  const own = BUILTIN_TOOLSETS.get(toolsetOf(spec) ?? '')?.surface ?? surface;
+  if (own === surface) return undefined;
+  const field = own === 'operator' ? 'operatorServers' : 'servers';
+  return `${name} is a toolset of the ${own} surface: move it to ${field}`;
+}
+
+function clash(name: string, spec: unknown, builtin: readonly string[]): string | undefined {
+  const { prefix, tools } = (spec ?? {}) as {
+    prefix?: unknown;
+    tools?: { override?: Record<string, { name?: string }> };
+  };
+  if (prefix !== 'never') return undefined;
+  const names = Object.values(tools?.override ?? {}).flatMap((one) => one.name ?? []);
+  const taken = names.find((one) => builtin.includes(one));
+  return taken && `${name} has a tool ${taken}, as a built-in toolset beside it has: give it another name`;
+}
+
+function toolsetOf(spec: unknown): string | undefined {
+  const builtin = (spec as { builtin?: unknown } | undefined)?.builtin;
+  return typeof builtin === 'string' ? builtin : undefined;
 }
 
 export type TokenFields = {

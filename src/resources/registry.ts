@@ -237,7 +237,7 @@ export class Resources {
   }
 
   #storedNames(): OtherLayer {
-    return (kind, name) => this.#stored.objects.has(objectKey(kind, name));
+    return (kind, name) => this.#stored.objects.get(objectKey(kind, name));
   }
 
   #find(kind: ResourceKind, nameOrUid: string): KnownObject | undefined {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration, type Quantity, quantityFault, size } from './quantities.ts';
 import type { HealthCheckSpec, LifecycleSpec, ServerSpec } from './spec.ts';
@@ -86,7 +87,7 @@ export function serverSpec(written: WrittenServer): ServerSpec {
     target: targetOf(written),
     protocol: written.protocol ?? 'auto',
     isolation: written.isolation,
-    prefix: written.prefix ?? 'always',
+    prefix: written.prefix ?? (written.builtin === undefined ? 'always' : 'never'),
     tools: {
       allow: written.tools?.allow ?? ['*'],
       deny: written.tools?.deny ?? [],
@@ -135,14 +136,32 @@ function parsed(kind: Quantity, text: string): number {
 }
 
 type Targets = Partial<
-  Record<'command' | 'args' | 'env' | 'cwd' | 'url' | 'headers' | 'builtin' | 'auth', unknown>
->;
+  Record<
+    | 'command'
+    | 'args'
+    | 'env'
+    | 'cwd'
+    | 'url'
+    | 'headers'
+    | 'builtin'
+    | 'auth'
+    | 'protocol'
+    | 'isolation'
+    | 'prefix'
+    | 'lifecycle'
+    | 'healthCheck',
+    unknown
+  >
+> & { tools?: { readOnly?: unknown; override?: unknown } | undefined };
 
 function targetProblems(spec: Targets): Problem[] {
   const problems: Problem[] = [];
   const kinds = (['command', 'url', 'builtin'] as const).filter((key) => spec[key] !== undefined);
   if (kinds.length === 0)
-    problems.push({ path: [], message: 'names no server: add command (stdio) or url (HTTP)' });
+    problems.push({
+      path: [],
+      message: 'names no server: add command (stdio), url (HTTP) or builtin (a toolset)',
+    });
   if (kinds.length > 1) {
     problems.push({
       path: [kinds[1]!],
@@ -150,7 +169,7 @@ function targetProblems(spec: Targets): Problem[] {
     });
   }
   if (spec.builtin !== undefined) {
-    problems.push({ path: ['builtin'], message: 'this toolset is not available yet: use command or url' });
+    problems.push(...builtinProblems(spec));
   }
   if (spec.auth !== undefined) {
     problems.push({
@@ -164,6 +183,21 @@ function targetProblems(spec: Targets): Problem[] {
       problems.push({ path: [key], message: `has no meaning beside ${kinds[0]}: remove it` });
     }
   }
+  return problems;
+}
+
+/** A toolset has a name that is listed, and nothing of what is about connections. */
+function builtinProblems(spec: Targets): Problem[] {
+  const known = [...BUILTIN_TOOLSETS.keys()];
+  const problems: Problem[] = BUILTIN_TOOLSETS.has(String(spec.builtin))
+    ? []
+    : [{ path: ['builtin'], message: `is no toolset: use one of ${known.join(', ')}` }];
+  for (const key of ['protocol', 'isolation', 'prefix', 'lifecycle', 'healthCheck'] as const)
+    if (spec[key] !== undefined)
+      problems.push({ path: [key], message: 'has no meaning beside builtin: remove it' });
+  for (const key of ['readOnly', 'override'] as const)
+    if (spec.tools?.[key] !== undefined)
+      problems.push({ path: ['tools', key], message: 'is fixed for a built-in toolset: remove it' });
   return problems;
 }
 

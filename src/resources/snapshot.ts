@@ -3,6 +3,7 @@ import { sha256Hex } from '../base/ids.ts';
 import type { Policy } from '../policy/policy.ts';
 import { PolicyBook } from '../policy/policy-book.ts';
 import { buildAccess } from './access-model.ts';
+import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import {
   type BuiltinValue,
   type Environment,
@@ -16,7 +17,16 @@ import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
 import { describeProblem, fieldName } from './problems.ts';
 import { projectProblems, projectSpec } from './project-fields.ts';
 import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
-import type { Access, Policies, PolicyEntry, ProjectEntry, ServerEntry, Snapshot } from './spec.ts';
+import type {
+  Access,
+  Policies,
+  PolicyEntry,
+  ProjectEntry,
+  ProjectSpec,
+  ServerEntry,
+  Snapshot,
+  Surface,
+} from './spec.ts';
 
 /** An object of either layer, ready to be looked at; `file` says which layer. */
 export type LayeredObject = {
@@ -85,12 +95,23 @@ export function buildSnapshot(
     if (object.kind === 'Project') projects.set(object.name, projectEntry(object));
   }
   for (const { name, spec } of projects.values()) {
+    leaveOutMisplaced(spec, servers);
     for (const server of [...spec.servers, ...spec.operatorServers]) {
       if (!servers.has(server)) servers.set(server, missingServer(server, name));
     }
   }
   const access: Access = buildAccess(objects);
   return { generation, servers, projects, access, policies: policiesOf(objects) };
+}
+
+/** A server that became a toolset of the other surface after its project was checked is on neither. */
+function leaveOutMisplaced(spec: ProjectSpec, servers: ReadonlyMap<string, ServerEntry>): void {
+  const fits = (surface: Surface) => (name: string) => {
+    const target = servers.get(name)?.spec?.target;
+    return target?.type !== 'builtin' || BUILTIN_TOOLSETS.get(target.toolset)?.surface === surface;
+  };
+  spec.servers = spec.servers.filter(fits('consumer'));
+  spec.operatorServers = spec.operatorServers.filter(fits('operator'));
 }
 
 /** No policy at all. */

@@ -6,7 +6,7 @@ import type { Transport } from './transport.ts';
 export type UpstreamStatus = {
   name: string;
   /** Undefined when its configuration does not resolve. */
-  transport: Transport['kind'] | undefined;
+  transport: Transport['kind'] | 'builtin' | undefined;
   state: LinkState;
   revision?: string;
   /** When the era was last probed, ISO 8601. */

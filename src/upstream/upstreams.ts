@@ -2,6 +2,7 @@ import { messageOf } from '../base/errors.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
+import { type BuiltinOffer, BuiltinServer, type ConfiguredServer } from './builtin-server.ts';
 import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
 import type { BeginHealthCall } from './health-check.ts';
@@ -20,6 +21,8 @@ export type TransportFactory = {
 export type UpstreamsOptions = {
   self: Implementation;
   transports: TransportFactory;
+  /** What the built-in toolset of this name offers; undefined where this process has none. */
+  toolset(name: string): BuiltinOffer | undefined;
   maxHttpServers: number;
   maxStdioServers: number;
   onCatalogueChange(server: string): void;
@@ -37,7 +40,7 @@ const EAGER_TIMEOUT_MS = 60_000;
 /** Every configured server, reconciled with the configuration whenever that changes. */
 export class Upstreams implements AsyncDisposable {
   private readonly options: UpstreamsOptions;
-  private readonly servers = new Map<string, UpstreamServer>();
+  private readonly servers = new Map<string, ConfiguredServer>();
   private readonly broken = new Map<string, string>();
   private readonly leaving = new Set<Promise<void>>();
   private readonly httpSlots: Slots;
@@ -52,7 +55,7 @@ export class Upstreams implements AsyncDisposable {
     this.sweeper.unref();
   }
 
-  get(name: string): UpstreamServer | undefined {
+  get(name: string): ConfiguredServer | undefined {
     return this.servers.get(name);
   }
 
@@ -114,6 +117,10 @@ export class Upstreams implements AsyncDisposable {
   }
 
   private add(entry: ServerEntry & { spec: NonNullable<ServerEntry['spec']> }): void {
+    if (entry.spec.target.type === 'builtin') {
+      this.addBuiltin(entry, entry.spec.target.toolset);
+      return;
+    }
     const transports: Pick<Dialler, 'stdio' | 'http' | 'sse'> = {
       stdio: (events) => this.options.transports.stdio(entry, events),
       http: (events) => this.options.transports.http(entry, events),
@@ -139,6 +146,19 @@ export class Upstreams implements AsyncDisposable {
         this.options.onFault(entry.name, messageOf(error));
       });
     }
+  }
+
+  private addBuiltin(entry: ServerEntry & { spec: NonNullable<ServerEntry['spec']> }, toolset: string): void {
+    const offer = this.options.toolset(toolset);
+    if (!offer) {
+      this.broken.set(
+        entry.name,
+        `its toolset ${toolset} is built into castellan serve, and not at hand here`,
+      );
+      return;
+    }
+    const onChange = () => this.options.onCatalogueChange(entry.name);
+    this.servers.set(entry.name, new BuiltinServer(entry, offer, this.options.self, onChange));
   }
 
   private sweep(now: number): void {

@@ -7,6 +7,8 @@ import {
   policyDenied,
   rateLimited,
   refusalOf,
+  type ToolRefusalCode,
+  toolRefused,
   unknownTool,
 } from '../../src/gateway/refusals.ts';
 import { ErrorCode } from '../../src/protocol/jsonrpc.ts';
@@ -38,6 +40,16 @@ const GATES = [
   rateLimited({ ok: false, subject: 'token', what: 'rate', retryAfterMs: 1 }),
   frozen({ scope: 'demo', reason: 'reason', by: 'User:admin', at: 0 }),
 ];
+
+const TOOL_REFUSALS = Object.keys({
+  INVALID_ARGUMENT: true,
+  NOT_FOUND: true,
+  NOT_PERMITTED: true,
+  CONFLICT: true,
+  ON_HOLD: true,
+} satisfies Record<ToolRefusalCode, true>).map((code) =>
+  toolRefused(code as ToolRefusalCode, 'reason', 'field'),
+);
 
 /** The table rows of the section under this heading, as trimmed cells. */
 function rows(heading: string): string[][] {
@@ -73,7 +85,9 @@ describe('docs/errors.md and the code name the same refusals', () => {
 
   test('codes that faults lead to, with what their retry is', () => {
     const unknown = unknownTool('x').data as { code: string };
-    const made = [...REFUSALS, auditUnavailable(1), ...GATES].map(({ code, retry }) => `${code} ${retry}`);
+    const made = [...REFUSALS, auditUnavailable(1), ...GATES, ...TOOL_REFUSALS].map(
+      ({ code, retry }) => `${code} ${retry}`,
+    );
     const told = documented.map(([code, retry]) => `${code} ${retry}`);
     assert.deepEqual(sorted(told), sorted([...made, `${unknown.code} –`]));
   });

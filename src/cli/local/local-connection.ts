@@ -32,6 +32,7 @@ export async function connectLocally(
     new Upstreams({
       self: { name: 'castellan', title: 'Castellan', version },
       transports: transportsOver(children, client, () => {}),
+      toolset: () => undefined,
       maxHttpServers: 1,
       maxStdioServers: 1,
       onCatalogueChange: () => {},
@@ -51,7 +52,8 @@ export async function connectLocally(
     policies: NO_POLICIES,
   });
   const server = upstreams.get(name);
-  if (!server) throw failed(`${name}: ${entry.error ?? 'its configuration is invalid'}`);
+  if (!server)
+    throw failed(`${name}: ${upstreams.configurationError(name) ?? 'its configuration is invalid'}`);
   try {
     await server.connect(CIRCLE, timeoutMs);
   } catch (error) {

@@ -1,7 +1,7 @@
-import type { UpstreamServer } from '../../upstream/server.ts';
+import type { ConfiguredServer } from '../../upstream/builtin-server.ts';
 
 /** What a request is sent to: a server, or one that is spoken to in another way than it was asked in. */
-export type Callee = Pick<UpstreamServer, 'name' | 'era' | 'legDeadline' | 'call'>;
+export type Callee = Pick<ConfiguredServer, 'name' | 'era' | 'legDeadline' | 'call'>;
 
 /** The same server, with another way to call it. */
 export function calledBy(server: Callee, call: Callee['call']): Callee {

@@ -1,7 +1,7 @@
 import { type AuthenticatedCaller, callerKey } from '../../identity/caller.ts';
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
+import type { ConfiguredServer } from '../../upstream/builtin-server.ts';
 import type { Circle } from '../../upstream/circle.ts';
-import type { UpstreamServer } from '../../upstream/server.ts';
 import type { TaskSubscription } from '../../upstream/task-subscription.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
 import type { Scope } from '../scope.ts';
@@ -80,7 +80,7 @@ export class TaskWatches {
   }
 
   private subscribe(
-    server: UpstreamServer,
+    server: ConfiguredServer,
     circle: Circle,
     tasks: readonly string[],
     tell: (id: unknown, state: JsonObject) => void,
@@ -108,8 +108,8 @@ export class TaskWatches {
   private byServer(
     onlooker: TaskOnlooker,
     wanted: readonly unknown[],
-  ): Map<UpstreamServer, Map<string, string>> {
-    const all = new Map<UpstreamServer, Map<string, string>>();
+  ): Map<ConfiguredServer, Map<string, string>> {
+    const all = new Map<ConfiguredServer, Map<string, string>>();
     const from = { caller: onlooker.caller, scope: onlooker.scope() };
     for (const taskId of new Set(wanted.slice(0, MAX_WATCHED_TASKS))) {
       const task = this.ids.open(from, taskId);
