@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isObject } from '../protocol/jsonrpc.ts';
 import { nearest } from '../resources/names.ts';
+import { lockFile } from '../store/file-lock.ts';
 import { readPrivateFile, writePrivateFile } from '../store/private-file.ts';
 import { configurationFolder } from './configuration-folder.ts';
 import { failed, usage } from './exit.ts';
@@ -9,10 +10,22 @@ import type { VerbContext } from './verbs.ts';
 
 type Environment = VerbContext['env'];
 
-/** A server that somebody talks to, and what they prove themselves with there. */
-export type ServerContext = { server: string; token?: string };
+/** What a sign-in of this command line left here. */
+export type SignIn = {
+  accessToken: string;
+  /** Each use of it brings another one. */
+  refreshToken: string;
+  /** ms since 1970, by the clock of this machine. */
+  expiresAt: number;
+};
+
+/** A server that somebody talks to, and what they prove themselves with there: a token that they gave, or a sign-in. */
+export type ServerContext = { server: string; token?: string; signIn?: SignIn };
 
 const MAX_CONTEXTS = 1000;
+const MAX_BYTES = 1024 * 1024;
+/** Another process may be asking a server meanwhile. */
+const PATIENCE_MS = 60_000;
 
 /** The servers that this user knows by name, in one file that nobody else can read. */
 export class Contexts {
@@ -29,12 +42,32 @@ export class Contexts {
   /** @throws CommandFailure when the file is damaged, or open to others */
   static async read(env: Environment): Promise<Contexts> {
     const file = path.join(configurationFolder(env), 'contexts.json');
-    const read = await readPrivateFile(file);
+    const read = await readPrivateFile(file, MAX_BYTES);
     if (!read) return new Contexts(file, new Map(), undefined);
     if (read.openToOthers)
       throw failed(`${file} can be read by other users: run chmod 600 ${file}, and renew the tokens in it`);
     const { contexts, current } = parsed(read.content, file);
     return new Contexts(file, contexts, current);
+  }
+
+  /**
+   * Reads, lets `change` change and writes, while no other process does. What `change` gives comes back.
+   * @throws CommandFailure as `read` does, and when another process does not end
+   */
+  static async change<T>(env: Environment, change: (contexts: Contexts) => T | Promise<T>): Promise<T> {
+    const folder = configurationFolder(env);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const file = path.join(folder, 'contexts.lock');
+    const lock = await lockFile(file, PATIENCE_MS);
+    if (!lock) throw failed(`another castellan has held ${file} for ${PATIENCE_MS / 1000} s: end it`);
+    try {
+      const contexts = await Contexts.read(env);
+      const result = await change(contexts);
+      await contexts.#write();
+      return result;
+    } finally {
+      lock.release();
+    }
   }
 
   /** @throws CommandFailure when there is none of that name */
@@ -51,9 +84,8 @@ export class Contexts {
     throw usage(`there is no context ${name}: ${fix}`);
   }
 
-  async write(): Promise<void> {
+  async #write(): Promise<void> {
     if (this.all.size > MAX_CONTEXTS) throw failed(`there are ${MAX_CONTEXTS} contexts already: delete some`);
-    await mkdir(path.dirname(this.file), { recursive: true, mode: 0o700 });
     const content = { current: this.current, contexts: Object.fromEntries(this.all) };
     await writePrivateFile(this.file, `${JSON.stringify(content, null, 2)}\n`);
   }
@@ -80,8 +112,17 @@ function parsed(
   for (const [name, entry] of Object.entries(value.contexts)) {
     if (!isObject(entry) || typeof entry.server !== 'string') throw damaged;
     const { server, token } = entry;
-    contexts.set(name, { server, ...(typeof token === 'string' && { token }) });
+    const signIn = signInOf(entry.signIn);
+    contexts.set(name, { server, ...(typeof token === 'string' && { token }), ...(signIn && { signIn }) });
   }
   const current = typeof value.current === 'string' ? value.current : undefined;
   return { contexts, current: current !== undefined && contexts.has(current) ? current : undefined };
+}
+
+function signInOf(value: unknown): SignIn | undefined {
+  if (!isObject(value)) return undefined;
+  const { accessToken, refreshToken, expiresAt } = value;
+  const whole =
+    typeof accessToken === 'string' && typeof refreshToken === 'string' && typeof expiresAt === 'number';
+  return whole ? { accessToken, refreshToken, expiresAt } : undefined;
 }

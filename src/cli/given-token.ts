@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf } from '../base/errors.ts';
 import { failed, usage } from './exit.ts';
 import { readStdin } from './stdin.ts';
+import type { Terminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
 export const TOKEN_SOURCES = '"-" (stdin), env:VARIABLE or file:PATH';
@@ -53,4 +54,10 @@ async function typedToken(terminal: VerbContext['terminal']): Promise<string> {
     stdin.setRawMode(false);
     stdin.pause();
   }
+}
+
+export function warnOfPlainHttp(url: URL, terminal: Terminal): void {
+  const isLoopback = /^(localhost|\[::1\]|127(\.\d{1,3}){3})$/.test(url.hostname);
+  if (url.protocol === 'http:' && !isLoopback)
+    terminal.warn(`the token travels unencrypted to ${url.host}; use https`);
 }

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { readLocalAdmin } from '../identity/local-admin.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
-import { Contexts } from './contexts.ts';
+import { Contexts, type ServerContext } from './contexts.ts';
 import { transportFault } from './endpoint/endpoint-fault.ts';
 import { CommandFailure, Exit, type ExitCode, usage } from './exit.ts';
+import { accessTokenOf } from './sign-in/kept-sign-in.ts';
 import { cleanForTerminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
@@ -40,11 +41,11 @@ type Access = { url: URL; credential: string; as?: string | undefined };
 
 /** Talks to the REST API of one server. Every method throws a CommandFailure that names the fault and the fix. */
 export class ServerClient {
-  readonly #findAccess: () => Promise<Access>;
+  readonly #findAccess: (refused?: string) => Promise<Access>;
   readonly #timeoutMs: number;
   #access: Access;
 
-  private constructor(findAccess: () => Promise<Access>, access: Access, timeoutMs: number) {
+  private constructor(findAccess: (refused?: string) => Promise<Access>, access: Access, timeoutMs: number) {
     this.#findAccess = findAccess;
     this.#access = access;
     this.#timeoutMs = timeoutMs;
@@ -57,7 +58,10 @@ export class ServerClient {
   ): Promise<ServerClient> {
     if (flags.as !== undefined && !/^(User|McpToken):./.test(flags.as))
       throw usage(`--as "${flags.as}" names nobody: write User:EMAIL or McpToken:ID`);
-    const findAccess = async () => ({ ...(await accessOf(flags, env)), as: flags.as });
+    const findAccess = async (refused?: string) => ({
+      ...(await accessOf(flags, env, refused)),
+      as: flags.as,
+    });
     return new ServerClient(findAccess, await findAccess(), timeoutMs);
   }
 
@@ -96,7 +100,7 @@ export class ServerClient {
     };
     heard();
     try {
-      const response = await this.#send('GET', this.#urlOf(path, query), undefined, silence.signal);
+      const response = await this.#sendTwice('GET', this.#urlOf(path, query), undefined, silence.signal);
       if (!response.ok) throw refusalOf('GET', response.status, await bodyOf(response), this.#access.url);
       let rest = '';
       for await (const text of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
@@ -126,13 +130,7 @@ export class ServerClient {
   }
 
   async #json(method: string, url: URL, body: unknown): Promise<JsonObject> {
-    let response = await this.#send(method, url, body);
-    if (response.status === 401) {
-      await response.body?.cancel();
-      // The server may have started anew since the credential was read.
-      this.#access = await this.#findAccess();
-      response = await this.#send(method, new URL(url.pathname + url.search, this.#access.url), body);
-    }
+    const response = await this.#sendTwice(method, url, body);
     const value = await bodyOf(response);
     if (!response.ok) throw refusalOf(method, response.status, value, this.#access.url);
     if (!isObject(value)) {
@@ -140,6 +138,15 @@ export class ServerClient {
       throw new CommandFailure(Exit.unreachable, `${found}; is it a Castellan server?`);
     }
     return value;
+  }
+
+  /** Once more with the credential of now: the server may have started anew, or the token may have ended. */
+  async #sendTwice(method: string, url: URL, body: unknown, signal?: AbortSignal): Promise<Response> {
+    const response = await this.#send(method, url, body, signal);
+    if (response.status !== 401) return response;
+    await response.body?.cancel();
+    this.#access = await this.#findAccess(this.#access.credential);
+    return this.#send(method, new URL(url.pathname + url.search, this.#access.url), body, signal);
   }
 
   async #send(
@@ -174,19 +181,29 @@ export class ServerClient {
 
 type Query = Readonly<Record<string, string | boolean | undefined>>;
 
-/** By flags, else by the variable, else by the current context, else the server on the default data directory. */
-async function accessOf(flags: ServerFlags, env: VerbContext['env']): Promise<Access> {
+/**
+ * By flags, else by the variable, else by the current context, else the server on the default data directory.
+ * @param refused a credential that the server takes no more
+ */
+async function accessOf(
+  flags: ServerFlags,
+  env: VerbContext['env'],
+  refused: string | undefined,
+): Promise<Access> {
   if (flags.server !== undefined && flags.context !== undefined)
     throw usage('--server and --context both name a server: leave one out');
   const dataDir = flags.dataDir ?? (env.CASTELLAN_DATA_DIR || undefined);
-  if (flags.server !== undefined) return accessByUrl(serverUrl(flags.server, '--server'), dataDir, env);
+  if (flags.server !== undefined)
+    return accessByUrl(serverUrl(flags.server, '--server'), dataDir, env, refused);
   if (flags.context === undefined && dataDir !== undefined) return accessOfDataDir(dataDir);
   const contexts = await Contexts.read(env);
   const name = flags.context ?? contexts.current;
   if (name === undefined) return accessOfDataDir(DEFAULT_DATA_DIR);
-  const { server, token } = contexts.named(name);
-  const credential = token ?? env.CASTELLAN_TOKEN;
-  if (credential) return { url: serverUrl(server, `context ${name}`), credential };
+  const context = contexts.named(name);
+  const kept = await accessOfContext(name, context, env, refused);
+  if (kept) return kept;
+  const url = serverUrl(context.server, `context ${name}`);
+  if (env.CASTELLAN_TOKEN) return { url, credential: env.CASTELLAN_TOKEN };
   const fix = `run castellan login --context ${name}`;
   throw new CommandFailure(Exit.notPermitted, `context ${name} has no token: ${fix}`);
 }
@@ -196,14 +213,32 @@ async function accessOfDataDir(dataDir: string): Promise<Access> {
   return { url: new URL(url), credential };
 }
 
+/** With what the context keeps; undefined where that is nothing. */
+async function accessOfContext(
+  name: string,
+  { server, token, signIn }: ServerContext,
+  env: VerbContext['env'],
+  refused: string | undefined,
+): Promise<Access | undefined> {
+  const url = serverUrl(server, `context ${name}`);
+  if (token !== undefined) return { url, credential: token };
+  return signIn && { url, credential: await accessTokenOf({ name, server: url, signIn }, env, refused) };
+}
+
 /** A credential is never shown to a server that it is not for. */
-async function accessByUrl(url: URL, dataDir = DEFAULT_DATA_DIR, env: VerbContext['env']): Promise<Access> {
+async function accessByUrl(
+  url: URL,
+  dataDir = DEFAULT_DATA_DIR,
+  env: VerbContext['env'],
+  refused: string | undefined,
+): Promise<Access> {
   if (env.CASTELLAN_TOKEN) return { url, credential: env.CASTELLAN_TOKEN };
   const local = await readLocalAdmin(dataDir).catch(() => undefined);
   if (local && new URL(local.url).origin === url.origin) return { url, credential: local.credential };
-  const contexts = await Contexts.read(env);
-  const known = [...contexts.all.values()].find(({ server, token }) => server === url.origin && token);
-  if (known?.token !== undefined) return { url, credential: known.token };
+  for (const [name, context] of (await Contexts.read(env)).all) {
+    const kept = context.server === url.origin && (await accessOfContext(name, context, env, refused));
+    if (kept) return kept;
+  }
   const fix = 'run castellan login, set CASTELLAN_TOKEN, or give its --data-dir';
   throw new CommandFailure(Exit.notPermitted, `no credential for ${url.origin}: ${fix}`);
 }

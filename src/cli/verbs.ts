@@ -112,14 +112,14 @@ export const verbs: readonly Verb[] = [
   {
     name: 'login',
     group: ACCESS,
-    summary: 'keep a server and a token for it',
-    load: async () => (await import('./commands/context.ts')).defineLogin,
+    summary: 'sign in at a server, or keep a token for it',
+    load: async () => (await import('./commands/login.ts')).defineLogin,
   },
   {
     name: 'logout',
     group: ACCESS,
-    summary: 'forget the token of a context',
-    load: async () => (await import('./commands/context.ts')).defineLogout,
+    summary: 'end the sign-in of a context, or forget its token',
+    load: async () => (await import('./commands/login.ts')).defineLogout,
   },
   {
     name: 'context',

@@ -3,35 +3,32 @@ import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Refusal } from '../base/errors.ts';
-import { createPrivateFile, readPrivateFile, writePrivateFile } from './private-file.ts';
+import { lockFile } from './file-lock.ts';
+import { readPrivateFile, writePrivateFile } from './private-file.ts';
 
 const LOCK_FILE = 'castellan.lock';
 const HOLDER_FILE = 'castellan.pid';
-const SQLITE_BUSY = 5;
-const ATTEMPTS = 5;
-const ATTEMPT_MS = 40;
+/** Whoever only looks holds it for less. */
+const PATIENCE_MS = 200;
 
 export type DataLock = { release(): Promise<void> };
 
 /**
- * Makes this process the only one on a data directory. The lock is an exclusive SQLite transaction on a file that
- * stays empty: the system drops it when the process dies, however it dies. The holder's pid stands in a file beside
- * it, for the message alone.
+ * Makes this process the only one on a data directory. The holder's pid stands in a file beside the lock, for the
+ * message alone.
  * @throws Refusal `conflict` naming the holder
  */
 export async function acquireDataLock(folder: string): Promise<DataLock> {
   const file = path.join(folder, LOCK_FILE);
-  await createLockFile(file);
-  const lock = await takeLock(file);
+  const lock = await lockFile(file, PATIENCE_MS);
   if (!lock) throw await heldByAnother(folder);
   const holder = path.join(folder, HOLDER_FILE);
   try {
     const content = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
     await writePrivateFile(holder, `${JSON.stringify(content)}\n`);
   } catch (error) {
-    lock.close();
+    lock.release();
     throw error;
   }
   let released = false;
@@ -40,7 +37,7 @@ export async function acquireDataLock(folder: string): Promise<DataLock> {
       if (released) return;
       released = true;
       await rm(holder, { force: true });
-      lock.close();
+      lock.release();
     },
   };
 }
@@ -61,39 +58,6 @@ export function isDataDirectoryHeld(folder: string): boolean {
     return true;
   } finally {
     look?.close();
-  }
-}
-
-/** Undefined when another process has it. Tries for a moment: whoever only looks holds it for less. */
-async function takeLock(file: string): Promise<DatabaseSync | undefined> {
-  for (let attempt = 1; ; attempt += 1) {
-    const lock = new DatabaseSync(file, { timeout: 0 });
-    try {
-      lock.exec('begin exclusive');
-      return lock;
-    } catch (error) {
-      lock.close();
-      if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) {
-        const reason = (error as Error).message;
-        throw new Refusal('invalid', `${file} cannot be locked: ${reason}; delete this file and start again`);
-      }
-      if (attempt === ATTEMPTS) return undefined;
-      await delay(ATTEMPT_MS);
-    }
-  }
-}
-
-/** Never opens a lock file that exists: closing any descriptor of it would drop a lock this process holds. */
-async function createLockFile(file: string): Promise<void> {
-  const stat = lstatSync(file, { throwIfNoEntry: false });
-  if (!stat) {
-    try {
-      await createPrivateFile(file, '');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-  } else if (!stat.isFile()) {
-    throw new Refusal('invalid', `${file} is not a plain file; delete it and start again`);
   }
 }
 
