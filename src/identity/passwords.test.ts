@@ -138,7 +138,13 @@ onEachDatabase('passwords', (make) => {
       await userWith(identity, 'clerk@example.com', [{ role: 'edit', resource: 'users' }]);
       const clerk = userCaller('clerk@example.com');
       await assert.rejects(passwords.link(clerk, 'admin'), /you do not have role:admin/);
-      assert.ok(await passwords.link(clerk, ALICE), 'alice may do nothing');
+      const { code } = await passwords.link(clerk, ALICE);
+      await passwords.redeem(code, GOOD);
+      await assert.rejects(passwords.link(clerk, ALICE), /action:impersonate, which taking the password/);
+      const own = await passwords.link(clerk, clerk.owner);
+      await passwords.redeem(own.code, GOOD);
+      assert.ok(await passwords.link(clerk, clerk.owner), 'it is their own');
+      assert.ok(await passwords.link(userCaller('admin'), ALICE));
       const { raw } = await identity.tokens.create({
         name: 'agent',
         project: { name: 'demo', uid: 'prj_1' },

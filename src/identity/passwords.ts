@@ -9,7 +9,7 @@ import type { Schema } from '../store/schema.ts';
 import type { Authorizer } from './authorizer.ts';
 import { endSessionsOf } from './browser-sessions.ts';
 import type { AuthenticatedCaller } from './caller.ts';
-import { firstBeyond, lacks } from './guards.ts';
+import { demand, firstBeyond, lacks } from './guards.ts';
 import { PasswordHasher, passwordFault } from './password-hash.ts';
 import { userOfUid } from './token-record.ts';
 
@@ -79,7 +79,7 @@ export class Passwords {
 
   /**
    * Makes the link of an active user. Whoever opens it is that user, and decides for people: so only a person makes one,
-   * who may do whatever the user may.
+   * who may do whatever the user may, and act as others where the user has a password already.
    * @throws Refusal `not_found`, `forbidden` naming what `by` lacks
    */
   async link(by: AuthenticatedCaller, email: string): Promise<PasswordLink> {
@@ -94,7 +94,10 @@ export class Passwords {
     }
     const rights = this.#authorizer.rights();
     const held = rights.of(`User:${email}`).map(({ binding }) => binding);
-    const above = firstBeyond(rights.layersOf(by), held);
+    const layers = rights.layersOf(by);
+    if (by.owner !== email && (await this.isSet(user)))
+      demand(layers, { action: 'impersonate' }, ', which taking the password of another user away needs');
+    const above = firstBeyond(layers, held);
     if (above) throw lacks(bindingText(above), ` yourself, which ${email} has`);
     const { code, row } = this.#newLink(user);
     await this.#store.db.transaction().execute(async (transaction) => {
