@@ -422,6 +422,30 @@ describe('clients that register themselves', () => {
   });
 });
 
+/** Goes where it is sent, as long as that is here; `at` is where it ended. */
+async function follow(browser: PageClient, from: string) {
+  for (let at = from; ; ) {
+    const answer = await browser.get(at);
+    if (answer.headers.location === undefined) return { ...answer, at };
+    const to = new URL(answer.headers.location, castellan.url);
+    if (to.origin !== castellan.url) return { ...answer, at: to.href };
+    at = to.pathname + to.search;
+  }
+}
+
+async function registeredClient(): Promise<string> {
+  // Not from where the registrations of other tests came.
+  const browser = new PageClient(castellan.url, '127.0.5.2');
+  const metadata = {
+    client_name: 'Tried client',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    token_endpoint_auth_method: 'none',
+  };
+  const headers = { 'content-type': 'application/json' };
+  const { body } = await browser.send('POST', '/register', JSON.stringify(metadata), headers);
+  return (JSON.parse(body) as { client_id: string }).client_id;
+}
+
 describe('clients that are described by a document', () => {
   let person: PageClient;
   const begin = (clientId: string, more: Record<string, string> = {}) => {
@@ -458,6 +482,46 @@ describe('clients that are described by a document', () => {
     const unlisted = await begin(id, { redirect_uri: 'https://evil.example/' });
     assert.equal(unlisted.status, 400);
     assert.equal(unlisted.headers.location, undefined);
+  });
+
+  it('and those that registered themselves get in when a person signs in and consents', async () => {
+    const binding = 'role:run,resource:tools,name:memory__*,project:demo';
+    await cli('create', 'rbac', 'alice', '--subject', 'User:alice@example.com', '--roleBindings', binding);
+    const described = `${site.origin}/consented.json`;
+    site.answer = (_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'max-age=60' });
+      response.end(JSON.stringify(clientDocument(described)));
+    };
+    const registered = await registeredClient();
+    for (const client_id of [described, registered]) {
+      const browser = new PageClient(castellan.url, '127.0.5.1');
+      const redirect_uri = 'http://127.0.0.1:4321/callback';
+      const query = new URLSearchParams({ ...pkce, client_id, redirect_uri, state: 's'.repeat(3000) });
+      let page = await follow(browser, `/authorize?${query}`);
+      assert.match(page.at, /^\/sign-in/);
+      const signed = await browser.post(page.at.split('?')[0]!, {
+        email: 'alice@example.com',
+        password: PASSWORD,
+      });
+      page = await follow(browser, signed.headers.location ?? '');
+      assert.match(page.at, /^\/consent\//);
+      assert.match(page.body, /Tried client/);
+      assert.match(page.body, /127\.0\.0\.1:4321/);
+      const allowed = await browser.post(page.at, { decision: 'allow' });
+      const back = new URL((await follow(browser, allowed.headers.location ?? '')).at);
+      const code = back.searchParams.get('code');
+      assert.ok(code, String(back));
+      const form = {
+        grant_type: 'authorization_code',
+        client_id,
+        redirect_uri,
+        code,
+        code_verifier: verifier,
+      };
+      const { status, body } = await token(form);
+      assert.equal(status, 200, JSON.stringify(body));
+      assert.equal((await call(String(body.access_token), 'memory__read_graph')).status, 200);
+    }
   });
 
   it('authorization server checklist 25: lead no request to an address inside', async () => {
