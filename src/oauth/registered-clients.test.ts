@@ -28,6 +28,8 @@ spec: { user: carol@example.com, project: ours, redirectUris: ["${REDIRECT}"], a
 type Scene = Identity & {
   clients: RegisteredClients;
   put(body: object): Promise<string | undefined>;
+  /** Those of another process. */
+  others(): Promise<RegisteredClients>;
 };
 
 async function scene(
@@ -39,13 +41,21 @@ async function scene(
   await writeFile(file, FILE);
   const opened = await database.open();
   const identity = await openIdentity(opened, database.logger, { files: [file] });
+  const more: Identity[] = [];
+  const others = async () => {
+    const on = database.name === 'SQLite' ? opened : await database.open();
+    const other = await openIdentity(on, database.logger, { files: [file] });
+    more.push(other);
+    return new RegisteredClients(on.store, other.resources, other.authorizer);
+  };
   const { objects, resources, authorizer } = identity;
   try {
     const clients = new RegisteredClients(opened.store, resources, authorizer);
     const put = async (body: object) => (await objects.put(ADMIN, body, NOW)).secret;
     await put({ kind: 'Project', metadata: { name: 'demo' }, spec: {} });
-    await play({ ...identity, clients, put });
+    await play({ ...identity, clients, put, others });
   } finally {
+    for (const one of more) await one.close();
     await identity.close();
     await database.dispose();
   }
@@ -87,6 +97,14 @@ onEachDatabase('registered clients', (make) => {
         [idle?.user, idle?.autoApprove, idle?.grantTypes],
         [undefined, undefined, ['authorization_code']],
       );
+    }));
+
+  it('are found at once where another process made them', () =>
+    scene(make, async ({ others, put }) => {
+      const clients = await others();
+      assert.equal(await clients.find('bot'), undefined);
+      await put(client('bot'));
+      assert.equal((await clients.find('bot'))?.clientId, 'bot');
     }));
 
   it('of files are answered for by whoever writes the files', () =>

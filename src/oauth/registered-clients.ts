@@ -26,12 +26,12 @@ const LONG_NAMES: Readonly<Record<string, ClientAuthMethod>> = {
 /** The OAuthClient objects; the name of one is its client id. */
 export class RegisteredClients implements ClientSource {
   readonly #store: Pick<Store, 'db'>;
-  readonly #resources: Pick<Resources, 'get'>;
+  readonly #resources: Pick<Resources, 'get' | 'refresh'>;
   readonly #authorizer: Pick<Authorizer, 'rights'>;
 
   constructor(
     store: Pick<Store, 'db'>,
-    resources: Pick<Resources, 'get'>,
+    resources: Pick<Resources, 'get' | 'refresh'>,
     authorizer: Pick<Authorizer, 'rights'>,
   ) {
     this.#store = store;
@@ -41,6 +41,9 @@ export class RegisteredClients implements ClientSource {
 
   /** One that acts for a user without whoever has to answer for that is a client like others. */
   async find(clientId: string): Promise<ClientRecord | undefined> {
+    // What another process has just made is read before anybody is turned away.
+    const isNew = isRegistered(clientId) && !this.#resources.get('OAuthClient', clientId);
+    if (isNew) await this.#resources.refresh();
     const object = this.#resources.get('OAuthClient', clientId);
     // An object is found by its uid as well.
     if (object?.metadata.name !== clientId || clientProblems(object.spec).length > 0) return undefined;
