@@ -54,6 +54,20 @@ onEachDatabase('endpoints of the authorization server', (make) => {
         assert.equal(back.port, '4711', 'of a loopback redirect the port may vary');
       }));
 
+    it('authorization server checklist 9: a native client has a scheme of its own, and nobody one that runs or reads', () =>
+      scene(async (rig) => {
+        const query = { ...request(VERIFIER), resource: rig.resource() };
+        const native = { client_id: 'native', redirect_uri: 'com.example.app:/callback' };
+        const back = await rig.authorize({ ...query, ...native });
+        assert.equal(back.protocol, 'com.example.app:');
+        assert.ok(back.searchParams.get('code'));
+        for (const uri of ['javascript:alert(1)', 'data:text/html,x', 'file:///etc/passwd', 'vbscript:x']) {
+          const hostile = { ...query, client_id: uri, redirect_uri: uri };
+          const answer = await rig.get(`/authorize?${new URLSearchParams(hostile)}`);
+          assert.deepEqual([answer.status, answer.headers.get('location')], [400, null], uri);
+        }
+      }));
+
     it('authorization server checklist 10: nobody gets a code without a challenge, or with a plain one', () =>
       scene(async (rig) => {
         const { code_challenge: _, code_challenge_method: __, ...bare } = request(VERIFIER);

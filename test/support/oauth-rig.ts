@@ -37,6 +37,24 @@ const CLIENTS: readonly ClientRecord[] = [
     project: 'demo',
   },
   {
+    clientId: 'native',
+    name: 'Native client',
+    source: 'registered',
+    redirectUris: ['com.example.app:/callback'],
+    tokenEndpointAuthMethod: 'none',
+    grantTypes: ['authorization_code'],
+  },
+  ...['javascript:alert(1)', 'data:text/html,x', 'file:///etc/passwd', 'vbscript:x'].map(
+    (redirectUri): ClientRecord => ({
+      clientId: redirectUri,
+      name: 'Hostile client',
+      source: 'dynamic',
+      redirectUris: [redirectUri],
+      tokenEndpointAuthMethod: 'none',
+      grantTypes: ['authorization_code'],
+    }),
+  ),
+  {
     clientId: 'headless',
     name: 'Headless client',
     source: 'registered',

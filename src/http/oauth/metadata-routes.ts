@@ -14,7 +14,8 @@ export type MetadataDeps = {
 const RESOURCE_PREFIX = '/.well-known/oauth-protected-resource';
 
 /** What clients read before they ask for access (RFC 8414, RFC 9728). */
-export function metadataRoutes({ issuers, ways, snapshot }: MetadataDeps): Hono {
+export function metadataRoutes(deps: MetadataDeps): Hono {
+  const { issuers, ways } = deps;
   const app = new Hono();
   const issuerOf = (c: Context) => issuers.of(c.req.header('host'));
   app.get('/.well-known/oauth-authorization-server', (c) => {
@@ -25,7 +26,7 @@ export function metadataRoutes({ issuers, ways, snapshot }: MetadataDeps): Hono 
     const issuer = issuerOf(c);
     const path = new URL(c.req.url).pathname.slice(RESOURCE_PREFIX.length);
     const resource = resourceAt(path);
-    const there = resource && (resource.api || snapshot().projects.has(resource.project));
+    const there = resource && (resource.api || deps.snapshot().projects.has(resource.project));
     return issuer === undefined || !resource || !there
       ? nothing(c)
       : document(c, resourceMetadata(issuer, path, resource));
