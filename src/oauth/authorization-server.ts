@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditActor } from '../audit/event.ts';
-import { messageOf } from '../base/errors.ts';
+import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { userOfUid } from '../identity/token-record.ts';
 import type { Tokens } from '../identity/tokens.ts';
@@ -176,9 +176,13 @@ export class AuthorizationServer {
 
   #listenTo(provider: Provider): void {
     const { logger, audit } = this.#options;
-    provider.on('server_error', (_, error) =>
-      logger.error({ error: messageOf(error) }, 'a request to the authorization server failed'),
-    );
+    provider.on('server_error', (ctx, error) => {
+      if (error instanceof Refusal && error.kind === 'unavailable') {
+        ctx.status = 503;
+        ctx.set('retry-after', '2');
+        ctx.body = { error: 'temporarily_unavailable', error_description: error.message };
+      } else logger.error({ error: messageOf(error) }, 'a request to the authorization server failed');
+    });
     provider.on('authorization.success', (ctx) => {
       const { client, account, params, route } = ctx.oidc;
       if (!client || route !== 'authorization' || !recordOf(client).autoApprove) return;

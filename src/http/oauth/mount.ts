@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Refusal } from '../../base/errors.ts';
 import type { AuthorizationServer } from '../../oauth/authorization-server.ts';
 import type { Issuers } from '../../oauth/issuers.ts';
 import { AuthorizeGate, type Detour, type GateDeps } from './authorize-gate.ts';
@@ -53,8 +54,10 @@ export class OAuthMount {
       if (detour) return detourTo(res, detour);
       const server = await this.#deps.server();
       await server.handle(req, res);
-    } catch {
+    } catch (error) {
       if (res.headersSent) res.destroy();
+      else if (error instanceof Refusal && error.kind === 'unavailable')
+        refuse(res, 503, error.message, { 'retry-after': '2' });
       else refuse(res, 500, 'internal error');
     }
   }
