@@ -221,7 +221,8 @@ describe('signing in', () => {
       }
     }
     const [one = 0, other = 0] = Object.values(took).map((times) => Math.min(...times));
-    assert.ok(Math.max(one, other) < 2 * Math.min(one, other), `${one} and ${other} ms`);
+    // Without a hash to compute, one would be some fifty times faster.
+    assert.ok(Math.max(one, other) < 4 * Math.min(one, other), `${one} and ${other} ms`);
   });
 
   it('T149: slows a guesser down without keeping the administrator out', async () => {
