@@ -123,7 +123,7 @@ function devicePage(
     { title: `Allow ${name}?` },
     html`<section>
 <h1>Allow <strong>${name}</strong>?</h1>
-<p>A device wants to act for you, <strong>${email}</strong>. It shows the code <code>${code}</code>.</p>
+<p>A device wants to act for you, <strong>${email}</strong>. It shows the code <code class="whole">${code}</code>.</p>
 ${requestWords(client, access)}
 <form method="post" action="/device">${hidden}
 <input type="hidden" name="user_code" value="${code}">

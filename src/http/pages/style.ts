@@ -35,6 +35,7 @@ p, ul, ol, dl { margin: .5rem 0; }
 .hint { font-size: .9rem; }
 a { color: var(--accent); }
 code, pre { font: .92em/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+code.whole { white-space: nowrap; }
 pre {
   margin: .8rem 0; padding: .8rem 1rem; background: var(--ground); border: 1px solid var(--line); border-radius: .5rem;
   overflow-x: auto; overflow-wrap: normal;
