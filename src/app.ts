@@ -25,6 +25,7 @@ import { metricsText } from './http/metrics.ts';
 import { OpenStreams } from './http/open-streams.ts';
 import { OriginPolicy } from './http/origin-policy.ts';
 import { BrowserCookies } from './http/pages/browser-cookies.ts';
+import { messagePage } from './http/pages/layout.ts';
 import { RequestAddresses } from './http/request-addresses.ts';
 import { createHttpServer, type RouterDeps } from './http/router.ts';
 import { Authenticator } from './identity/authenticator.ts';
@@ -441,6 +442,7 @@ function openOAuth(
       const session = cookie === undefined ? undefined : await sessions.find(cookie);
       return session && { email: session.email, sessionId: session.id, provenAt: session.provenAt };
     },
+    errorPage: async (sentence) => String(await messagePage('This does not work', sentence)),
   });
   stack.defer(() => oauth.close());
   oauth

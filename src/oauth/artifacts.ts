@@ -2,14 +2,11 @@ import { messageOf } from '../base/errors.ts';
 import { sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Store } from '../store/database.ts';
+import { pruneArtifacts, WAITING } from './artifact-pruning.ts';
 
 /** A parallel or repeated refresh within this time is answered as the first was, ms. */
 const GRACE_MS = 30_000;
 const PRUNE_EVERY_MS = 600_000;
-const PRUNED_AT_ONCE = 1_000;
-/** Requests that wait for a person, whom anybody can make wait: the oldest give way. */
-const MAX_WAITING = 10_000;
-const WAITING = ['Interaction', 'DeviceCode'];
 const LOOK_EVERY_WAITING = 1_000;
 
 export type Payload = Record<string, unknown>;
@@ -154,8 +151,10 @@ export class Artifacts {
   }
 
   /** Ends all authorizations and tokens of these, and whatever a code of theirs could still become. */
-  async endParty(party: { clientId: string; userUid?: string; projectUid?: string }): Promise<void> {
-    let ended = this.#store.db.deleteFrom('oauth_artifacts').where('client_id', '=', party.clientId);
+  async endParty(party: { clientId?: string; userUid?: string; projectUid?: string }): Promise<void> {
+    let ended = this.#store.db.deleteFrom('oauth_artifacts');
+    if (Object.keys(party).length === 0) throw new Error('everything would end');
+    if (party.clientId !== undefined) ended = ended.where('client_id', '=', party.clientId);
     if (party.userUid !== undefined) ended = ended.where('user_uid', '=', party.userUid);
     if (party.projectUid !== undefined) ended = ended.where('project_uid', '=', party.projectUid);
     await ended.execute();
@@ -206,7 +205,8 @@ export class Artifacts {
 
   /** Never rejects: what cannot be pruned now is pruned the next time. */
   prune(): Promise<void> {
-    this.#pruning ??= this.#prune()
+    this.#made = 0;
+    this.#pruning ??= pruneArtifacts(this.#store.db, this.#now())
       .catch((error) => this.#logger.warn({ error: messageOf(error) }, 'expired tokens were not pruned'))
       .finally(() => {
         this.#pruning = undefined;
@@ -217,39 +217,6 @@ export class Artifacts {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#pruning;
-  }
-
-  async #prune(): Promise<void> {
-    this.#made = 0;
-    const { db } = this.#store;
-    for (;;) {
-      const expired = db
-        .selectFrom('oauth_artifacts')
-        .select('id_hash')
-        .where('expires_at', '<', this.#now())
-        .limit(PRUNED_AT_ONCE);
-      const { numDeletedRows } = await db
-        .deleteFrom('oauth_artifacts')
-        .where('id_hash', 'in', expired)
-        .executeTakeFirst();
-      if (numDeletedRows < PRUNED_AT_ONCE) break;
-    }
-    for (const kind of WAITING) {
-      const kept = await db
-        .selectFrom('oauth_artifacts')
-        .select('created_at')
-        .where('kind', '=', kind)
-        .orderBy('created_at', 'desc')
-        .offset(MAX_WAITING)
-        .limit(1)
-        .executeTakeFirst();
-      if (!kept) continue;
-      await db
-        .deleteFrom('oauth_artifacts')
-        .where('kind', '=', kind)
-        .where('created_at', '<=', kept.created_at)
-        .execute();
-    }
   }
 
   #isInGrace(kind: string, consumedAt: number): boolean {

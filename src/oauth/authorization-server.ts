@@ -40,6 +40,7 @@ export type AuthorizationServerOptions = {
   issuers: Issuers;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
+  errorPage(sentence: string): Promise<string>;
   logger: Logger;
 };
 
@@ -105,11 +106,12 @@ export class AuthorizationServer {
   }
 
   #providerDeps(): ProviderDeps {
-    const { store, artifacts, grants, clients, resources, accessTokenTtlMs } = this.#options;
+    const { store, artifacts, grants, clients, resources, accessTokenTtlMs, errorPage } = this.#options;
     return {
       artifacts,
       grants,
       clients,
+      errorPage,
       keys: store.keys,
       accessTokenTtlSeconds: Math.max(1, Math.floor(accessTokenTtlMs / 1_000)),
       projectUidOf: (indicator) => this.#targetOf(indicator)?.projectUid,

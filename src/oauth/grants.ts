@@ -167,6 +167,16 @@ export class Grants {
     return rows.map((row) => row.client_id);
   }
 
+  /** A user or a project is gone: ends all tokens and forgets all consents of it. */
+  async endAll(of: { userUid: string } | { projectUid: string }): Promise<void> {
+    const gone = this.#store.db.deleteFrom('oauth_grants');
+    await ('userUid' in of
+      ? gone.where('user_uid', '=', of.userUid)
+      : gone.where('project_uid', '=', of.projectUid)
+    ).execute();
+    await this.#artifacts.endParty(of);
+  }
+
   /** A client is gone, or nothing that it was given may be used any more: ends its tokens and forgets its consents. */
   async endClient(clientId: string): Promise<void> {
     await this.#store.db.deleteFrom('oauth_grants').where('client_id', '=', clientId).execute();

@@ -34,6 +34,8 @@ export type OAuthOptions = {
   ways: RegistrationWays;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
+  /** A page that says why somebody cannot be sent back to the client that sent them, HTML. */
+  errorPage(sentence: string): Promise<string>;
   logger: Logger;
   now?: () => number;
 };
@@ -67,6 +69,7 @@ export class OAuth {
     this.#unlisten = resources.feed.onChanges((changes) => {
       for (const { before, now: after } of changes)
         if (before?.kind === 'OAuthClient') this.#clientChanged(before, after);
+        else if (before && after?.metadata.uid !== before.metadata.uid) this.#objectGone(before);
     });
   }
 
@@ -115,11 +118,17 @@ export class OAuth {
     let ending: Promise<void> | undefined;
     if (now?.metadata.uid !== before.metadata.uid) ending = this.grants.endClient(clientId);
     else if (access(now) !== access(before)) ending = this.#artifacts.endParty({ clientId });
-    ending?.catch((error: unknown) => {
-      this.#options.logger.error(
-        { error: messageOf(error) },
-        `the tokens of client ${clientId} were not ended`,
-      );
-    });
+    if (ending) this.#told(ending, `the tokens of client ${clientId} were not ended`);
+  }
+
+  /** What users allowed goes with them, and what was allowed in a project with that. */
+  #objectGone({ kind, metadata: { name, uid = '' } }: ResourceObject): void {
+    if (kind !== 'User' && kind !== 'Project') return;
+    const of = kind === 'User' ? { userUid: uid } : { projectUid: uid };
+    this.#told(this.grants.endAll(of), `what clients may do for ${kind} ${name} was not ended`);
+  }
+
+  #told(ending: Promise<void>, failure: string): void {
+    ending.catch((error: unknown) => this.#options.logger.error({ error: messageOf(error) }, failure));
   }
 }

@@ -38,6 +38,8 @@ export type ProviderDeps = AdapterDeps & {
   userOf(req: IncomingMessage, client: ClientRecord | undefined): Promise<SessionUser | undefined>;
   /** What is told of a token that is none of this server's own. */
   introspectToken(raw: string, client: ClientRecord): Promise<object | undefined>;
+  /** A page for a request that cannot be sent back to its client. */
+  errorPage(sentence: string): Promise<string>;
   /** Whether a user of that uid may still act. */
   isActiveUser(uid: string): boolean;
   userUid(email: string): string | undefined;
@@ -127,10 +129,11 @@ function configuration(issuer: string, deps: ProviderDeps): Configuration {
       return sub === undefined ? undefined : { sub };
     },
     fetch: () => Promise.reject(new Error('the authorization server fetches nothing')),
-    renderError: (ctx, { error, error_description: description }) => {
-      ctx.type = 'text/plain; charset=utf-8';
-      ctx.set('x-content-type-options', 'nosniff');
-      ctx.body = `This request for access cannot be answered: ${description ?? error}\n`;
+    renderError: async (ctx, { error, error_description: description }) => {
+      ctx.type = 'html';
+      ctx.body = await deps.errorPage(
+        `The program that sent you here asked for something that cannot be: ${description ?? error}.`,
+      );
     },
     ttl: {
       AccessToken: deps.accessTokenTtlSeconds,

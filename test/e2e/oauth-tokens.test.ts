@@ -5,6 +5,14 @@ import { OAuthRig, REDIRECT } from '../support/oauth-rig.ts';
 
 const RACES = 5;
 
+async function until(isSo: () => Promise<boolean>, what: string): Promise<void> {
+  const deadline = Date.now() + 5_000;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < deadline, what);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 onEachDatabase('tokens of OAuth clients', (make) => {
   /** One process, and as many more on the same database as the scene wants. */
   const scene = async (play: (rig: OAuthRig, database: TestDatabase) => Promise<void>): Promise<void> => {
@@ -174,6 +182,8 @@ onEachDatabase('tokens of OAuth clients', (make) => {
         await resources.put({ kind: 'Project', metadata: { name: 'demo' }, spec: { servers: [] } });
         assert.ok(!(await rig.opens(ofProject.access_token)), 'a later project of that name is another one');
         assert.equal((await rig.refresh(ofProject.refresh_token!)).body.error, 'invalid_grant');
+
+        await until(async () => (await rig.oauth.grants.list()).length === 0, 'its consents are forgotten');
 
         const ofUser = await rig.tokens(await rig.code());
         await resources.put({

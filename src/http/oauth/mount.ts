@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from '../../base/errors.ts';
 import type { AuthorizationServer } from '../../oauth/authorization-server.ts';
 import type { Issuers } from '../../oauth/issuers.ts';
+import { pageHeaders } from '../pages/layout.ts';
 import { AuthorizeGate, type Detour, type GateDeps } from './authorize-gate.ts';
 
 export type OAuthMountDeps = GateDeps & {
@@ -50,6 +51,8 @@ export class OAuthMount {
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
+      if (req.url?.startsWith('/authorize'))
+        for (const [name, value] of Object.entries(pageHeaders())) res.setHeader(name, value);
       const detour = await this.#gate.detour(req);
       if (detour) return detourTo(res, detour);
       const server = await this.#deps.server();
