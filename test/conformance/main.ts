@@ -1,18 +1,20 @@
 /**
  * `npm run conformance [-- --direct] [-- --suite NAME]`: the official suite through Castellan, in front of servers of
- * either era. `--direct` leaves Castellan out; `--suite` takes the suites whose name contains NAME; `--keep` leaves
- * what the tool wrote in its folder and prints warnings too.
+ * either era, and against its authorization server. `--direct` leaves Castellan out; `--suite` takes the suites whose
+ * name contains NAME; `--keep` leaves what the tool wrote in its folder and prints warnings too.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { browserMissing } from '../support/browser.ts';
+import { type AuthorizationServer, startAuthorizationServer } from './authorization.ts';
 import { type ExpectedFailure, judge, readExpectedFailures } from './expected-failures.ts';
 import { startFixture } from './fixture/server.ts';
 import { type Gateway, startGateway, type Upstream } from './gateway.ts';
 import { type Check, runOfficialTool } from './official-tool.ts';
-import { SUITES, type Suite } from './suites.ts';
+import { AUTHORIZATION, SUITES, type Suite } from './suites.ts';
 
 const CLIENT = fileURLToPath(new URL('client-main.ts', import.meta.url));
 
@@ -29,7 +31,8 @@ process.exitCode = await main(values.direct, values.keep, values.suite ?? '');
 
 async function main(direct: boolean, keep: boolean, filter: string): Promise<number> {
   const suites = SUITES.filter(
-    (suite) => suite.name.includes(filter) && (!direct || suite.atLeastDirectly > 0),
+    (suite) =>
+      suite.name.includes(filter) && (!direct || suite.atLeastDirectly > 0) && !isSkipped(suite.name),
   );
   if (suites.length === 0) throw new Error(`no suite has ${filter} in its name`);
   await using cleanup = new AsyncDisposableStack();
@@ -43,10 +46,13 @@ async function main(direct: boolean, keep: boolean, filter: string): Promise<num
     upstreams.push({ name: projectOf(name), url: fixture.url, protocol: upstream.protocol });
   }
   const gateway = direct || upstreams.length === 0 ? undefined : cleanup.use(await startGateway(upstreams));
+  const authorization = suites.some(({ name }) => name === AUTHORIZATION)
+    ? cleanup.use(await startAuthorizationServer())
+    : undefined;
   const expectations = direct
     ? []
     : await readExpectedFailures(new URL('expected-failures.yaml', import.meta.url));
-  const results = await runAll(suites, upstreams, gateway, { direct, keep, folder });
+  const results = await runAll(suites, upstreams, { gateway, authorization }, { direct, keep, folder });
   return report(suites, results, expectations, { direct, keep, folder });
 }
 
@@ -54,7 +60,10 @@ async function main(direct: boolean, keep: boolean, filter: string): Promise<num
 async function runAll(
   suites: Suite[],
   upstreams: Upstream[],
-  gateway: Gateway | undefined,
+  {
+    gateway,
+    authorization,
+  }: { gateway: Gateway | undefined; authorization: AuthorizationServer | undefined },
   options: Options,
 ): Promise<Map<string, Check[]>> {
   const results = new Map<string, Check[]>(suites.map(({ name }) => [name, []]));
@@ -64,9 +73,11 @@ async function runAll(
       const direct = upstreams.find(({ name }) => name === project)?.url;
       const url = direct === undefined ? undefined : (gateway?.proxied(project) ?? direct);
       const folder = path.join(options.folder, suite.name, String(index));
-      const checks = await runOfficialTool(suite.release, commandLine(url, args), folder, {
-        CONFORMANCE_DIRECT: options.direct ? '1' : '0',
-      });
+      const env = { CONFORMANCE_DIRECT: options.direct ? '1' : '0' };
+      const checks =
+        suite.name === AUTHORIZATION
+          ? await authorization!.check(suite.release, args[0]!, folder)
+          : await runOfficialTool(suite.release, commandLine(url, args), folder, env);
       results.get(suite.name)!.push(...checks);
     }),
   );
@@ -76,6 +87,13 @@ async function runAll(
   });
   await Promise.all(lanes);
   return results;
+}
+
+/** Says so where there is no browser for what needs one. */
+function isSkipped(suite: string): boolean {
+  const missing = suite === AUTHORIZATION ? browserMissing() : undefined;
+  if (missing !== undefined) console.log(`suite ${suite}: skipped, ${missing}`);
+  return missing !== undefined;
 }
 
 function commandLine(url: string | undefined, args: string[]): string[] {

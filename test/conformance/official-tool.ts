@@ -18,15 +18,16 @@ const ENTRY: Record<SuiteRelease, string> = {
 };
 const RUN_TIMEOUT_MS = 150_000;
 
-/** One run of the official tool; `folder` receives what it writes, and its output as `output.txt`. */
+/** One run of the official tool; `folder` receives what it writes, `hear` its output so far whenever it grows. */
 export async function runOfficialTool(
   release: SuiteRelease,
   args: readonly string[],
   folder: string,
   env: Record<string, string> = {},
+  hear: (output: string) => void = () => {},
 ): Promise<Check[]> {
   await mkdir(folder, { recursive: true });
-  const { code, output } = await execute([ENTRY[release], ...args, '-o', folder], env);
+  const { code, output } = await execute([ENTRY[release], ...args, '-o', folder], env, hear);
   const checks = await readChecks(folder);
   // Against a client a warning fails a scenario too; against a server it does not.
   const telling = (check: Check) =>
@@ -39,6 +40,7 @@ export async function runOfficialTool(
 function execute(
   argv: string[],
   env: Record<string, string>,
+  hear: (output: string) => void,
 ): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve, reject) => {
     const options = { env: { ...process.env, ...env }, timeout: RUN_TIMEOUT_MS };
@@ -46,6 +48,7 @@ function execute(
     let output = '';
     const collect = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-64 * 1024);
+      hear(output);
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);

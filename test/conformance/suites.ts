@@ -6,7 +6,7 @@ export type SuiteRelease = '0.1' | '0.2';
 export type Suite = {
   name: string;
   release: SuiteRelease;
-  /** Arguments of the tool, one list per run of it. */
+  /** Arguments of the tool, one list per run of it; of `AUTHORIZATION` the name that the server is asked by. */
   runs: string[][];
   /** The upstream in front of which Castellan stands, and the revision it is told to speak to it. */
   upstream: { form: FixtureForm; protocol: string } | undefined;
@@ -81,6 +81,9 @@ function threeWays(
   }));
 }
 
+/** The suite whose server is Castellan itself, before whom somebody at a browser decides. */
+export const AUTHORIZATION = 'authorization';
+
 export const SUITES: Suite[] = [
   ...threeWays('2026-07-28', '0.2', spec('2026-07-28'), '2026-07-28', 152, [152, 150, 152]),
   ...threeWays('2025-11-25', '0.2', spec('2025-11-25'), '2025-11-25', 84, [83, 83, 83]),
@@ -114,6 +117,14 @@ export const SUITES: Suite[] = [
     upstream: undefined,
     atLeast: 84,
     atLeastDirectly: 84,
+  },
+  {
+    name: AUTHORIZATION,
+    release: '0.2',
+    runs: [['localhost'], ['127.0.0.1']],
+    upstream: undefined,
+    atLeast: 6,
+    atLeastDirectly: 0,
   },
 ];
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type Answered, PageClient } from './page-client.ts';
 import type { TestCastellan } from './running-castellan.ts';
 
-const PASSWORD = 'correct horse battery';
+export const PASSWORD = 'correct horse battery';
 
 /** Makes a user who has a password and may run every tool of a project. */
 export async function newPerson(castellan: TestCastellan, email: string, project = 'demo'): Promise<void> {
