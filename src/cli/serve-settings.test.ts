@@ -36,6 +36,8 @@ test('lists and URLs are brought into one form', () => {
   assert.deepEqual(settings.allowedOrigins, ['https://a.example.com', 'http://localhost:3000']);
   assert.equal(settings.graceMs, 60_000);
   assert.equal(settings.auditRetentionMs, 90 * 86_400_000);
+  assert.equal(settings.accessTokenTtlMs, 86_400_000);
+  assert.equal(serveSettings({}, { CASTELLAN_ACCESS_TOKEN_TTL: '90m' }).accessTokenTtlMs, 5_400_000);
   assert.equal(serveSettings({}, { CASTELLAN_AUDIT_RETENTION: '1.5h' }).auditRetentionMs, 5_400_000);
   assert.equal(serveSettings({}, { CASTELLAN_AUDIT_RETENTION: 'forever' }).auditRetentionMs, Infinity);
 });
@@ -86,6 +88,7 @@ test('every wrong value names its flag or variable, and never the password in it
     ],
     [{}, { CASTELLAN_LOG_LEVEL: 'loud' }, /CASTELLAN_LOG_LEVEL "loud"/],
     [{ grace: '2h' }, {}, /--grace "2h"/],
+    [{}, { CASTELLAN_ACCESS_TOKEN_TTL: '31d' }, /CASTELLAN_ACCESS_TOKEN_TTL "31d"/],
     [{}, { CASTELLAN_AUDIT_RETENTION: '10m' }, /CASTELLAN_AUDIT_RETENTION "10m"/],
   ];
   for (const [flags, env, said] of cases) {

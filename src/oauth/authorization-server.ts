@@ -7,6 +7,8 @@ import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { userOfUid } from '../identity/token-record.ts';
 import type { Tokens } from '../identity/tokens.ts';
+import { KeyedRate } from '../limits/keyed-rate.ts';
+import type { Rate } from '../limits/rate.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
 import type { Artifacts } from './artifacts.ts';
@@ -46,6 +48,8 @@ export type AuthorizationServerOptions = {
 
 /** Names that a server on loopback is asked by are few; somebody who makes up others gains nothing. */
 const MAX_ISSUERS = 8;
+/** Many at once for a client that begins in many places, then one each second. */
+const ISSUED: Rate = { calls: 600, perMs: 600_000 };
 
 /** The OAuth endpoints, and what the pages need of them. Loaded when somebody first asks for it. */
 export class AuthorizationServer {
@@ -112,6 +116,7 @@ export class AuthorizationServer {
       grants,
       clients,
       errorPage,
+      issuing: new KeyedRate(ISSUED, () => performance.now()),
       keys: store.keys,
       accessTokenTtlSeconds: Math.max(1, Math.floor(accessTokenTtlMs / 1_000)),
       projectUidOf: (indicator) => this.#targetOf(indicator)?.projectUid,

@@ -20,6 +20,7 @@ import {
   Provider,
 } from 'oidc-provider';
 import { mintCredential } from '../base/ids.ts';
+import type { KeyedRate } from '../limits/keyed-rate.ts';
 import type { KeyRing } from '../store/key-ring.ts';
 import { DEVICE_GRANT } from './built-in-clients.ts';
 import { canBeClaimed, isSecretOf } from './client-metadata.ts';
@@ -34,6 +35,8 @@ export type ProviderDeps = AdapterDeps & {
   keys: Pick<KeyRing, 'mac'>;
   grants: Grants;
   accessTokenTtlSeconds: number;
+  /** Tokens of one authorization, and of one client by itself. */
+  issuing: KeyedRate;
   /** Who is at the browser, or whom an administrator lets this client act for without one. */
   userOf(req: IncomingMessage, client: ClientRecord | undefined): Promise<SessionUser | undefined>;
   /** What is told of a token that is none of this server's own. */
@@ -195,12 +198,29 @@ function resourceServer(ctx: KoaContextWithOIDC, indicator: string, client: Clie
     if (!known)
       throw new errors.InvalidScope(`scope: ${open.join(' ')} can be had here`, String(params.scope));
   }
+  if (route === 'token') boundIssuing(ctx, deps);
   if (route === 'token' && params?.grant_type === 'client_credentials') {
     const { user } = recordOf(client);
     if (user === undefined || deps.userUid(user) === undefined)
       throw new errors.UnauthorizedClient('the client is bound to no user that is active');
   }
   return { scope: open.join(' '), audience: indicator, accessTokenFormat: 'opaque' as const };
+}
+
+/** A client that asks for token after token would fill the tables and the audit. */
+function boundIssuing(ctx: KoaContextWithOIDC, { issuing }: ProviderDeps): void {
+  const { client, entities } = ctx.oidc;
+  const waitMs = issuing.take(`${client?.clientId} ${entities.Grant?.jti ?? ''}`);
+  if (waitMs === undefined) return;
+  ctx.set('retry-after', String(Math.ceil(waitMs / 1_000)));
+  throw Object.assign(
+    new errors.CustomOIDCProviderError('temporarily_unavailable', 'too many tokens: wait'),
+    {
+      status: 429,
+      statusCode: 429,
+      expose: true,
+    },
+  );
 }
 
 /** A token is shown to the client that has it, and to one that is bound to the project that it opens. */

@@ -275,6 +275,17 @@ onEachDatabase('endpoints of the authorization server', (make) => {
         }
       }));
 
+    it('tells a client that asks for token after token to wait', () =>
+      scene(async (rig) => {
+        const form = { grant_type: 'client_credentials', ...CONFIDENTIAL };
+        let answer = await rig.post('/token', form);
+        for (let asked = 0; asked < 700 && answer.status === 200; asked += 1)
+          answer = await rig.post('/token', form);
+        assert.deepEqual([answer.status, answer.body.error], [429, 'temporarily_unavailable']);
+        assert.ok(Number(answer.headers.get('retry-after')) >= 1);
+        await rig.tokens(await rig.code());
+      }));
+
     it('gives a client its own token of the user that it is bound to', () =>
       scene(async (rig) => {
         const form = { grant_type: 'client_credentials', ...CONFIDENTIAL };
