@@ -337,7 +337,8 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const denials = new Denials(counted);
   const browserSessions = new BrowserSessions({ store, audit, authorizer });
   const dynamicClients = new DynamicClients({ store, audit });
-  const oauth = openOAuth(stack, deps, browserSessions, dynamicClients);
+  const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
+  const oauth = openOAuth(stack, deps, addresses, browserSessions, dynamicClients);
   const { accessTokens } = oauth;
   const streams = new OpenStreams((id) => (id.startsWith('mct_') ? tokens : accessTokens).hold(id));
   stack.defer(() => streams.endAll());
@@ -352,7 +353,6 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     gateway.rightsChanged();
   });
   const authenticator = new Authenticator(tokens, accessTokens, localAdmin, authorizer, resources);
-  const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
   const limiter = new AddressLimiter(() => performance.now());
   const credentials = new CredentialCheck(authenticator, addresses, limiter);
   const endpoint = new McpEndpoint({
@@ -424,6 +424,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
 function openOAuth(
   stack: AsyncDisposableStack,
   deps: DoorDeps,
+  addresses: RequestAddresses,
   sessions: BrowserSessions,
   dynamicClients: DynamicClients,
 ): OAuth {
@@ -442,6 +443,7 @@ function openOAuth(
       const session = cookie === undefined ? undefined : await sessions.find(cookie);
       return session && { email: session.email, sessionId: session.id, provenAt: session.provenAt };
     },
+    addressOf: (req) => addresses.exact(req),
     errorPage: async (sentence) => String(await messagePage('This does not work', sentence)),
   });
   stack.defer(() => oauth.close());

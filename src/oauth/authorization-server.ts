@@ -42,6 +42,8 @@ export type AuthorizationServerOptions = {
   issuers: Issuers;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
+  /** Whose request it is, as the audit names them. */
+  addressOf(req: IncomingMessage): string;
   errorPage(sentence: string): Promise<string>;
   logger: Logger;
 };
@@ -197,7 +199,7 @@ export class AuthorizationServer {
         event: 'client.approved',
         outcome: 'allowed',
         actor: this.#actor(account?.accountId, client.clientId),
-        address: ctx.req.socket.remoteAddress,
+        address: this.#options.addressOf(ctx.req),
         target: `OAuthClient/${client.clientId}`,
         detail: { client: client.clientId, scopes: String(params?.scope ?? '').split(' ') },
       });
@@ -230,7 +232,7 @@ export class AuthorizationServer {
         event: 'grant.replayed',
         outcome: 'refused',
         actor: this.#actor(accountId, client),
-        address: ctx.req.socket.remoteAddress,
+        address: this.#options.addressOf(ctx.req),
         target: `OAuthClient/${client}`,
         detail: { client, what },
       });
@@ -247,7 +249,7 @@ export class AuthorizationServer {
       event: 'access.issued',
       outcome: 'ok',
       actor: this.#actor(userUid, client.clientId),
-      address: ctx.req.socket.remoteAddress,
+      address: this.#options.addressOf(ctx.req),
       ...(target?.project !== undefined && { project: target.project }),
       target: `OAuthClient/${client.clientId}`,
       detail: {

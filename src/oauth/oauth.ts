@@ -34,6 +34,7 @@ export type OAuthOptions = {
   ways: RegistrationWays;
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
+  addressOf(req: IncomingMessage): string;
   /** A page that says why somebody cannot be sent back to the client that sent them, HTML. */
   errorPage(sentence: string): Promise<string>;
   logger: Logger;

@@ -66,3 +66,20 @@ test('a flood of sessions and of refusals ends with few rows, and the sessions w
   assert.equal(token.length, 1);
   assert.equal((await rows('session.started')).length - before, 20);
 });
+
+test('what the authorization server tells names the address of the client, too', async () => {
+  const made = await castellan.cli('create', 'oauthclient', 'worker', '-p', 'demo', '--user', 'admin');
+  assert.equal(made.code, 0, made.stderr);
+  const form = { grant_type: 'client_credentials', client_id: 'worker', client_secret: made.stdout.trim() };
+  const headers = { 'x-forwarded-for': '198.51.100.4' };
+  const answer = await fetch(`${castellan.url}/token`, {
+    method: 'POST',
+    headers,
+    body: new URLSearchParams(form),
+  });
+  assert.equal(answer.status, 200, await answer.text());
+  assert.deepEqual(
+    (await rows('access.issued')).map(({ address }) => address),
+    ['198.51.100.4'],
+  );
+});

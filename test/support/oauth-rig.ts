@@ -127,6 +127,7 @@ export class OAuthRig implements AsyncDisposable {
       ways: { dynamic: false, metadataDocuments: false },
       accessTokenTtlMs: HOUR_MS,
       browserUser,
+      addressOf: ({ socket }) => socket.remoteAddress ?? '',
       errorPage: async (sentence) => sentence,
       now: () => Date.now() + clock.ahead,
     });
