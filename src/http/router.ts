@@ -103,6 +103,13 @@ function projectOf(encoded: string | undefined): string {
 
 function pages(deps: RouterDeps): Hono {
   const app = new Hono();
+  app.route('/', metadataRoutes(deps.oauth));
+  if (deps.registration) app.route('/', registrationRoute(deps.registration));
+  const headers = Object.entries(pageHeaders());
+  app.use((c, next) => {
+    for (const [name, value] of headers) c.header(name, value);
+    return next();
+  });
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
     const ready = await deps.ready();
@@ -119,15 +126,13 @@ function pages(deps: RouterDeps): Hono {
       return c.text('metrics are for loopback, or for holders of the action logs\n', 403);
     return c.text(deps.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
-  app.get('/style.css', (c) => c.text(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }));
-  app.get('/icon.svg', (c) => c.body(ICON, 200, { 'content-type': 'image/svg+xml' }));
+  const briefly = { 'cache-control': 'max-age=300' };
+  app.get('/style.css', (c) => c.text(STYLE, 200, { ...briefly, 'content-type': 'text/css; charset=utf-8' }));
+  app.get('/icon.svg', (c) => c.body(ICON, 200, { ...briefly, 'content-type': 'image/svg+xml' }));
   app.get('/', (c) => {
     const base = deps.publicUrl ?? new URL(c.req.url).origin;
-    for (const [name, value] of Object.entries(pageHeaders())) c.header(name, value);
     return c.html(frontPage(base, deps.version));
   });
-  app.route('/', metadataRoutes(deps.oauth));
-  if (deps.registration) app.route('/', registrationRoute(deps.registration));
   let api: Hono | undefined;
   app.all('/api/v1/*', async (c) => {
     api ??= new Hono().route('/api/v1', await deps.api());
@@ -137,9 +142,7 @@ function pages(deps: RouterDeps): Hono {
     for (const one of [path, `${path}/*`])
       app.all(one, async (c) => (await deps.people()).fetch(c.req.raw, c.env));
   }
-  app.notFound((c) =>
-    c.text('Not found. The front page, /, says what there is.\n', 404, { ...pageHeaders() }),
-  );
+  app.notFound((c) => c.text('Not found. The front page, /, says what there is.\n', 404));
   app.onError((error, c) => {
     deps.logger.error({ error: error.message }, 'a request failed unexpectedly');
     return c.text('Internal error\n', 500);

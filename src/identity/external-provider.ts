@@ -105,7 +105,8 @@ export class ExternalProvider {
       const token = oauth.getValidatedIdTokenClaims(tokens);
       if (!token) throw new Error('no ID token');
       const claims = { ...(await this.#userInfo(server, client, tokens.access_token, token)), ...token };
-      const provenAt = typeof token.auth_time === 'number' ? token.auth_time * 1_000 : 0;
+      const provenAt =
+        typeof token.auth_time === 'number' ? Math.min(token.auth_time * 1_000, Date.now()) : 0;
       return { claims: this.#claims(claims, token), next: pending.next, state: pending.state, provenAt };
     } catch (error) {
       throw notProven(reasonOf(error));

@@ -302,7 +302,16 @@ describe('the account page', () => {
   });
 });
 
-const PAGES = ['/', '/sign-in', '/sign-out', '/account', '/invite/x', '/sign-in/none', '/account/none'];
+const PAGES = [
+  '/',
+  '/nowhere',
+  '/sign-in',
+  '/sign-out',
+  '/account',
+  '/invite/x',
+  '/sign-in/none',
+  '/account/none',
+];
 
 describe('every page', () => {
   it('T146: allows no script, no frame and no referrer, whatever it answers', async () => {
@@ -324,6 +333,21 @@ describe('every page', () => {
           assert.doesNotMatch(answer.body, /<script|javascript:|style=/);
         }
       }
+    }
+  });
+
+  it('T146: what pages are made of is no page', async () => {
+    for (const [at, type] of [
+      ['/style.css', 'text/css; charset=utf-8'],
+      ['/icon.svg', 'image/svg+xml'],
+      ['/healthz', 'text/plain; charset=UTF-8'],
+    ] as const) {
+      const { status, headers } = await visitor().get(at);
+      assert.deepEqual(
+        [status, headers['content-type'], headers['x-content-type-options']],
+        [200, type, 'nosniff'],
+      );
+      assert.match(String(headers['content-security-policy']), /default-src 'none'/);
     }
   });
 

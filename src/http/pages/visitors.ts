@@ -117,7 +117,8 @@ export class Visitors {
   }
 
   isFresh({ provenAt }: BrowserSession): boolean {
-    return this.#now() - provenAt < FRESH_MS;
+    // A clock that was set back must not make a proof last.
+    return Math.abs(this.#now() - provenAt) < FRESH_MS;
   }
 
   /** What limits count as one. */
