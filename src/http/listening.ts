@@ -13,7 +13,7 @@ import { codecs } from '../protocol/wire/table.ts';
 import type { Snapshot } from '../resources/spec.ts';
 import type { Circle } from '../upstream/circle.ts';
 import { TASK_NOTICE } from '../upstream/task-subscription.ts';
-import type { Admitted } from './mcp-endpoint.ts';
+import type { Admitted } from './admission.ts';
 import { LIST_NOTICES, type ListNotice, NoticeStream } from './notice-stream.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { answerError, refuseHttp } from './refused-requests.ts';

@@ -1,0 +1,45 @@
+import type { Cancellation } from '../base/cancellation.ts';
+import type { LegacySession } from '../gateway/sessions.ts';
+import type { RequestId } from '../protocol/jsonrpc.ts';
+import type { OpenStreams } from './open-streams.ts';
+import type { Reply } from './reply.ts';
+
+const CLIENT_LEFT = 'the client closed the stream';
+
+/** Calls on their way to an answer: their streams, and what cancels them. */
+export class RunningCalls {
+  private readonly streams: OpenStreams;
+  /** Those of legacy sessions, which `notifications/cancelled` may name. */
+  private readonly named = new Map<string, Cancellation>();
+
+  constructor(streams: OpenStreams) {
+    this.streams = streams;
+  }
+
+  /** What is given back ends it. Undefined when the client has too much open. A legacy call has an id to be named by. */
+  begin(
+    reply: Reply,
+    cancellation: Cancellation,
+    legacy: { session: LegacySession | undefined; id: RequestId } | undefined,
+  ): (() => void) | undefined {
+    if (!this.streams.add(reply)) return undefined;
+    // In the legacy era a lost connection is no wish to stop (2025-11-25 basic/transports#sending-messages).
+    if (!legacy) reply.onLost(() => cancellation.cancel(CLIENT_LEFT));
+    const key = legacy?.session && keyOf(legacy.session, legacy.id);
+    const registered = key !== undefined && !this.named.has(key);
+    if (registered) this.named.set(key, cancellation);
+    return () => {
+      this.streams.delete(reply);
+      if (registered) this.named.delete(key);
+    };
+  }
+
+  /** The client of the session no longer wants an answer. */
+  cancel(session: LegacySession, id: unknown): void {
+    this.named.get(keyOf(session, id))?.cancel('cancelled by the client');
+  }
+}
+
+function keyOf({ handle }: LegacySession, id: unknown): string {
+  return `${handle} ${JSON.stringify(id)}`;
+}
