@@ -105,9 +105,8 @@ test('docs/errors.md and the code name the same JSON-RPC codes', () => {
   const told = rows('JSON-RPC')
     .map(([code]) => code!)
     .filter((code) => code.startsWith('-'));
-  const endpoint = [...read('src/http/mcp-endpoint.ts').matchAll(/(?:= |code: )(-32\d{3})\b/g)].map(
-    (match) => match[1]!,
-  );
+  const sources = ['src/http/mcp-endpoint.ts', 'src/http/client-sessions.ts'].map(read).join('');
+  const endpoint = [...sources.matchAll(/(?:= |code: )(-32\d{3})\b/g)].map((match) => match[1]!);
   assert.deepEqual(sorted(told), sorted([...Object.values(ErrorCode).map(String), ...endpoint]));
 });
 
@@ -117,6 +116,8 @@ test('docs/errors.md and the code name the same HTTP statuses', () => {
     .filter((status) => /^\d+$/.test(status));
   const inCode = statusesIn(
     'src/http/mcp-endpoint.ts',
+    'src/http/admission.ts',
+    'src/http/client-sessions.ts',
     'src/http/refused-requests.ts',
     'src/http/json-body.ts',
     'src/http/router.ts',
