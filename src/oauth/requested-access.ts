@@ -42,6 +42,8 @@ export function targetOf(
 /** The scopes that this client may have there; undefined where the target is closed to it. */
 export function openTo(client: ClientRecord, target: Target): readonly Scope[] | undefined {
   if (client.project !== undefined && client.project !== target.project) return undefined;
+  // Everything that a user may do is for the command line alone, whatever a stranger's client asks for.
+  if (target.project === undefined && client.source !== 'built-in') return undefined;
   const { scopes } = client;
   if (scopes === undefined) return target.scopes;
   return target.scopes.filter(

@@ -167,6 +167,35 @@ onEachDatabase('endpoints of the authorization server', (make) => {
         assert.equal(await errorOf(rig, other), 'invalid_target');
       }));
 
+    it('everything that a user may do is for the command line alone', () =>
+      scene(async (rig) => {
+        const api = { ...request(VERIFIER), resource: `${rig.base}/api/v1`, scope: 'api' };
+        assert.equal(await errorOf(rig, api), 'invalid_target');
+        const form = await rig.code({ client_id: 'castellan-cli', resource: api.resource, scope: 'api' });
+        const found = await rig.oauth.accessTokens.authenticate((await rig.tokens(form)).access_token);
+        assert.ok(found.ok);
+        assert.deepEqual([found.value.project, [...found.value.surfaces]], ['*', ['consumer', 'operator']]);
+      }));
+
+    it('goes on with nobody who has signed out meanwhile', () =>
+      scene(async (rig) => {
+        const query = new URLSearchParams({ ...request(VERIFIER), resource: rig.resource() });
+        await rig.authorize(Object.fromEntries(query));
+        const begun = await rig.get(`/authorize?${query}`);
+        const page = begun.headers.get('location') ?? '';
+        assert.match(page, /^\/sign-in\//);
+        const cookie = begun.headers
+          .getSetCookie()
+          .map((one) => one.split(';')[0])
+          .join('; ');
+        const alice = { 'x-test-user': 'alice@example.com', cookie };
+        const signedIn = await rig.get(page, alice);
+        const resumed = signedIn.headers.get('location') ?? '';
+        assert.match(resumed, /^\/authorize\//);
+        const later = await rig.get(resumed, { cookie });
+        assert.match(later.headers.get('location') ?? '', /^\/sign-in\//, 'somebody has to sign in again');
+      }));
+
     it('authorization server checklist 17: a parameter given twice is refused', () =>
       scene(async (rig) => {
         const twice = new URLSearchParams({ ...request(VERIFIER), resource: rig.resource() });
