@@ -106,4 +106,12 @@ describe('one binding', () => {
       assert.equal(grants(parseBinding(held, 'x'), ask), expected, `${held} for ${wanted}`);
     }
   });
+
+  it('names the right that somebody wrote down, where the first layer holds whatever there is', () => {
+    const binding = parseBinding('role:view,resource:servers', 'x');
+    const client = { principal: 'OAuthClient:c', rights: [{ rbac: '', subject: 'OAuthClient:c', binding }] };
+    const owner = { principal: 'User:x', rights: [{ rbac: 'viewers', subject: 'User:x', binding }] };
+    const decision = decide([client, owner], { role: 'view', resource: 'servers' });
+    assert.equal(decision.allowed && decision.by.rbac, 'viewers');
+  });
 });

@@ -46,13 +46,13 @@ export type Decision =
   /** `missing` as a binding is written on the command line; `lacking` is the principal without it. */
   | { allowed: false; missing: string; lacking: string };
 
-/** Denied where nobody stands. `by` is the right of the first layer, the caller's own. */
+/** Denied where nobody stands. `by` is the right of the first layer whose rights somebody wrote down, the caller's own. */
 export function decide(layers: readonly Layer[], ask: Ask): Decision {
   let by: Right | undefined;
   for (const layer of layers) {
     const right = isOutside(layer, ask) ? undefined : layer.rights.find((one) => grants(one.binding, ask));
     if (!right) return { allowed: false, missing: askText(ask), lacking: layer.principal };
-    by ??= right;
+    if (!by?.rbac) by = right;
   }
   return by ? { allowed: true, by } : { allowed: false, missing: askText(ask), lacking: 'nobody' };
 }
