@@ -8,6 +8,14 @@ export type EndpointEntry = { name: string; url: string };
 export const TOKEN_VARIABLE = 'CASTELLAN_TOKEN';
 const INPUT = 'castellan-token';
 
+/**
+ * How a client proves itself: with a token, which it reads from a variable or asks for where it is not given here; or by
+ * signing its person in, as a client that is registered under an id, or as it gets one by itself.
+ */
+export type EntryProof =
+  | { by: 'token'; token: string | undefined }
+  | { by: 'sign-in'; clientId: string | undefined };
+
 /** Where people of each client paste the entry. */
 export const PLACES: Readonly<Record<ClientName, string>> = {
   claude: '.mcp.json of a project, or ~/.claude.json',
@@ -17,52 +25,79 @@ export const PLACES: Readonly<Record<ClientName, string>> = {
   generic: 'the configuration of your client',
 };
 
-/**
- * What a client needs to reach the endpoints, ready to be pasted.
- * @param token the token itself; without it the client asks for it or reads it from a variable, as it can
- */
+/** What people of each client do next, where it signs them in. */
+export const SIGN_INS: Readonly<Record<ClientName, string>> = {
+  claude: 'in Claude Code type  /mcp  and choose to authenticate',
+  cursor: 'Cursor offers to connect in its MCP settings',
+  vscode: 'VS Code asks when the server starts',
+  codex: 'run  codex mcp login NAME',
+  generic: 'the client begins when it is refused with 401',
+};
+
+/** What a client needs to reach the endpoints, ready to be pasted. */
 export function clientEntries(
   client: ClientName,
   endpoints: readonly EndpointEntry[],
-  token: string | undefined,
+  proof: EntryProof,
 ): string {
   switch (client) {
     case 'claude':
-      return servers(endpoints, 'http', token ?? `\${${TOKEN_VARIABLE}}`);
-    case 'cursor':
-      return servers(endpoints, undefined, token ?? `\${env:${TOKEN_VARIABLE}}`);
     case 'generic':
-      return servers(endpoints, 'http', token ?? '<TOKEN>');
+      return servers(endpoints, {
+        type: 'http',
+        ...proven(proof, client === 'claude' ? `\${${TOKEN_VARIABLE}}` : '<TOKEN>', byClientId),
+      });
+    case 'cursor':
+      return servers(
+        endpoints,
+        proven(proof, `\${env:${TOKEN_VARIABLE}}`, (id) => ({ auth: { CLIENT_ID: id } })),
+      );
     case 'vscode':
-      return visualStudioCode(endpoints, token);
+      return visualStudioCode(endpoints, proof);
     case 'codex':
-      return endpoints.map((endpoint) => codex(endpoint, token)).join('\n');
+      return endpoints.map((endpoint) => codex(endpoint, proof)).join('\n');
   }
 }
 
-function servers(endpoints: readonly EndpointEntry[], type: string | undefined, bearer: string): string {
+function servers(endpoints: readonly EndpointEntry[], { type, ...fields }: Record<string, unknown>): string {
   const entries = endpoints.map(({ name, url }) => [
     name,
-    { ...(type && { type }), url, ...authorized(bearer) },
+    { ...(type !== undefined && { type }), url, ...fields },
   ]);
   return json({ mcpServers: Object.fromEntries(entries) });
 }
 
-function visualStudioCode(endpoints: readonly EndpointEntry[], token: string | undefined): string {
-  const bearer = token ?? `\${input:${INPUT}}`;
-  const entries = endpoints.map(({ name, url }) => [name, { type: 'http', url, ...authorized(bearer) }]);
+function visualStudioCode(endpoints: readonly EndpointEntry[], proof: EntryProof): string {
+  const fields = proven(proof, `\${input:${INPUT}}`, byClientId);
+  const entries = endpoints.map(({ name, url }) => [name, { type: 'http', url, ...fields }]);
   const input = { type: 'promptString', id: INPUT, description: 'Castellan token', password: true };
-  return json({ ...(token === undefined && { inputs: [input] }), servers: Object.fromEntries(entries) });
+  const asks = proof.by === 'token' && proof.token === undefined;
+  return json({ ...(asks && { inputs: [input] }), servers: Object.fromEntries(entries) });
 }
 
-function codex({ name, url }: EndpointEntry, token: string | undefined): string {
+function codex({ name, url }: EndpointEntry, proof: EntryProof): string {
   const key = /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name);
-  const bearer =
-    token === undefined
-      ? `bearer_token_env_var = ${JSON.stringify(TOKEN_VARIABLE)}`
-      : `http_headers = { Authorization = ${JSON.stringify(`Bearer ${token}`)} }`;
-  return `[mcp_servers.${key}]\nurl = ${JSON.stringify(url)}\n${bearer}\n`;
+  const entry = `[mcp_servers.${key}]\nurl = ${JSON.stringify(url)}\n`;
+  if (proof.by === 'sign-in') {
+    const { clientId: id } = proof;
+    return id === undefined
+      ? entry
+      : `${entry}\n[mcp_servers.${key}.oauth]\nclient_id = ${JSON.stringify(id)}\n`;
+  }
+  return proof.token === undefined
+    ? `${entry}bearer_token_env_var = ${JSON.stringify(TOKEN_VARIABLE)}\n`
+    : `${entry}http_headers = { Authorization = ${JSON.stringify(`Bearer ${proof.token}`)} }\n`;
 }
 
-const authorized = (bearer: string) => ({ headers: { Authorization: `Bearer ${bearer}` } });
+/** @param placeholder stands for a token that is not given @param registered says by which id a client is known */
+function proven(
+  proof: EntryProof,
+  placeholder: string,
+  registered: (clientId: string) => Record<string, unknown>,
+): Record<string, unknown> {
+  if (proof.by === 'sign-in') return proof.clientId === undefined ? {} : registered(proof.clientId);
+  return { headers: { Authorization: `Bearer ${proof.token ?? placeholder}` } };
+}
+
+const byClientId = (clientId: string) => ({ oauth: { clientId } });
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;

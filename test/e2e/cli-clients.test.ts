@@ -79,6 +79,34 @@ test('config takes the token from elsewhere, and what it prints works', async ()
   assert.equal(answer.status, 200);
 });
 
+test('config for OAuth holds no token, but the id of a registered client', async () => {
+  const url = `${castellan.url}/projects/demo/mcp`;
+  const entry = async (client: string, ...more: string[]) => {
+    const { stdout } = await config(client, '-p', 'demo', ...more);
+    return stdout.startsWith('{') ? Object.values(JSON.parse(stdout))[0] : stdout;
+  };
+  const http = { type: 'http', url };
+  assert.deepEqual(await entry('claude', '--oauth'), { demo: http });
+  assert.deepEqual(await entry('cursor', '--oauth'), { demo: { url } });
+  assert.deepEqual(await entry('vscode', '--oauth'), { demo: http });
+  assert.deepEqual(await entry('generic', '--oauth'), { demo: http });
+  assert.equal(await entry('codex', '--oauth'), `[mcp_servers.demo]\nurl = "${url}"\n`);
+  const registered = ['--client-id', 'laptop'];
+  assert.deepEqual(await entry('claude', ...registered), {
+    demo: { ...http, oauth: { clientId: 'laptop' } },
+  });
+  assert.deepEqual(await entry('cursor', ...registered), { demo: { url, auth: { CLIENT_ID: 'laptop' } } });
+  assert.deepEqual(await entry('vscode', ...registered), {
+    demo: { ...http, oauth: { clientId: 'laptop' } },
+  });
+  assert.equal(
+    await entry('codex', ...registered),
+    `[mcp_servers.demo]\nurl = "${url}"\n\n[mcp_servers.demo.oauth]\nclient_id = "laptop"\n`,
+  );
+  const both = await config('claude', '-p', 'demo', '--oauth', '--token-from', 'env:X');
+  assert.deepEqual([both.code, /needs no token/.test(both.stderr)], [64, true]);
+});
+
 test('config generic needs no server', async () => {
   const bare = await cli(['config', 'generic']);
   assert.equal(JSON.parse(bare.stdout).mcpServers.castellan.url, 'http://127.0.0.1:7400/mcp');

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   Client,
@@ -12,6 +15,7 @@ import type { OAuthClientProvider as OldOAuthClientProvider } from '@modelcontex
 import { Client as OldClient } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as OldTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { mintCredential } from '../../src/base/ids.ts';
+import { temporaryFolder } from '../support/databases.ts';
 import { newPerson, Person } from '../support/person.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
@@ -137,4 +141,49 @@ describe('the OAuth clients of the SDKs, beginning with a bare 401', () => {
       });
     }
   }
+
+  test('the Inspector on the command line signs in, and needs nobody the next time', async () => {
+    const home = await temporaryFolder();
+    const url = `${castellan.url}/projects/demo/mcp`;
+    const first = await inspect(url, home, (page) => new Person(url, ALICE).decide(page));
+    assert.deepEqual([first.code, /Echo: hello/.test(first.output)], [0, true], first.output);
+    const second = await inspect(url, home, () => assert.fail('it asks for a person again'));
+    assert.deepEqual([second.code, /Echo: hello/.test(second.output)], [0, true], second.output);
+  });
 });
+
+/** One call of the Inspector, which prints the page where somebody signs in, and listens for what comes back. */
+async function inspect(
+  url: string,
+  home: string,
+  decide: (page: string) => Promise<URL>,
+): Promise<{ code: number | null; output: string }> {
+  const manifest = createRequire(import.meta.url).resolve('@modelcontextprotocol/inspector/package.json');
+  const inspector = path.join(path.dirname(manifest), 'clients/launcher/build/index.js');
+  const call = ['--method', 'tools/call', '--tool-name', ECHO.name, '--tool-arg', 'message=hello'];
+  const back = ['--callback-url', 'http://127.0.0.1:0/oauth/callback'];
+  const child = spawn(process.execPath, [inspector, '--cli', url, '--transport', 'http', ...call, ...back], {
+    env: {
+      ...process.env,
+      HOME: home,
+      BROWSER: 'true',
+      MCP_AUTO_OPEN_ENABLED: 'true',
+      MCP_INSPECTOR_SECRET_STORE: 'file',
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  let decided: Promise<unknown> | undefined;
+  const hear = (chunk: Buffer) => {
+    output += chunk.toString();
+    const [, page] = /(http\S+\/authorize\?\S+)\s/.exec(output) ?? [];
+    if (page === undefined || decided) return;
+    decided = Promise.resolve(page).then(decide).then(fetch);
+    decided.catch(() => child.kill());
+  };
+  child.stdout.on('data', hear);
+  child.stderr.on('data', hear);
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  await decided;
+  return { code, output };
+}

@@ -6,7 +6,9 @@ import {
   type ClientName,
   clientEntries,
   type EndpointEntry,
+  type EntryProof,
   PLACES,
+  SIGN_INS,
   TOKEN_VARIABLE,
 } from '../client-entries.ts';
 import { Contexts } from '../contexts.ts';
@@ -17,16 +19,24 @@ import { DEFAULT_DATA_DIR, ServerClient, type ServerFlags, serverUrl, withServer
 import { projectOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
-type Flags = ServerFlags & { project?: string; surface?: string[]; name?: string; tokenFrom?: string };
+type Flags = ServerFlags & {
+  project?: string;
+  surface?: string[];
+  name?: string;
+  tokenFrom?: string;
+  oauth?: true;
+  clientId?: string;
+};
 
 const DEFAULT_URL = 'http://127.0.0.1:7400';
 const EXAMPLES = `
-Without --token-from the entry says how the client gets the token: from the variable ${TOKEN_VARIABLE}, or by asking.
-\`generic\` needs no server.
+Without --token-from the entry says how the client gets a token: from the variable ${TOKEN_VARIABLE}, or by asking; with
+--oauth it signs you in. \`generic\` needs no server.
 
 Examples:
   castellan config claude -p demo > .mcp.json
   castellan config vscode -p demo --surface consumer --surface operator
+  castellan config codex -p demo --oauth
   castellan create mcptoken laptop -p demo --rbac clone | castellan config cursor -p demo --token-from -`;
 
 export function defineConfig(program: Command, context: VerbContext): void {
@@ -36,7 +46,9 @@ export function defineConfig(program: Command, context: VerbContext): void {
     .argument('<client>', `one of ${CLIENTS.join(', ')}`)
     .option('--surface <surface>', 'consumer or operator; may be given again (default: consumer)', repeated)
     .option('--name <name>', 'what the client calls it (default: the project)')
-    .option('--token-from <place>', `put this token into the entry: ${TOKEN_SOURCES}`);
+    .option('--token-from <place>', `put this token into the entry: ${TOKEN_SOURCES}`)
+    .option('--oauth', 'no token: the client signs its person in')
+    .option('--client-id <id>', 'the same, as an OAuth client that is registered by hand');
   withServer(withProject(config))
     .showHelpAfterError('Run `castellan config --help` for its options.')
     .addHelpText('after', EXAMPLES)
@@ -52,11 +64,20 @@ async function run(word: string, flags: Flags, context: VerbContext): Promise<vo
   if (wrong !== undefined) throw usage(`--surface "${wrong}" is unknown: use consumer or operator`);
   const { base, project } = await (client === 'generic' ? whereLocally : whereOnServer)(flags, context);
   const endpoints = surfaces.map((surface) => endpointOf(base, project, surface, flags.name));
-  const token = flags.tokenFrom === undefined ? undefined : await givenToken(flags.tokenFrom, context);
-  terminal.data(clientEntries(client, endpoints, token));
+  const proof = await proofOf(flags, context);
+  terminal.data(clientEntries(client, endpoints, proof));
   terminal.note(`for ${PLACES[client]}`);
-  if (token !== undefined) terminal.warn('the entry holds the token itself: keep the file to yourself');
-  else terminal.note(tokenHint(client, project, surfaces));
+  if (proof.by === 'sign-in') terminal.note(`it signs you in at the server: ${SIGN_INS[client]}`);
+  else if (proof.token === undefined) terminal.note(tokenHint(client, project, surfaces));
+  else terminal.warn('the entry holds the token itself: keep the file to yourself');
+}
+
+async function proofOf({ oauth, clientId, tokenFrom }: Flags, context: VerbContext): Promise<EntryProof> {
+  if (!oauth && clientId === undefined) {
+    return { by: 'token', token: tokenFrom === undefined ? undefined : await givenToken(tokenFrom, context) };
+  }
+  if (tokenFrom !== undefined) throw usage('--oauth needs no token: leave --token-from out');
+  return { by: 'sign-in', clientId };
 }
 
 function tokenHint(client: ClientName, project: string, surfaces: readonly string[]): string {
