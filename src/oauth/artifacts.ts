@@ -1,5 +1,5 @@
 import { messageOf } from '../base/errors.ts';
-import { sha256Hex } from '../base/ids.ts';
+import { newId, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Store } from '../store/database.ts';
 import { pruneArtifacts, WAITING } from './artifact-pruning.ts';
@@ -128,12 +128,7 @@ export class Artifacts {
   }
 
   async remove(kind: string, id: string): Promise<void> {
-    const hash = sha256Hex(id);
-    await this.#store.db
-      .deleteFrom('oauth_artifacts')
-      .where('id_hash', '=', hash)
-      .where('kind', '=', kind)
-      .execute();
+    await this.#forget(kind, id);
     this.#tell();
   }
 
@@ -159,6 +154,30 @@ export class Artifacts {
     if (party.projectUid !== undefined) ended = ended.where('project_uid', '=', party.projectUid);
     await ended.execute();
     this.#tell();
+  }
+
+  /**
+   * Takes one try of a user at a code, on whatever replica; undefined when there are `most` already in this time.
+   * @returns call it when the try was right: it then counts for nothing
+   */
+  async takeTry(userUid: string, most: number, perMs: number): Promise<(() => Promise<void>) | undefined> {
+    const id = newId('try');
+    const party = { userUid, clientId: null, projectUid: null };
+    const nothing = { payload: {}, grantId: undefined, userCode: undefined };
+    // Noted before it is counted: tries at the same time see each other.
+    await this.put('CodeTry', id, { ...nothing, party, expiresInMs: perMs });
+    const tries = await this.#store.db
+      .selectFrom('oauth_artifacts')
+      .select('id_hash')
+      .where('user_uid', '=', userUid)
+      .where('kind', '=', 'CodeTry')
+      .where('expires_at', '>', this.#now())
+      .limit(most + 1)
+      .execute();
+    const release = () => this.#forget('CodeTry', id);
+    if (tries.length <= most) return release;
+    await release();
+    return undefined;
   }
 
   /** The device that waits under this code; one about which somebody has decided waits no more. */
@@ -217,6 +236,14 @@ export class Artifacts {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#pruning;
+  }
+
+  async #forget(kind: string, id: string): Promise<void> {
+    await this.#store.db
+      .deleteFrom('oauth_artifacts')
+      .where('id_hash', '=', sha256Hex(id))
+      .where('kind', '=', kind)
+      .execute();
   }
 
   #isInGrace(kind: string, consumedAt: number): boolean {

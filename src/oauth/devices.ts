@@ -1,5 +1,4 @@
 import type { Provider } from 'oidc-provider';
-import { type Rate, taken } from '../limits/rate.ts';
 import type { Artifacts } from './artifacts.ts';
 import type { ClientRecord } from './clients.ts';
 import type { Grants } from './grants.ts';
@@ -24,8 +23,8 @@ export type DeviceDeps = {
 };
 
 /** Wrong codes of one user: 5 of 20^8 in the ten minutes that a code lives are fewer than one in 2^32. */
-const WRONG: Rate = { calls: 5, perMs: 600_000 };
-const MAX_USERS = 10_000;
+const MAX_WRONG = 5;
+const WRONG_MS = 600_000;
 const USER_CODE = /^[BCDFGHJKLMNPQRSTVWXZ]{8}$/;
 
 type Waiting = {
@@ -40,7 +39,6 @@ type Waiting = {
 /** What signed-in users decide about devices. */
 export class Devices {
   readonly #deps: DeviceDeps;
-  readonly #wrong = new Map<string, number>();
 
   constructor(deps: DeviceDeps) {
     this.#deps = deps;
@@ -96,16 +94,15 @@ export class Devices {
   }
 
   async #find(typed: string, email: string): Promise<Waiting | DeviceRefusal> {
-    const now = performance.now();
-    const before = this.#wrong.get(email) ?? 0;
-    const next = taken(before, WRONG, now);
-    if (!next.ok) return 'too many';
+    const userUid = this.#deps.userUid(email);
+    if (userUid === undefined) return 'unknown';
+    const wasRight = await this.#deps.artifacts.takeTry(userUid, MAX_WRONG, WRONG_MS);
+    if (!wasRight) return 'too many';
     const userCode = typed.toUpperCase().replace(/[^A-Z]/g, '');
     const waiting = USER_CODE.test(userCode) ? await this.#waiting(userCode) : undefined;
-    if (waiting) return waiting;
-    if (this.#wrong.size >= MAX_USERS) this.#wrong.clear();
-    this.#wrong.set(email, next.state);
-    return 'unknown';
+    if (!waiting) return 'unknown';
+    await wasRight();
+    return waiting;
   }
 
   async #waiting(userCode: string): Promise<Waiting | undefined> {
