@@ -51,6 +51,12 @@ onEachDatabase('servers and the secrets they use', (make) => {
       { headers: { 'X-Other': `${open}secret:s-one.k}` } },
       { headers: { Authorization: `${open}secret:s-one.k}`, 'X-More': 'x' } },
     ];
+    const auth = (name: string) => ({ type: 'bearer', token: `${open}secret:${name}.k}` });
+    await assert.rejects(put(unable, server({ url, auth: auth('s-one') })), missing);
+    await put(able, server({ url, auth: auth('s-one') }));
+    const asHeader = { type: 'header', name: 'X-Key', value: `${open}secret:s-one.k}` };
+    await assert.rejects(put(unable, server({ url, auth: asHeader })), missing);
+    await put(able, withSecret('s-one'));
     for (const more of elsewhere) await assert.rejects(put(unable, withSecret('s-one', more)), missing);
     const process = { command: 'x', env: { K: `${open}secret:s-one.k}` } };
     await assert.rejects(put(unable, server(process)), missing);

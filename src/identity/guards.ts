@@ -83,7 +83,7 @@ function isEager(spec: Record<string, unknown> | undefined): boolean {
   return (spec?.lifecycle as { connect?: string } | undefined)?.connect === 'eager';
 }
 
-const SECRET_FIELDS = [...PROCESS_FIELDS, 'url', 'headers'];
+const SECRET_FIELDS = [...PROCESS_FIELDS, 'url', 'headers', 'auth'];
 
 /** Whoever may say where a server is or what it runs has its secrets sent there. */
 function guardSecrets(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration, type Quantity, quantityFault, size } from './quantities.ts';
+import { authFields, authHeader, authProblems } from './server-auth.ts';
 import type { HealthCheckSpec, LifecycleSpec, ServerSpec } from './spec.ts';
 
 const PROTOCOLS = ['auto', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28'] as const;
@@ -32,7 +33,7 @@ function serverFields(mode: Mode) {
     url: text(urlFault).optional(),
     headers: z.record(textThat(headerNameFault), text(headerValueFault)).optional(),
     builtin: z.string().optional(),
-    auth: z.unknown().optional(),
+    auth: authFields(mode, { headerName: headerNameFault, headerValue: headerValueFault }).optional(),
     protocol: z.enum(PROTOCOLS).optional(),
     isolation: z.enum(['shared', 'user', 'session']).optional(),
     prefix: z.enum(['always', 'conditional', 'never']).optional(),
@@ -100,7 +101,10 @@ export function serverSpec(written: WrittenServer): ServerSpec {
 }
 
 function targetOf(written: WrittenServer): ServerSpec['target'] {
-  if (written.url !== undefined) return { type: 'http', url: written.url, headers: written.headers ?? {} };
+  if (written.url !== undefined) {
+    const headers = { ...written.headers, ...(written.auth && authHeader(written.auth)) };
+    return { type: 'http', url: written.url, headers };
+  }
   if (written.builtin !== undefined) return { type: 'builtin', toolset: written.builtin };
   const target = {
     type: 'stdio' as const,
@@ -171,12 +175,7 @@ function targetProblems(spec: Targets): Problem[] {
   if (spec.builtin !== undefined) {
     problems.push(...builtinProblems(spec));
   }
-  if (spec.auth !== undefined) {
-    problems.push({
-      path: ['auth'],
-      message: `is not available yet: put a credential in headers, as \${VAR}`,
-    });
-  }
+  problems.push(...authProblems(spec));
   const foreign = spec.command === undefined ? (['args', 'env', 'cwd'] as const) : (['headers'] as const);
   for (const key of kinds.length === 1 ? foreign : []) {
     if (spec[key] !== undefined && !(key === 'headers' && spec.url !== undefined)) {

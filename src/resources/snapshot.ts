@@ -16,6 +16,7 @@ import { policyOf } from './policy-fields.ts';
 import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
 import { describeProblem, fieldName } from './problems.ts';
 import { projectProblems, projectSpec } from './project-fields.ts';
+import { confidentialOf } from './server-auth.ts';
 import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
 import type {
   Access,
@@ -49,7 +50,7 @@ export type Surroundings = {
 };
 
 /** Where a secret may stand: what is listed to agents or shown of a server is none of its places. */
-const SECRET_FIELDS: ReadonlySet<unknown> = new Set(['env', 'headers', 'args', 'url']);
+const SECRET_FIELDS: ReadonlySet<unknown> = new Set(['env', 'headers', 'args', 'url', 'auth']);
 
 /** A place in a request or a row, where there is no file. */
 export const locateField = ({ path, message }: Problem): LocatedProblem => ({
@@ -155,6 +156,8 @@ function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerE
   if (problems.length > 0) return broken(problems);
   const resolved = resolvedServerProblems(spec);
   if (resolved.length > 0) return broken(resolved.map(object.locate));
+  for (const [value, shown] of confidentialOf((spec as WrittenServer).auth))
+    if (!confidential.has(value)) confidential.set(value, shown);
   const ready = serverSpec(spec as WrittenServer);
   const fingerprint = surroundings.digest(canonicalJson([name, ready]));
   return { name, uid, fingerprint, confidential, error: undefined, spec: ready };

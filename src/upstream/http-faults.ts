@@ -23,7 +23,7 @@ export function statusFault(server: string, head: ReplyHead, body: string): Upst
     const what = status === 401 ? 'wants a credential or refused the one it got' : 'forbids this credential';
     return new UpstreamFault(
       'needs_auth',
-      `server "${server}" ${what} (HTTP ${status}); set its headers`,
+      `server "${server}" ${what} (HTTP ${status}); set its auth`,
       more,
     );
   }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { temporaryFolder } from '../support/databases.ts';
 import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { idOf, ScriptedUpstream, sendJson } from '../support/scripted-upstream.ts';
 
 const open = '${';
 const VALUE = 'correct-horse-battery';
@@ -108,6 +109,36 @@ describe('a server that uses a secret', () => {
     assert.match(described, /\| given \$\{secret:told\.k\} and \$\{secret:told\.k\}/);
     assert.match(await passes(['mcp', 'list', '--resolve']), /\$\{secret:told\.k\}/);
     assert.match(await passes(['mcp', 'status', '-o', 'json']), /teller/);
+  });
+
+  test('proves itself with it, and what the other side says of it is hidden', async () => {
+    await passes(['create', 'secret', 'vendor', '--from-file', 'k=-'], { input: VALUE });
+    const saysIt = (id: unknown, given: string) => ({
+      jsonrpc: '2.0',
+      id,
+      error: { code: -32000, message: `not with ${given}` },
+    });
+    await using upstream = await ScriptedUpstream.start((seen, response) =>
+      sendJson(response, saysIt(idOf(seen), String(seen.headers.authorization)), 500),
+    );
+    const password = `${open}secret:vendor.k}`;
+    const auths = {
+      bearer: { type: 'bearer', token: password },
+      basic: { type: 'basic', username: 'ann', password },
+    };
+    for (const [name, auth] of Object.entries(auths)) {
+      const spec = { url: upstream.url, auth, protocol: '2025-11-25' };
+      await passes(['apply', '-f', '-'], {
+        input: JSON.stringify({ kind: 'Server', metadata: { name }, spec }),
+      });
+      const { stderr } = await cli(['mcp', 'connect', name]);
+      const pair = Buffer.from(`ann:${VALUE}`).toString('base64');
+      assert.ok(!stderr.includes(pair), stderr);
+      const sent = upstream.requests.at(-1)?.headers.authorization;
+      assert.equal(sent, name === 'basic' ? `Basic ${pair}` : `Bearer ${VALUE}`);
+    }
+    const described = await passes(['get', 'server', 'bearer', '-o', 'yaml']);
+    assert.match(described, /token: .*secret:vendor\.k/);
   });
 
   test('is in error alone when the secret is missing', async () => {
