@@ -21,11 +21,7 @@ export function statusFault(server: string, head: ReplyHead, body: string): Upst
   const more = { sent: true, status, body: body.slice(0, BODY_EXCERPT), challenge: head.challenge };
   if (status === 401 || status === 403) {
     const what = status === 401 ? 'wants a credential or refused the one it got' : 'forbids this credential';
-    return new UpstreamFault(
-      'needs_auth',
-      `server "${server}" ${what} (HTTP ${status}); set its auth`,
-      more,
-    );
+    return new UpstreamFault('needs_auth', `server "${server}" ${what} (HTTP ${status}); set its auth`, more);
   }
   if (status >= 300 && status < 400) {
     const to = hostOf(head.location);
