@@ -38,6 +38,11 @@ export class OriginPolicy {
     return undefined;
   }
 
+  /** Origin of the page that asks, when it is one of those that may. */
+  pageOf({ headers: { origin } }: IncomingMessage): string | undefined {
+    return origin !== undefined && this.origins.has(origin) ? origin : undefined;
+  }
+
   private hostAllowed(host: string): boolean {
     if (host === '') return false;
     if (this.hosts === 'any') return true;

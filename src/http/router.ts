@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Result } from '../base/result.ts';
 import type { Surface } from '../resources/spec.ts';
 import type { ApiEnv } from './api/responses.ts';
+import { crossOrigin } from './cross-origin.ts';
 import type { McpEndpoint } from './mcp-endpoint.ts';
 import { type MetadataDeps, metadataRoutes } from './oauth/metadata-routes.ts';
 import { OAuthMount, type OAuthMountDeps } from './oauth/mount.ts';
@@ -52,8 +53,11 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
     { maxHeaderSize: 32 * 1024, headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 },
     (req: IncomingMessage, res: ServerResponse) => {
       if (draining) return refuseLate(res);
-      const refused = deps.origins().refuse(req);
+      const origins = deps.origins();
+      const refused = origins.refuse(req);
       if (refused !== undefined) return forbid(res, refused);
+      const page = origins.pageOf(req);
+      if (page !== undefined && crossOrigin(req, res, page)) return;
       const mcp = MCP_PATH.exec(req.url ?? '');
       if (!mcp) {
         if (oauth.takes(req, res)) return;

@@ -43,7 +43,7 @@ function document(c: Context, value: object) {
   const etag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`;
   c.header('etag', etag);
   c.header('cache-control', 'public, max-age=300');
-  c.header('vary', 'host');
+  c.header('vary', 'host, origin');
   c.header('x-content-type-options', 'nosniff');
   if (c.req.header('if-none-match') === etag) return c.body(null, 304);
   return c.body(text, 200, { 'content-type': 'application/json' });
