@@ -81,6 +81,13 @@ export function spawnDetachedListener(command: string, args: readonly string[]):
   return child;
 }
 
+/** Starts a program of the desktop, such as a browser, and leaves it to itself: it may fail, and may outlive us. */
+export function startAndForget(command: string, args: readonly string[]): void {
+  const child = spawn(command, [...args], { stdio: 'ignore', detached: true });
+  child.on('error', () => {});
+  child.unref();
+}
+
 /** Why a program could not be started. The system says ENOENT for three different mistakes; this tells them apart. */
 function spawnFailure(request: SpawnRequest, error: unknown): string {
   const { command, cwd } = request;

@@ -235,8 +235,11 @@ async function accessByUrl(
   if (env.CASTELLAN_TOKEN) return { url, credential: env.CASTELLAN_TOKEN };
   const local = await readLocalAdmin(dataDir).catch(() => undefined);
   if (local && new URL(local.url).origin === url.origin) return { url, credential: local.credential };
-  for (const [name, context] of (await Contexts.read(env)).all) {
-    const kept = context.server === url.origin && (await accessOfContext(name, context, env, refused));
+  const { all, current } = await Contexts.read(env);
+  for (const name of new Set([current ?? '', ...all.keys()])) {
+    const context = all.get(name);
+    const isOfServer = context?.server === url.origin;
+    const kept = isOfServer && (await accessOfContext(name, context, env, refused));
     if (kept) return kept;
   }
   const fix = 'run castellan login, set CASTELLAN_TOKEN, or give its --data-dir';

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { mintCredential } from '../../src/base/ids.ts';
 import { administrate } from '../support/agent.ts';
-import { newPerson, Person } from '../support/person.ts';
+import { accessibilityFaults, browserMissing, openBrowser, profile } from '../support/browser.ts';
+import { newPerson, PASSWORD, Person } from '../support/person.ts';
 import { type CliResult, runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { noTerminal, TerminalWindow } from '../support/terminal-window.ts';
 
 const ALICE = 'alice@example.com';
 const LAUNCHER = fileURLToPath(new URL('../../bin/castellan', import.meta.url));
@@ -210,3 +213,44 @@ test('a server with a name of its own is logged in to by that name', async () =>
     await named[Symbol.asyncDispose]();
   }
 });
+
+test('on a desktop the page opens by itself, and a real browser comes back from it', {
+  skip: noTerminal() ?? browserMissing() ?? false,
+}, async () => {
+  const programs = path.join(folder, 'programs');
+  const opened = path.join(programs, 'opened');
+  await mkdir(programs);
+  await writeFile(path.join(programs, 'xdg-open'), `#!/bin/sh\nprintf %s "$1" > ${opened}\n`, {
+    mode: 0o755,
+  });
+  const env = Object.entries({ ...environment(), PATH: `${programs}:${process.env.PATH}`, DISPLAY: ':9' });
+  const assignments = env.map(([name, value]) => `${name}='${value}'`).join(' ');
+  const command = `cd ${folder}; ${assignments} SSH_CONNECTION= ${process.execPath} ${LAUNCHER} login ${castellan.url} --context desktop`;
+  await using window = await TerminalWindow.open(command, { columns: 200, rows: 40 });
+  await window.until(/Open this page in a browser on this machine/);
+  const browser = await openBrowser();
+  try {
+    const page = await (await profile(browser, { script: true })).newPage();
+    await page.goto(await contentOf(opened));
+    await page.fill('#email', ALICE);
+    await page.fill('#password', PASSWORD);
+    await page.click('main button');
+    await page.click('button[value=allow]');
+    await page.waitForSelector('text=You are signed in');
+    assert.deepEqual(await accessibilityFaults(page), []);
+  } finally {
+    await browser.close();
+  }
+  await window.until(/logged in to .* as User:alice@example\.com, context desktop\s+ended: 0/);
+});
+
+/** What a program has written to a file by now, or soon. */
+async function contentOf(file: string): Promise<string> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const content = await readFile(file, 'utf8').catch(() => '');
+    if (content !== '') return content;
+    if (Date.now() > deadline) throw new Error(`nothing wrote ${file}`);
+    await delay(20);
+  }
+}

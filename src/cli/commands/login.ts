@@ -10,7 +10,7 @@ type Flags = { server?: string; context?: string; device?: true; tokenFrom?: str
 
 const EXAMPLES = `
 You sign in on a page of the server. What is kept here, in a file that only you can read, is renewed by itself until you
-log out or do not use it for 30 days.
+log out, do not use it for 30 days, or for a year.
 
 Examples:
   castellan login https://mcp.example.com
@@ -48,21 +48,27 @@ async function login(argument: string | undefined, flags: Flags, context: VerbCo
   const { url, name } = await whereTo(argument, flags, env);
   warnOfPlainHttp(url, terminal);
   const proof = await proofOf(url, flags, context);
-  const credential = proof.token ?? proof.signIn?.accessToken;
-  const client = await ServerClient.connect(
-    { server: url.href },
-    { env: { ...env, CASTELLAN_TOKEN: credential } },
-  );
-  const { principal, owner } = await client.get('whoami');
-  const before = await Contexts.change(env, (contexts) => {
-    const replaced = contexts.all.get(name);
-    contexts.all.set(name, { server: url.origin, ...proof });
-    contexts.current = name;
-    return replaced;
-  });
-  await endSignIn(before, terminal);
-  const who = proof.signIn ? `User:${owner}` : shortened(String(principal));
-  terminal.line(`logged in to ${url.origin} as ${who}, context ${name}`);
+  const now: ServerContext = { server: url.origin, ...proof };
+  try {
+    const who = await whoIs(now, env);
+    const before = await Contexts.change(env, (contexts) => {
+      const replaced = contexts.all.get(name);
+      contexts.all.set(name, now);
+      contexts.current = name;
+      return replaced;
+    });
+    await endSignIn(before, terminal);
+    terminal.line(`logged in to ${url.origin} as ${who}, context ${name}`);
+  } catch (error) {
+    await endSignIn(now, terminal);
+    throw error;
+  }
+}
+
+async function whoIs({ server, token, signIn }: ServerContext, env: VerbContext['env']): Promise<string> {
+  const given = { ...env, CASTELLAN_TOKEN: token ?? signIn?.accessToken };
+  const { principal, owner } = await (await ServerClient.connect({ server }, { env: given })).get('whoami');
+  return signIn ? `User:${owner}` : shortened(String(principal));
 }
 
 async function whereTo(
@@ -94,7 +100,7 @@ async function proofOf(
     return { signIn: await signInByDevice(server, context.terminal) };
   }
   const { signInByBrowser } = await import('../sign-in/browser-sign-in.ts');
-  return { signIn: await signInByBrowser(server, context.terminal) };
+  return { signIn: await signInByBrowser(server, context) };
 }
 
 async function logout(flags: { context?: string }, context: VerbContext): Promise<void> {

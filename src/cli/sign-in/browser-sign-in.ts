@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { SignIn } from '../contexts.ts';
 import { failed } from '../exit.ts';
-import type { Terminal } from '../terminal.ts';
+import type { VerbContext } from '../verbs.ts';
+import { openPage } from './desktop-browser.ts';
 import type { PendingSignIn, SignInServer } from './sign-in-server.ts';
 
 /** As long as the server waits for somebody. */
@@ -20,13 +21,17 @@ const HEADERS = {
  * Signs in at a browser on this machine, which comes back to a port that is open on loopback meanwhile (RFC 8252
  * section 7.3). Whatever comes there without the state of this very sign-in is turned away, and changes nothing.
  */
-export async function signInByBrowser(server: SignInServer, terminal: Terminal): Promise<SignIn> {
+export async function signInByBrowser(
+  server: SignInServer,
+  { terminal, env }: Pick<VerbContext, 'terminal' | 'env'>,
+): Promise<SignIn> {
   const back = Promise.withResolvers<{ query: URLSearchParams; response: ServerResponse }>();
   let pending: PendingSignIn | undefined;
   const listener = createServer((request, response) => {
     const query = pending && answerTo(pending, request);
     if (query) back.resolve({ query, response });
-    else say(response, 404, 'This is no answer to the sign-in that waits here.');
+    else
+      void say(response, 404, 'Nothing waits for this', 'It is no answer to the sign-in that goes on here.');
   });
   await new Promise<void>((resolve, reject) => {
     listener.once('error', reject).listen(0, '127.0.0.1', resolve);
@@ -39,13 +44,14 @@ export async function signInByBrowser(server: SignInServer, terminal: Terminal):
     const { port } = listener.address() as AddressInfo;
     pending = await server.begin(`http://127.0.0.1:${port}/callback`);
     terminal.note(`Open this page in a browser on this machine (elsewhere: --device):\n\n  ${pending.url}\n`);
+    openPage(pending.url, env);
     const { query, response } = await back.promise;
     try {
       const signIn = await server.redeem(query, pending);
-      await say(response, 200, 'You are signed in. Go back to the terminal; this page can be closed.');
+      await say(response, 200, 'You are signed in', 'Go back to the terminal; this page can be closed.');
       return signIn;
     } catch (error) {
-      await say(response, 400, 'You are not signed in. The terminal says why.');
+      await say(response, 400, 'You are not signed in', 'The terminal says why; this page can be closed.');
       throw error;
     }
   } finally {
@@ -62,9 +68,13 @@ function answerTo({ redirectUri, state }: PendingSignIn, { method, url }: Incomi
 }
 
 /** Resolves when the browser has it, or is gone. */
-function say(response: ServerResponse, status: number, sentence: string): Promise<void> {
+function say(response: ServerResponse, status: number, title: string, sentence: string): Promise<void> {
+  const page = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>
+<main><h1>${title}</h1><p>${sentence}</p></main></html>
+`;
   return new Promise((resolve) => {
     response.on('close', resolve);
-    response.writeHead(status, HEADERS).end(`<!doctype html><title>Castellan</title><p>${sentence}</p>\n`);
+    response.writeHead(status, HEADERS).end(page);
   });
 }
