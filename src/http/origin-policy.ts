@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 /** Which web pages and which host names may speak to this server. */
 export class OriginPolicy {
   private readonly origins: ReadonlySet<string>;
+  private readonly others: ReadonlySet<string>;
   private readonly hosts: ReadonlySet<string> | 'loopback' | 'any';
 
   /** `port` is the one listened on; `publicUrl` the only other address that is ours. */
@@ -12,6 +13,7 @@ export class OriginPolicy {
     publicUrl: string | undefined;
     allowed: readonly string[];
   }) {
+    this.others = new Set(options.allowed);
     const origins = new Set(options.allowed);
     if (options.publicUrl) origins.add(new URL(options.publicUrl).origin);
     if (options.loopback) {
@@ -38,9 +40,9 @@ export class OriginPolicy {
     return undefined;
   }
 
-  /** Origin of the page that asks, when it is one of those that may. */
+  /** Origin of the page that asks, when the operator listed it: our own pages read our own answers anyway. */
   pageOf({ headers: { origin } }: IncomingMessage): string | undefined {
-    return origin !== undefined && this.origins.has(origin) ? origin : undefined;
+    return origin !== undefined && this.others.has(origin) ? origin : undefined;
   }
 
   private hostAllowed(host: string): boolean {
