@@ -152,6 +152,8 @@ function prepare(provider: Provider, issuer: string): void {
     Object.defineProperty(ctx.request, 'origin', { value: origin });
     Object.defineProperty(ctx.request, 'protocol', { value: protocol.slice(0, -1) });
     ctx.cookies.secure = protocol === 'https:';
+    // Programs ask everywhere else, whatever they accept.
+    if (!ctx.path.startsWith('/authorize')) ctx.req.headers.accept = 'application/json';
     const { response_mode: mode } = ctx.query;
     // The others would answer with a page that holds a script.
     if (mode !== undefined && mode !== 'query') ctx.query = { ...ctx.query, response_mode: 'none' };

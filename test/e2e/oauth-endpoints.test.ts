@@ -291,6 +291,8 @@ onEachDatabase('endpoints of the authorization server', (make) => {
         const basic = Buffer.from(`confidential:${encodeURIComponent(SECRET)}`).toString('base64');
         const both = await rig.post('/token', form, { authorization: `Basic ${basic}` });
         assert.deepEqual([both.status, both.body.error], [400, 'invalid_request']);
+        const page = await rig.post('/token', { ...form, client_secret: 'x' }, { accept: 'text/html' });
+        assert.match(page.headers.get('content-type') ?? '', /json/, 'whatever it accepts');
         for (const [method, type, body] of [
           ['GET', undefined, undefined],
           ['POST', 'application/json', JSON.stringify(form)],

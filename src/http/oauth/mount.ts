@@ -51,8 +51,7 @@ export class OAuthMount {
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
-      if (req.url?.startsWith('/authorize'))
-        for (const [name, value] of Object.entries(pageHeaders())) res.setHeader(name, value);
+      for (const [name, value] of Object.entries(pageHeaders())) res.setHeader(name, value);
       const detour = await this.#gate.detour(req);
       if (detour) return detourTo(res, detour);
       const server = await this.#deps.server();
