@@ -196,6 +196,29 @@ onEachDatabase('tokens of OAuth clients', (make) => {
       }));
   });
 
+  it('authorization server checklist 22: end on every replica within five seconds, with what lives on them', () =>
+    scene(async (rig, database) => {
+      const replica = database.name === 'PostgreSQL' ? await OAuthRig.start(database) : rig;
+      try {
+        const tokens = await rig.tokens(await rig.code());
+        const found = await replica.oauth.accessTokens.authenticate(tokens.access_token);
+        assert.ok(found.ok);
+        let told = '';
+        replica.oauth.accessTokens.onEnded((credential) => {
+          told = credential;
+        });
+        const release = replica.oauth.accessTokens.hold(found.value.credentialId ?? '');
+        const began = Date.now();
+        await rig.post('/revoke', { token: tokens.refresh_token ?? '', client_id: 'public' });
+        await until(async () => !(await replica.opens(tokens.access_token)), 'it opens nothing any more');
+        await until(async () => told === found.value.credentialId, 'a stream on it has ended');
+        assert.ok(Date.now() - began < 5_000);
+        release();
+      } finally {
+        if (replica !== rig) await replica[Symbol.asyncDispose]();
+      }
+    }));
+
   it('survive a restart between the code and the token, and between the token and its use', () =>
     scene(async (first, database) => {
       const form = await first.code();
