@@ -406,6 +406,27 @@ onEachDatabase('endpoints of the authorization server', (make) => {
       assert.equal((await rig.audited('access.revoked')).length, 2);
     }));
 
+  it('says nothing about why while the database is gone, and goes on answering', () =>
+    scene(async (rig) => {
+      const form = await rig.code();
+      await rig.store.close();
+      const query = new URLSearchParams({ ...request(VERIFIER), resource: rig.resource() });
+      const answers = [
+        await fetch(`${rig.base}/token`, { method: 'POST', body: new URLSearchParams(form) }),
+        await fetch(`${rig.base}/introspect`, {
+          method: 'POST',
+          body: new URLSearchParams({ token: 'cst_at_x', ...CONFIDENTIAL }),
+        }),
+        await rig.get(`/authorize?${query}`, { 'x-test-user': 'alice@example.com' }),
+      ];
+      for (const answer of answers) {
+        const told = `${answer.headers.get('location')} ${await answer.text()}`;
+        assert.ok([303, 500, 503].includes(answer.status), `${answer.status} ${told}`);
+        assert.match(told, /server_error|temporarily_unavailable|went wrong|internal/);
+        assert.doesNotMatch(told, /code=|select|sqlite|driver|destroyed|\bat \w+ \(/i);
+      }
+    }));
+
   it('shows both kinds of tokens to a client that proves itself', () =>
     scene(async (rig) => {
       const ask = async (token: string, client: Record<string, string> = CONFIDENTIAL) =>
