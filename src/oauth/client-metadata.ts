@@ -46,11 +46,10 @@ export function isSecretOf({ secretHashes = [] }: ClientRecord, presented: strin
   );
 }
 
-/** Any program on the user's machine can claim to be it: its id is public, and nothing proves that it has it. */
-export function canBeClaimed(
-  { source, tokenEndpointAuthMethod }: ClientRecord,
-  redirectUri: string,
-): boolean {
-  const published = source === 'built-in' || source === 'metadata-document';
-  return published && tokenEndpointAuthMethod === 'none' && isNative(redirectUri);
+/**
+ * Any program on the user's machine can claim to be it: nothing proves the client, and neither does the place that it is
+ * sent to (OAuth 2.1 section 7.3.1). Its id may be in every link that somebody opens.
+ */
+export function canBeClaimed({ tokenEndpointAuthMethod }: ClientRecord, redirectUri: string): boolean {
+  return tokenEndpointAuthMethod === 'none' && isNative(redirectUri);
 }

@@ -210,7 +210,7 @@ onEachDatabase('endpoints of the authorization server', (make) => {
 
     it('asks again for what was not allowed before, and not for what was', () =>
       scene(async (rig) => {
-        const query = { ...request(VERIFIER), resource: rig.resource() };
+        const query = { ...request(VERIFIER), resource: rig.resource(), client_id: 'confidential' };
         await rig.authorize(query);
         const remembered = await rig.authorize(query, { decision: 'deny' });
         assert.ok(remembered.searchParams.get('code'), 'nobody was asked');
@@ -224,10 +224,12 @@ onEachDatabase('endpoints of the authorization server', (make) => {
           (await rig.authorize(again, { decision: 'deny' })).searchParams.get('error'),
           'access_denied',
         );
-        const cli = { ...query, client_id: 'castellan-cli', redirect_uri: 'http://127.0.0.1:9/callback' };
-        await rig.authorize(cli);
-        const claimed = await rig.authorize(cli, { decision: 'deny' });
-        assert.equal(claimed.searchParams.get('error'), 'access_denied', 'any program can claim to be it');
+        for (const client_id of ['castellan-cli', 'public']) {
+          const local = { ...query, client_id, redirect_uri: 'http://127.0.0.1:9/callback' };
+          await rig.authorize(local);
+          const claimed = await rig.authorize(local, { decision: 'deny' });
+          assert.equal(claimed.searchParams.get('error'), 'access_denied', 'any program can claim to be it');
+        }
       }));
 
     it('authorization server checklist 16: what a person decides is bound to the browser that asked', () =>

@@ -236,7 +236,9 @@ describe('the page that asks for consent', () => {
       ['local', '127.0.0.1:4711', /every program here could say/],
       ['native', 'com.example.native:', /every program on this\s+device could have taken/],
       ['castellan-cli', '127.0.0.1:4711', /every program here could say/],
-      // Its id is no secret, so it is asked each time.
+      // Ids are no secrets, so each of them is asked each time.
+      ['local', '127.0.0.1:4711', /every program here could say/],
+      ['native', 'com.example.native:', /every program on this\s+device could have taken/],
       ['castellan-cli', '127.0.0.1:4711', /every program here could say/],
     ] as const) {
       const page = await follow(client, request(clientId));
