@@ -5,6 +5,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { Tokens } from '../identity/tokens.ts';
+import type { ClientFields } from '../resources/client-fields.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Snapshot } from '../resources/spec.ts';
@@ -111,13 +112,18 @@ export class OAuth {
       if (isRegistered(id) && !resources.get('OAuthClient', id)) await this.grants.endClient(id);
   }
 
-  /** One that is gone, from the API or from a file, leaves nothing to a namesake; one with other access begins anew. */
+  /**
+   * One that is gone, from the API or from a file, leaves nothing to a namesake; one with other access begins anew. One
+   * that leads elsewhere asks anew: whoever may change it must not get what people allowed it as it was.
+   */
   #clientChanged(before: ResourceObject, now: ResourceObject | undefined): void {
     const clientId = before.metadata.name;
     const access = ({ spec }: ResourceObject) =>
       canonicalJson([spec.user, spec.autoApprove, spec.project, spec.scopes].map((value) => value ?? null));
     let ending: Promise<void> | undefined;
-    if (now?.metadata.uid !== before.metadata.uid) ending = this.grants.endClient(clientId);
+    const known = new Set(redirectsOf(before));
+    const leadsElsewhere = now !== undefined && redirectsOf(now).some((uri) => !known.has(uri));
+    if (now?.metadata.uid !== before.metadata.uid || leadsElsewhere) ending = this.grants.endClient(clientId);
     else if (access(now) !== access(before)) ending = this.#artifacts.endParty({ clientId });
     if (ending) this.#told(ending, `the tokens of client ${clientId} were not ended`);
   }
@@ -132,4 +138,8 @@ export class OAuth {
   #told(ending: Promise<void>, failure: string): void {
     ending.catch((error: unknown) => this.#options.logger.error({ error: messageOf(error) }, failure));
   }
+}
+
+function redirectsOf({ spec }: ResourceObject): readonly string[] {
+  return (spec as ClientFields).redirectUris ?? [];
 }

@@ -232,6 +232,30 @@ onEachDatabase('endpoints of the authorization server', (make) => {
         }
       }));
 
+    it('asks again when the client leads elsewhere than it did, whoever changed it', () =>
+      scene(async (rig) => {
+        const put = (...redirectUris: string[]) =>
+          rig.identity.resources.put({
+            kind: 'OAuthClient',
+            metadata: { name: 'app' },
+            spec: { redirectUris },
+          });
+        const [own, foreign] = ['https://app.example/back', 'https://evil.example/back'] as const;
+        await put(own);
+        const query = { ...request(VERIFIER), resource: rig.resource(), client_id: 'app', redirect_uri: own };
+        await rig.authorize(query);
+        const deny = { decision: 'deny' };
+        assert.ok((await rig.authorize(query, deny)).searchParams.get('code'), 'it is remembered');
+        await put(own, foreign);
+        const until = Date.now() + 5_000;
+        while ((await rig.oauth.grants.list()).length > 0) assert.ok(Date.now() < until, 'it is forgotten');
+        const elsewhere = await rig.authorize({ ...query, redirect_uri: foreign }, deny);
+        assert.equal(elsewhere.searchParams.get('error'), 'access_denied');
+        await rig.authorize(query);
+        await put(own);
+        assert.ok((await rig.authorize(query, deny)).searchParams.get('code'), 'with fewer it is the same');
+      }));
+
     it('authorization server checklist 16: what a person decides is bound to the browser that asked', () =>
       scene(async (rig) => {
         const query = new URLSearchParams({ ...request(VERIFIER), resource: rig.resource() });
