@@ -293,3 +293,25 @@ it('the API takes no token of a project, and says which it takes', async () => {
   assert.equal(answer.status, 403);
   assert.match(challengeOf(answer), /error="insufficient_scope".*scope="api"/);
 });
+
+it('a token outlives the process that issued it, and what was taken back stays so', async () => {
+  const dataDir = await temporaryFolder();
+  const config = path.join(await temporaryFolder(), 'castellan.yaml');
+  await writeFile(config, CONFIG);
+  const first = await startCastellan(['--config', config], { dataDir });
+  const args = ['create', 'oauthclient', 'worker', '-p', 'demo', '--user', AGENT];
+  const proof = { client_id: 'worker', client_secret: (await first.cli(...args)).stdout.trim() };
+  const issue = async () => {
+    const form = { grant_type: 'client_credentials', ...proof };
+    const answer = await fetch(`${first.url}/token`, { method: 'POST', body: new URLSearchParams(form) });
+    return ((await answer.json()) as { access_token: string }).access_token;
+  };
+  const [kept, revoked] = [await issue(), await issue()];
+  const form = new URLSearchParams({ token: revoked, ...proof });
+  assert.equal((await fetch(`${first.url}/revoke`, { method: 'POST', body: form })).status, 200);
+  await first.stop('SIGKILL');
+  await using second = await startCastellan(['--config', config], { dataDir });
+  const at = `${second.url}/projects/demo/mcp`;
+  assert.equal((await list(at, kept)).status, 200);
+  assert.equal((await list(at, revoked)).status, 401);
+});
