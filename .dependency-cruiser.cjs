@@ -11,7 +11,7 @@ const levels = [
   ['gateway'],
   ['toolsets'],
   ['http'],
-  ['app\\.ts$'],
+  ['app(-options)?\\.ts$'],
   ['cli'],
 ];
 

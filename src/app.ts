@@ -1,5 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { CastellanOptions, RunningCastellan } from './app-options.ts';
+import { Approvals } from './approvals/approvals.ts';
 import { Audit } from './audit/audit.ts';
 import { CountedEvents } from './audit/counted-events.ts';
 import { Denials } from './audit/denials.ts';
@@ -7,7 +9,7 @@ import { AuditRetention } from './audit/retention.ts';
 import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
 import { messageOf } from './base/errors.ts';
-import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
+import { createLogger, type Logger } from './base/logger.ts';
 import { type Result, refused } from './base/result.ts';
 import { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
@@ -28,14 +30,14 @@ import { BrowserCookies } from './http/pages/browser-cookies.ts';
 import { messagePage } from './http/pages/layout.ts';
 import { RequestAddresses } from './http/request-addresses.ts';
 import { createHttpServer, type RouterDeps } from './http/router.ts';
+import { AbsentCallers } from './identity/absent-callers.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { Authorizer } from './identity/authorizer.ts';
 import { BrowserSessions } from './identity/browser-sessions.ts';
-import type { ExternalProviderSettings } from './identity/external-provider.ts';
-import { makeFileTokens, type NewFileToken } from './identity/file-tokens.ts';
+import { makeFileTokens } from './identity/file-tokens.ts';
 import { type LocalAdmin, openLocalAdmin } from './identity/local-admin.ts';
 import { ManagedObjects } from './identity/managed-objects.ts';
-import { type PasswordLink, Passwords } from './identity/passwords.ts';
+import { Passwords } from './identity/passwords.ts';
 import { RightsIndex } from './identity/rights.ts';
 import { Tokens } from './identity/tokens.ts';
 import { AddressLimiter } from './limits/address-limiter.ts';
@@ -46,7 +48,6 @@ import { GuardedClient } from './net/guarded-client.ts';
 import { ServerClient } from './net/server-client.ts';
 import { ClientDocuments } from './oauth/client-documents.ts';
 import type { ClientSource } from './oauth/clients.ts';
-import type { DocumentHosts } from './oauth/document-hosts.ts';
 import { DynamicClients } from './oauth/dynamic-clients.ts';
 import { OAuth } from './oauth/oauth.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
@@ -56,51 +57,6 @@ import { type DataDirectory, openDataDirectory } from './store/data-directory.ts
 import { openStore, type Store } from './store/database.ts';
 import { transportsOver } from './upstream/configured-transports.ts';
 import { Upstreams } from './upstream/upstreams.ts';
-
-export type CastellanOptions = {
-  configFiles: readonly string[];
-  host: string;
-  /** 0: any free port. */
-  port: number;
-  dataDir: string;
-  databaseUrl: string | undefined;
-  /** Without a slash at its end. */
-  publicUrl: string | undefined;
-  allowedOrigins: readonly string[];
-  /** CIDR ranges of proxies whose `X-Forwarded-For` is believed. */
-  trustedProxies: readonly string[];
-  logLevel: LogLevel;
-  /** How many HTTP servers are connected at once, and how many stdio processes run. */
-  maxHttpServers: number;
-  maxStdioServers: number;
-  /** How long rows of the audit are kept; Infinity: for ever. */
-  auditRetentionMs: number;
-  /** Somebody else's provider, at which people may sign in. */
-  signInProvider: ExternalProviderSettings | undefined;
-  /** How long access tokens of OAuth clients live. */
-  accessTokenTtlMs: number;
-  /** Whether OAuth clients may register themselves. */
-  clientRegistration: boolean;
-  /** Whose documents say who an OAuth client is; undefined: nobody's. */
-  documentHosts: DocumentHosts | undefined;
-  /** For `${VAR}` in the files. */
-  env: Readonly<Record<string, string | undefined>>;
-  version: string;
-};
-
-export type RunningCastellan = {
-  /** Where this machine reaches it. */
-  url: string;
-  /** Names of the projects, sorted. */
-  projects: string[];
-  /** Tokens that the files ask for; `raw` only for those made just now. */
-  fileTokens: NewFileToken[];
-  /** Sets the administrator's password; only where nobody ever had one. */
-  firstLink: PasswordLink | undefined;
-  reload(): Promise<void>;
-  /** Refuses what is new, lets calls in flight finish for up to `graceMs`, and leaves no child behind. */
-  stop(graceMs: number): Promise<void>;
-};
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const SESSION_PRUNE_MS = 600_000;
@@ -140,11 +96,15 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => localAdmin.setUrl(undefined));
     const sessions = openSessions(stack, data, store, logger);
     await swept;
-    const upstream = openUpstreams(
-      stack,
-      { options, data, store, sessions, audit, resources, freezes, authorizer, logger },
-      children,
-    );
+    const callers = new AbsentCallers({ tokens, authorizer, resources });
+    const { sealer } = data;
+    const approvals: Approvals = await Approvals.open({
+      ...{ store, audit, sealer, authorizer, logger },
+      execute: (approval) => upstream.gateway.heldCalls.execute(approval),
+    });
+    const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
+    const upstream = openUpstreams(stack, { ...kept, approvals, callers }, children);
+    stack.defer(() => approvals.close());
     const door = openDoor(stack, {
       options,
       logger,
@@ -158,6 +118,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       tokens,
       passwords,
       localAdmin,
+      approvals,
+      callers,
       ...upstream,
     });
     await listen(door.server, options);
@@ -251,11 +213,21 @@ function openUpstreams(
   stack: AsyncDisposableStack,
   deps: Pick<
     DoorDeps,
-    'options' | 'store' | 'sessions' | 'audit' | 'resources' | 'freezes' | 'authorizer' | 'logger'
+    | 'options'
+    | 'store'
+    | 'sessions'
+    | 'audit'
+    | 'resources'
+    | 'freezes'
+    | 'authorizer'
+    | 'logger'
+    | 'approvals'
+    | 'callers'
   > & { data: DataDirectory },
   children: ChildProcesses,
 ): { gateway: Gateway; upstreams: Upstreams } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
+  const { approvals, callers } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
@@ -297,7 +269,8 @@ function openUpstreams(
   const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
   const limiter = new CallLimiter(() => performance.now());
   const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
-  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets);
+  const holding = { approvals, callers, snapshot: () => resources.snapshot() };
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets, holding);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {
@@ -325,13 +298,15 @@ type DoorDeps = {
   tokens: Tokens;
   passwords: Passwords;
   localAdmin: LocalAdmin;
+  approvals: Approvals;
+  callers: AbsentCallers;
   gateway: Gateway;
   upstreams: Upstreams;
 };
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { freezes, rotation, gateway, upstreams, passwords } = deps;
+  const { freezes, rotation, gateway, upstreams, passwords, approvals, callers } = deps;
   const counted = new CountedEvents(audit);
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
@@ -340,6 +315,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const addresses = new RequestAddresses(new ClientAddresses(options.trustedProxies));
   const oauth = openOAuth(stack, deps, addresses, browserSessions, dynamicClients);
   const { accessTokens } = oauth;
+  callers.clients = (kept) => oauth.stillActs(kept);
   const streams = new OpenStreams((id) => (id.startsWith('mct_') ? tokens : accessTokens).hold(id));
   stack.defer(() => streams.endAll());
   tokens.onEnded((tokenId) => streams.endToken(tokenId));
@@ -380,7 +356,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
-    const kept = { resources, rotation, freezes, objects, tokens };
+    const kept = { resources, rotation, freezes, objects, tokens, approvals };
     return createApi({ ...known, ...people, ...kept, live, streams, sessions, grants, issuers, logger });
   });
   const { server, routes, drain } = createHttpServer({
@@ -389,9 +365,10 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     people: lazily(async () => {
       const { createPeoplePages } = await import('./http/pages/people-pages.ts');
       const { publicUrl, signInProvider: provider } = options;
-      const people = { passwords, sessions: browserSessions, addresses, audit, denials, logger };
+      const shared = { approvals, sessions: browserSessions, addresses, audit, denials, logger };
       const open = peopleSignIn(options);
-      return createPeoplePages({ ...people, store, resources, oauth, publicUrl, provider, open });
+      const people = { ...shared, passwords, store, resources, oauth };
+      return createPeoplePages({ ...people, publicUrl, provider, open });
     }),
     oauth,
     registration: options.clientRegistration ? { clients: dynamicClients, addresses, logger } : undefined,

@@ -1,6 +1,6 @@
 import { relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RunningCastellan } from '../app.ts';
+import type { RunningCastellan } from '../app-options.ts';
 import type { ServeSettings } from './serve-settings.ts';
 
 type Ready = Pick<RunningCastellan, 'url' | 'projects' | 'fileTokens' | 'firstLink'>;

@@ -1,15 +1,16 @@
+import type { ApprovalView } from '../approvals/approval-view.ts';
 import type { GrantView } from '../http/api/grant-routes.ts';
 import type { ToolView } from '../http/api/live.ts';
 import type { SessionView } from '../http/api/session-routes.ts';
 import type { Printing } from './output.ts';
-import { grantPrinting, sessionPrinting, toolPrinting } from './printings.ts';
+import { approvalPrinting, grantPrinting, sessionPrinting, toolPrinting } from './printings.ts';
 import type { ServerClient } from './server-client.ts';
 import { type LiveKind, projectOf } from './targets.ts';
 import { cleanLine } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
 export type LiveFlags = { project?: string; surface: 'consumer' | 'operator' | 'all' };
-export type LiveItem = ToolView | SessionView | GrantView;
+export type LiveItem = ToolView | SessionView | GrantView | ApprovalView;
 
 /** What is there now of a kind that nobody writes. */
 export type LiveList = {
@@ -25,7 +26,12 @@ export type LiveList = {
 /** How the items of a live kind are printed and told apart. */
 export function livePrinting(kind: LiveKind): Printing<LiveItem> {
   // Each printing reads items of its own kind alone, and a list holds one kind.
-  const printings = { tools: toolPrinting, sessions: sessionPrinting, grants: grantPrinting };
+  const printings = {
+    tools: toolPrinting,
+    sessions: sessionPrinting,
+    grants: grantPrinting,
+    approvals: approvalPrinting,
+  };
   return printings[kind] as Printing<LiveItem>;
 }
 

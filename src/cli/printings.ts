@@ -1,3 +1,4 @@
+import type { ApprovalView } from '../approvals/approval-view.ts';
 import type { RecordedEvent } from '../audit/row.ts';
 import type { GrantView } from '../http/api/grant-routes.ts';
 import type { ServerStatus, ToolView } from '../http/api/live.ts';
@@ -211,6 +212,24 @@ export const grantPrinting: Printing<GrantView> = {
   ],
   nameOf: ({ id }) => `grant/${id}`,
   none: 'no grants',
+};
+
+export const approvalPrinting: Printing<ApprovalView> = {
+  columns: [
+    { title: 'ID', value: ({ id }) => id },
+    { title: 'STATE', value: ({ state }) => state },
+    { title: 'PROJECT', value: ({ project }) => project },
+    { title: 'TOOL', value: ({ tool }) => tool },
+    { title: 'USER', value: ({ user }) => user },
+    { title: 'TOKEN', value: ({ token }) => token },
+    { title: 'AGE', value: ({ requestedAt }) => ageOf(requestedAt) },
+    { title: 'EXPIRES', value: ({ expiresAt }) => minute(expiresAt) },
+    { title: 'DECIDED-BY', value: ({ decidedBy }) => decidedBy?.slice(0, 40) },
+    { title: 'ARGUMENTS', value: ({ arguments: args }) => JSON.stringify(args).slice(0, 200), wide: true },
+    { title: 'POLICY', value: ({ policy, rule }) => `${policy} rules[${rule}]`, wide: true },
+  ],
+  nameOf: ({ id }) => `approval/${id}`,
+  none: 'no approvals',
 };
 
 export const statusPrinting: Printing<ServerStatus> = {

@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import type { CastellanOptions } from '../app.ts';
+import type { CastellanOptions } from '../app-options.ts';
 import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
 import type { DocumentHosts } from '../oauth/document-hosts.ts';
 import { duration } from '../resources/quantities.ts';

@@ -158,6 +158,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/policy.ts')).definePolicy,
   },
   {
+    name: 'approvals',
+    group: TOOLS,
+    summary: 'calls that wait for a decision: list, approve, reject',
+    load: async () => (await import('./commands/approvals.ts')).defineApprovals,
+  },
+  {
     name: 'freeze',
     group: TOOLS,
     summary: 'stop all calls of a project, or of everything',

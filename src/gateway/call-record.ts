@@ -30,6 +30,7 @@ export class CallRecord {
   readonly #startedAt = performance.now();
   #tool: ViewTool | undefined;
   #sent = false;
+  #approval: string | undefined;
   #rule: { policy: string; rule?: number; failed?: boolean } | undefined;
 
   constructor(audit: Audit, event: AuditEventName, from: GatewayRequest) {
@@ -61,6 +62,11 @@ export class CallRecord {
   /** Which policy refused it, for those who read the audit. */
   decidedBy(rule: { policy: string; rule?: number; failed?: boolean }): void {
     this.#rule = rule;
+  }
+
+  /** The call is made because somebody approved it. */
+  approvedAs(approval: string): void {
+    this.#approval = approval;
   }
 
   meantFor(server: string): void {
@@ -103,8 +109,9 @@ export class CallRecord {
     const recorded = event.intent === undefined ? this.#arguments() : undefined;
     const rpcCode = outcome.ok ? undefined : outcome.error.code;
     const method = event.event === 'extension.call' ? this.#from.request.method : undefined;
-    if (code !== undefined || rpcCode !== undefined || method !== undefined || recorded)
-      event.detail = { code, rpcCode, method, ...this.#rule, ...recorded };
+    const approval = this.#approval;
+    if (code ?? rpcCode ?? method ?? approval ?? recorded)
+      event.detail = { code, rpcCode, method, approval, ...this.#rule, ...recorded };
     this.#audit.record(event);
     return outcome;
   }

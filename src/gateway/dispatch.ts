@@ -14,6 +14,7 @@ import type { Tasks } from './tasks/tasks.ts';
 /** What turns one era's way of going on with a request into the other's. */
 export type Bridge = { interactions: Interactions; tasks: Tasks };
 
+const UNATTENDED = 'The server asked for input, and a call that is made after its approval has nobody to ask';
 const DECLINED = 'The server needs a page to be opened first, and the user did not want that';
 
 /** What goes to the server, in its own names. */
@@ -100,12 +101,10 @@ function settle(
     return { ok: true, result: bridge.tasks.created(from, server, tool, reply.result) };
   }
   if (type !== 'input_required') return reply;
+  if (from.unattended) return failed({ code: ErrorCode.internal, message: UNATTENDED });
   const requests = asInputRequests(reply.result.inputRequests);
   const state = reply.result.requestState;
-  const valid =
-    requests &&
-    (state === undefined || typeof state === 'string') &&
-    bridge.interactions.mayAsk(from.request.method);
+  const valid = requests && (state === undefined || typeof state === 'string') && mayAsk(bridge, from);
   if (!valid) throw new UpstreamFault('protocol', 'its input_required result is invalid', { sent: true });
   const refusal = capabilityFault(requests as InputRequests, from.circle.relayed);
   if (refusal) return failed(refusal);
@@ -121,9 +120,7 @@ async function ask(
 ): Promise<NeutralOutcome> {
   const refusal = capabilityFault(call.requests, from.circle.relayed);
   const parked =
-    refusal || !bridge.interactions.mayAsk(from.request.method)
-      ? undefined
-      : bridge.interactions.park(from, server.name, call);
+    refusal || !mayAsk(bridge, from) ? undefined : bridge.interactions.park(from, server.name, call);
   if (parked) return { ok: true, result: parked };
   const reason = refusal?.message ?? 'the caller cannot be asked now';
   const reply = await call.decline(reason, legOf(server, from));
@@ -147,11 +144,16 @@ function sendToPages(
   const pages = pagesOf(error);
   const missing = pages && capabilityFault(pages, from.circle.relayed);
   const plain = failed({ code: ErrorCode.internal, message: error.message });
-  if (!pages || !bridge.interactions.mayAsk(from.request.method)) return plain;
+  if (!pages || !mayAsk(bridge, from)) return plain;
   if (era === 'legacy') return missing || revision !== LATEST_LEGACY_REVISION ? plain : failed(error);
   return missing
     ? failed(missing)
     : { ok: true, result: bridge.interactions.before(from, server.name, pages) };
+}
+
+/** Whether the caller of this request can be asked something at all. */
+function mayAsk({ interactions }: Bridge, { request, unattended }: GatewayRequest): boolean {
+  return !unattended && interactions.mayAsk(request.method);
 }
 
 function legOf(server: Callee, from: GatewayRequest): HeardLeg {

@@ -1,7 +1,9 @@
+import type { HoldingRule } from '../approvals/approval.ts';
 import type { Freezes } from '../freezes/freezes.ts';
 import { callerKey } from '../identity/caller.ts';
 import type { CallLimiter, LimitedBy } from '../limits/call-limiter.ts';
 import { CallerFacts, type Facts, ToolFacts } from '../policy/expression.ts';
+import type { HoldTerms } from '../policy/policy.ts';
 import type { ProjectPolicies, Ruling } from '../policy/policy-book.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
@@ -9,8 +11,13 @@ import type { Policies, ProjectEntry } from '../resources/spec.ts';
 import { type CallRefusal, frozen, policyDenied, rateLimited } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 
+/** A rule wants somebody to decide on the call. */
+export type Held = { held: HoldingRule; terms: HoldTerms };
+
 /** A call that has its place under the limits gives it back when it is over. */
 export type Place = { refusal: CallRefusal } | { release: () => void };
+
+const ONLY_TOOL_CALLS = 'it would need an approval, and only calls of tools can wait for one';
 
 type GatesDeps = {
   freezes: Pick<Freezes, 'of'>;
@@ -66,17 +73,21 @@ export class Gates {
     return settled !== undefined && settled.action !== 'allow';
   }
 
-  deniedTool(
+  /** Whether a policy of the project may hold calls. */
+  mayHold(project: ProjectEntry): boolean {
+    return this.#policiesOf(project).mayHold;
+  }
+
+  /** What policies have against the call; undefined: nothing. */
+  stoppedTool(
     from: GatewayRequest,
     tool: { canonical: string; server: string; readOnly: boolean },
     args: JsonObject | undefined,
-  ): CallRefusal | undefined {
+  ): CallRefusal | Held | undefined {
     const { canonical: name, server, readOnly } = tool;
     const ruling = this.#policiesOf(from.scope.project).tool(name);
-    return refusalOf(
-      from,
-      verdictOn(ruling, () => factsOf(from, { name, server, readOnly }, args)),
-    );
+    const verdict = verdictOn(ruling, () => factsOf(from, { name, server, readOnly }, args));
+    return this.#heldBy(verdict) ?? refusalOf(from, verdict);
   }
 
   /** An answer to a task carries none of the arguments: it is stopped where no call of the tool would be allowed. */
@@ -95,6 +106,12 @@ export class Gates {
     );
   }
 
+  #heldBy({ action, by, hold: terms }: Verdict): Held | undefined {
+    if (action !== 'approve' || !terms || by === 'defaultAction' || 'fault' in by) return undefined;
+    const version = this.#deps.policies().entries.get(by.policy)?.fingerprint ?? '';
+    return { held: { ...by, version }, terms };
+  }
+
   #policiesOf({ name, spec }: ProjectEntry): ProjectPolicies {
     return this.#deps.policies().book.of(name, spec.defaultAction);
   }
@@ -107,7 +124,7 @@ function verdictOn(ruling: Ruling, facts: () => Facts): Verdict {
 function refusalOf(from: GatewayRequest, verdict: Verdict): CallRefusal | undefined {
   if (verdict.action === 'allow') return undefined;
   from.record?.decidedBy(nameOf(verdict));
-  return policyDenied(verdict.reason);
+  return policyDenied(verdict.reason ?? (verdict.action === 'approve' ? ONLY_TOOL_CALLS : undefined));
 }
 
 /** For operators: which rule it was, counted from 0 as in the file. */

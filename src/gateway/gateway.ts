@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Approvals } from '../approvals/approvals.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEventName } from '../audit/event.ts';
 import type { Sealer } from '../base/seal.ts';
+import type { AbsentCallers } from '../identity/absent-callers.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { onlyReads } from '../protocol/extensions.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
@@ -9,6 +11,7 @@ import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
 import type { Implementation } from '../protocol/model.ts';
 import { canonicalName } from '../protocol/names.ts';
 import { isLegacyRevision, LATEST_LEGACY_REVISION, SUPPORTED_REVISIONS } from '../protocol/revisions.ts';
+import type { Snapshot } from '../resources/spec.ts';
 import type { ConfiguredServer } from '../upstream/builtin-server.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
@@ -18,6 +21,7 @@ import { SurfaceChanges } from './changes.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import { couldBeMeant, type Part, serverForMethod } from './extensions.ts';
 import type { Gates } from './gates.ts';
+import { HeldCalls } from './held-calls.ts';
 import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
@@ -54,6 +58,7 @@ export class Gateway {
   readonly watches: ResourceWatches;
   readonly stats = new CallStats();
   readonly tasks: Tasks;
+  readonly heldCalls: HeldCalls;
   private readonly self: Implementation;
   private readonly upstreams: Upstreams;
   private readonly audit: Audit;
@@ -73,6 +78,7 @@ export class Gateway {
     audit: Audit,
     gates: Gates,
     toolsets: Toolsets,
+    holding: { approvals: Approvals; callers: AbsentCallers; snapshot: () => Snapshot },
   ) {
     this.toolsets = toolsets;
     this.audit = audit;
@@ -93,7 +99,9 @@ export class Gateway {
       isClosed: (project, server) => gates.closesServer(project, server),
     });
     const { views, stats, bridge } = this;
-    const deps = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
+    const shared = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
+    this.heldCalls = new HeldCalls({ ...shared, ...holding, audit });
+    const deps = { ...shared, heldCalls: this.heldCalls };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -149,6 +157,11 @@ export class Gateway {
         throw error;
       },
     );
+  }
+
+  /** Whether calls of this surface may have to wait for an approval. */
+  mayHold({ project }: Scope): boolean {
+    return this.gates.mayHold(project);
   }
 
   /** A catalogue, or with no name the configuration, has changed. */

@@ -20,6 +20,16 @@ export function serversOf({ project, surface, rights }: Scope): readonly string[
 /** The stream that belongs to one request, on its way back to the client. */
 export type Sink = { notify(method: string, params: JsonObject): void };
 
+/** The request as it came, and how its caller can be sent to a page. */
+export type OnHold = {
+  /** The body of the request. */
+  written: Buffer;
+  /** Where the caller's user finds this server; undefined: people cannot sign in here. */
+  origin: string | undefined;
+  /** Whether a question to the client would reach it. */
+  canAsk(): boolean;
+};
+
 /** A request with everything that the gateway may decide by. It knows nothing of HTTP. */
 export type GatewayRequest = {
   caller: AuthenticatedCaller;
@@ -34,6 +44,10 @@ export type GatewayRequest = {
   traceparent?: string | undefined;
   /** What the audit will say of it; the gateway sets it. */
   record?: CallRecord;
+  /** What a call needs to be held; only where a policy of the project may hold one. */
+  onHold?: OnHold | undefined;
+  /** Nobody is there whom its server could ask anything. */
+  unattended?: true;
   /** Questions that a legacy client answered with an error, by key. */
   inputErrors?: { readonly [key: string]: JsonRpcError };
 };

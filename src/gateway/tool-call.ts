@@ -15,6 +15,7 @@ import type { Upstreams } from '../upstream/upstreams.ts';
 import { unannounced } from './call-record.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import type { Gates } from './gates.ts';
+import type { HeldCalls } from './held-calls.ts';
 import {
   asFault,
   asToolResult,
@@ -39,13 +40,18 @@ export type ToolCallDeps = {
   stats: CallStats;
   bridge: Bridge;
   toolsets: Toolsets;
+  heldCalls: HeldCalls;
 };
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
 const FIND_TIMEOUT_MS = 30_000;
 
 declare const authorized: unique symbol;
-type AuthorizedCall = { readonly tool: ViewTool; readonly arguments: unknown; readonly [authorized]: true };
+export type AuthorizedCall = {
+  readonly tool: ViewTool;
+  readonly arguments: unknown;
+  readonly [authorized]: true;
+};
 
 export function callTool(deps: ToolCallDeps, from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
   const { name, arguments: args } = from.request.params;
@@ -98,13 +104,13 @@ function pass(
   if (stopped) return refused(stopped, call.tool);
   const place = gates.enter(from, call.tool.canonical);
   if (place && 'refusal' in place) return refused(place.refusal, call.tool);
-  const denied = gates.deniedTool(from, call.tool, args);
-  if (!denied) return place ? run(deps, from, call).finally(place.release) : run(deps, from, call);
+  const stoppage = gates.stoppedTool(from, call.tool, args);
+  if (!stoppage) return place ? run(deps, from, call).finally(place.release) : run(deps, from, call);
   place?.release();
-  return refused(denied, call.tool);
+  return 'held' in stoppage ? deps.heldCalls.hold(from, call, stoppage) : refused(stoppage, call.tool);
 }
 
-function refused(refusal: CallRefusal, { definition }: ViewTool): GatewayOutcome {
+export function refused(refusal: CallRefusal, { definition }: ViewTool): GatewayOutcome {
   return { ok: true, result: asToolResult(refusal, definition.outputSchema !== undefined) };
 }
 
@@ -112,7 +118,7 @@ function refused(refusal: CallRefusal, { definition }: ViewTool): GatewayOutcome
 export type GatewayOutcome = NeutralOutcome & { reusable?: boolean };
 
 /** Whoever may not run a tool is not told that it exists. */
-function authorize(
+export function authorize(
   authorizer: Authorizer,
   { caller, scope, request }: GatewayRequest,
   tool: ViewTool,
@@ -126,21 +132,32 @@ function authorize(
   return allowed ? ({ tool, arguments: request.params.arguments } as AuthorizedCall) : undefined;
 }
 
-async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {
+async function run(deps: SendDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {
+  return (await send(deps, from, call)).outcome;
+}
+
+export type SendDeps = Pick<ToolCallDeps, 'upstreams' | 'stats' | 'bridge' | 'toolsets'>;
+
+/** The last steps of the way. `fault`: what the transport had to say, where there is no answer. */
+export async function send(
+  deps: SendDeps,
+  from: GatewayRequest,
+  call: AuthorizedCall,
+): Promise<{ outcome: GatewayOutcome; fault?: UpstreamFault }> {
   const { tool } = call;
   const started = performance.now();
   const settle = (outcome: 'ok' | 'tool_error' | 'error' | 'fault') =>
     deps.stats.record(tool.server, outcome, performance.now() - started);
   const server = deps.upstreams.get(tool.server);
-  if (!server) return { ok: true, result: gone(tool) };
+  if (!server) return { outcome: { ok: true, result: gone(tool) } };
   const course = courseOf(tool.taskSupport, server.era, from.request, () => offersTasks(deps, from));
-  if (course === 'refuse') return failed(notAsTask(tool));
+  if (course === 'refuse') return { outcome: failed(notAsTask(tool)) };
   const way = course === 'plain' ? { server, from } : deps.bridge.tasks.onCourse(course, server, from);
   const params: JsonObject = { ...from.request.params, name: tool.tool.name };
   // Only a client that may have it asks a server of 2025-11-25 for a task.
   if (course !== 'relay' && params.task !== undefined && tool.taskSupport !== undefined) delete params.task;
   const silenced = tool.readOnly ? undefined : await unannounced(from);
-  if (silenced) return refused(silenced, tool);
+  if (silenced) return { outcome: refused(silenced, tool) };
   from.record?.goesTo(tool.server);
   const toolset = deps.toolsets.of(server.spec);
   try {
@@ -151,16 +168,16 @@ async function run(deps: ToolCallDeps, from: GatewayRequest, call: AuthorizedCal
           paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
         }));
     settle(outcomeOf(outcome));
-    return outcome;
+    return { outcome };
   } catch (error) {
     settle('fault');
-    const refusal = refusalOf(asFault(error), tool.server);
-    return refused(refusal, tool);
+    const fault = asFault(error);
+    return { outcome: refused(refusalOf(fault, tool.server), tool), fault };
   }
 }
 
 /** Whether a client of 2025-11-25 was told that tools of this surface can be called as tasks. */
-function offersTasks({ upstreams }: ToolCallDeps, { scope, circle }: GatewayRequest): boolean {
+function offersTasks({ upstreams }: Pick<SendDeps, 'upstreams'>, { scope, circle }: GatewayRequest): boolean {
   return serversOf(scope).some((name) => {
     const peer = upstreams.get(name)?.catalogue(circle).peekQuietly()?.peer;
     return peer?.era === 'legacy' && takesTasks(peer.capabilities);

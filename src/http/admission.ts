@@ -26,6 +26,8 @@ export type Admitted = {
   res: ServerResponse;
   caller: AuthenticatedCaller;
   scope: Scope;
+  /** Kept where a policy may want to see it to the character. */
+  written?: Buffer;
 };
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;

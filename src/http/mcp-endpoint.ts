@@ -93,6 +93,7 @@ export class McpEndpoint {
     if (!Buffer.isBuffer(bytes)) return refuseBody(req, res, bytes);
     const body = parseBody(bytes);
     if (!body.ok) return refuseBody(req, res, body.fault);
+    if (this.deps.gateway.mayHold(admitted.scope)) admitted.written = bytes;
     const message = classify(body.value, req.headers);
     if (message.era === 'rejected') return answerError(res, message.status, message.id, message.error);
     await (message.era === 'modern' ? this.modern(admitted, message) : this.legacy(admitted, message));
@@ -191,6 +192,11 @@ export class McpEndpoint {
       sink: reply,
       cancellation,
       traceparent: traceparentOf(req),
+      onHold: admitted.written && {
+        written: admitted.written,
+        origin: this.deps.issuers.of(req.headers.host),
+        canAsk: () => era === 'modern' || (session !== undefined && reply.canAsk),
+      },
     };
     try {
       let outcome = await (this.sessionRequests.handle(from, session) ?? this.deps.gateway.handle(from));

@@ -40,7 +40,7 @@ const { createServer } = process.getBuiltinModule('node:http');
 const MCP_PATH = /^\/(?:projects\/([^/?]+)\/)?(operator-)?mcp(?:\?|$)/;
 const DEFAULT_PROJECT = 'default';
 /** Where people sign in and decide, each with all that is below it. */
-const PEOPLE_PATHS = ['/sign-in', '/sign-out', '/account', '/invite', '/consent', '/device'];
+const PEOPLE_PATHS = ['/sign-in', '/sign-out', '/account', '/invite', '/consent', '/device', '/approvals'];
 
 /** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
 export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {

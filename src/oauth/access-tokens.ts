@@ -147,6 +147,11 @@ export class AccessTokens implements AccessTokenVerifier {
     return owner && !owner.disabled && project !== undefined ? { owner: owner.name, project } : undefined;
   }
 
+  /** Whether the access token of this hash still opens something. */
+  async lives(hash: string): Promise<boolean> {
+    return (await this.#livingOf([hash])).has(hash);
+  }
+
   async #livingOf(hashes: readonly string[]): Promise<ReadonlySet<string>> {
     const rows = await this.#rows()
       .select('token.id_hash')

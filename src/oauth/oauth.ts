@@ -3,6 +3,7 @@ import type { Audit } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { KeptCaller } from '../identity/absent-callers.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import type { Tokens } from '../identity/tokens.ts';
 import type { ClientFields } from '../resources/client-fields.ts';
@@ -19,6 +20,7 @@ import { Grants } from './grants.ts';
 import { Issuers } from './issuers.ts';
 import type { RegistrationWays } from './metadata.ts';
 import { isRegistered, RegisteredClients } from './registered-clients.ts';
+import { surfacesOfScopes } from './scopes.ts';
 
 export type OAuthOptions = {
   store: Store;
@@ -103,6 +105,19 @@ export class OAuth {
     this.#unlisten();
     await this.accessTokens.close();
     await this.#artifacts.close();
+  }
+
+  /** Whether what a client had when it asked for something is still there: its token, or the consent behind it. */
+  async stillActs(kept: KeptCaller): Promise<boolean> {
+    const { principal, ownerUid, credentialId, projectUid, surfaces } = kept;
+    if (credentialId !== undefined && (await this.accessTokens.lives(credentialId))) return true;
+    const grants = await this.grants.list(ownerUid);
+    return grants.some(
+      (grant) =>
+        principal === `OAuthClient:${grant.clientId}` &&
+        (grant.projectUid === undefined || grant.projectUid === projectUid) &&
+        surfaces.every((surface) => surfacesOfScopes(grant.scopes).has(surface)),
+    );
   }
 
   /** Ends what clients have that left their file while no process ran. */

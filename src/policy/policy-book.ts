@@ -40,6 +40,8 @@ export class PolicyBook {
 /** The policies that cover one project. */
 export class ProjectPolicies {
   readonly defaultAction: DefaultAction;
+  /** Whether any rule asks for an approval. */
+  readonly mayHold: boolean;
   readonly #policies: readonly Policy[];
   readonly #tools = new Map<string, Ruling>();
   readonly #servers = new Map<string, Ruling>();
@@ -47,6 +49,9 @@ export class ProjectPolicies {
   constructor(policies: readonly Policy[], defaultAction: DefaultAction) {
     this.#policies = policies;
     this.defaultAction = defaultAction;
+    this.mayHold = policies.some(
+      (policy) => 'rules' in policy && policy.rules.some(({ action }) => action === 'approve'),
+    );
   }
 
   /** @param tool canonical name */

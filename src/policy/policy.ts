@@ -2,8 +2,31 @@ import { compileExpression, type Expression } from './expression.ts';
 
 export type PolicyAction = 'allow' | 'deny' | 'approve';
 
+/** What a rule says about deciding on a call that it holds. */
+export type HoldTerms = {
+  /** `User:…` and `Group:…`; empty: whoever has the right. */
+  approvers: readonly string[];
+  /** For how long it waits for a decision. */
+  expiresMs: number;
+  /** Where the owner of the asking credential may decide in person. */
+  selfApproval: 'page' | 'cli' | 'never';
+  /** `retry`: an approval does not make the call, it lets the caller make it. */
+  executeOn: 'approve' | 'retry';
+  /** For how long a caller that can be told nothing else is kept waiting. */
+  holdMs: number;
+  /** For how long the outcome is kept for a caller that asks again. */
+  outcomeTtlMs: number;
+};
+
 /** A rule as it is written, its shape checked. */
-export type WrittenRule = { tools: readonly string[]; when?: string; action: PolicyAction; reason?: string };
+export type WrittenRule = {
+  tools: readonly string[];
+  when?: string;
+  action: PolicyAction;
+  reason?: string;
+  /** With `action: approve`. */
+  hold?: HoldTerms;
+};
 
 export type Rule = {
   /** Globs over canonical names. */
@@ -11,6 +34,7 @@ export type Rule = {
   action: PolicyAction;
   /** For whoever is refused. */
   reason: string | undefined;
+  hold: HoldTerms | undefined;
   /** Undefined: always. */
   when: Expression | undefined;
 };
@@ -28,13 +52,13 @@ export function compileRules(written: readonly WrittenRule[]): {
   problems: { rule: number; message: string }[];
 } {
   const problems: { rule: number; message: string }[] = [];
-  const rules = written.map(({ tools, when, action, reason }, rule): Rule => {
+  const rules = written.map(({ tools, when, action, reason, hold }, rule): Rule => {
     const compiled = when === undefined ? undefined : compileExpression(when);
     if (compiled && !compiled.ok) {
       const { column, message } = compiled.error;
       problems.push({ rule, message: `column ${column}: ${message}` });
     }
-    return { tools, action, reason, when: compiled?.ok ? compiled.value : undefined };
+    return { tools, action, reason, hold, when: compiled?.ok ? compiled.value : undefined };
   });
   return problems.length > 0 ? { rules: [], problems } : { rules, problems };
 }

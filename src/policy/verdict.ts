@@ -1,6 +1,6 @@
 import type { Facts } from './expression.ts';
 import { DECISION_STEPS, type Meter } from './pattern.ts';
-import type { PolicyAction, Rule } from './policy.ts';
+import type { HoldTerms, PolicyAction, Rule } from './policy.ts';
 
 /** What decided: a rule (counted from 0), a policy that cannot be read, or the project's `defaultAction`. */
 export type DecidedBy =
@@ -13,6 +13,8 @@ export type Verdict = {
   by: DecidedBy;
   /** What the rule says to whoever is refused. */
   reason: string | undefined;
+  /** Of `action: approve`. */
+  hold?: HoldTerms | undefined;
   /** The rule counts because its condition failed. */
   failed: boolean;
 };
@@ -64,7 +66,13 @@ function partVerdict(
     const counts = holds ?? rule.action !== 'allow';
     if (!counts) continue;
     const by = { policy: part.policy, rule: rule.index };
-    return { action: rule.action, by, reason: rule.reason, failed: holds === undefined };
+    return {
+      action: rule.action,
+      by,
+      reason: rule.reason,
+      failed: holds === undefined,
+      ...(rule.hold && { hold: rule.hold }),
+    };
   }
   return undefined;
 }

@@ -39,7 +39,15 @@ describe('a Policy', () => {
         ofRules({ ...RULE, when: 'caller.nme == "a"' }),
         /^spec\.rules\[0\]\.when: column 8: No such key: nme/,
       ],
-      [ofRules({ ...RULE, action: 'approve' }), /^spec\.rules\[0\]\.action: approve is not available yet/],
+      [
+        ofRules({ ...RULE, executeOn: 'retry' }),
+        /^spec\.rules\[0\]\.executeOn: has no meaning beside action/,
+      ],
+      [ofRules({ ...RULE, action: 'approve', holdMs: -1 }), /^spec\.rules\[0\]\.holdMs: /],
+      [
+        ofRules({ ...RULE, action: 'approve', outcomeTtl: '1s' }),
+        /^spec\.rules\[0\]\.outcomeTtl: is out of range/,
+      ],
       [ofRules({ ...RULE, expires: '1h' }), /^spec\.rules\[0\]\.expires: has no meaning beside action: deny/],
       [
         ofRules({ ...RULE, action: 'approve', approvers: ['oncall'] }),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { compileRules, type Policy, type Rule } from '../policy/policy.ts';
+import { compileRules, type HoldTerms, type Policy, type Rule } from '../policy/policy.ts';
 import {
   describeProblem,
   keysOnly,
@@ -22,7 +22,14 @@ const RULE = keysOnly({
   approvers: z.array(textThat(approverFault)).min(1).max(100).optional(),
   expires: textThat((value) => quantityFault(duration, value, '1m', '30d')).optional(),
   selfApproval: z.enum(['page', 'cli', 'never']).optional(),
+  executeOn: z.enum(['approve', 'retry']).optional(),
+  holdMs: z.int().min(0).max(300_000).optional(),
+  outcomeTtl: textThat((value) => quantityFault(duration, value, '1m', '30d')).optional(),
 });
+
+/** What has a meaning beside `action: approve` alone. */
+const HOLD_FIELDS = ['approvers', 'expires', 'selfApproval', 'executeOn', 'holdMs', 'outcomeTtl'] as const;
+const HOUR_MS = 3_600_000;
 
 export const POLICY = keysOnly({
   description: z.string().max(1000).optional(),
@@ -53,7 +60,9 @@ function readPolicy(spec: unknown): { problems: Problem[] } | { projects: string
   const shape = problemsOf(POLICY, spec, ['spec']);
   if (shape.length > 0) return { problems: shape };
   const { projects, rules: written } = spec as PolicyFields;
-  const { rules, problems } = compileRules(written);
+  const { rules, problems } = compileRules(
+    written.map((rule) => (rule.action === 'approve' ? { ...rule, hold: holdTerms(rule) } : rule)),
+  );
   const whens = problems.map(({ rule, message }) => ({ path: ['spec', 'rules', rule, 'when'], message }));
   const all = [...written.flatMap(approvalProblems), ...whens];
   return all.length > 0 ? { problems: all } : { projects, rules };
@@ -61,10 +70,23 @@ function readPolicy(spec: unknown): { problems: Problem[] } | { projects: string
 
 function approvalProblems(rule: PolicyFields['rules'][number], index: number): Problem[] {
   const at = (field: string, message: string) => ({ path: ['spec', 'rules', index, field], message });
-  if (rule.action === 'approve') return [at('action', 'approve is not available yet: use allow or deny')];
-  return (['approvers', 'expires', 'selfApproval'] as const)
-    .filter((field) => rule[field] !== undefined)
-    .map((field) => at(field, `has no meaning beside action: ${rule.action}: remove it`));
+  if (rule.action === 'approve') return [];
+  return HOLD_FIELDS.filter((field) => rule[field] !== undefined).map((field) =>
+    at(field, `has no meaning beside action: ${rule.action}: remove it`),
+  );
+}
+
+function holdTerms(rule: PolicyFields['rules'][number]): HoldTerms {
+  const ms = (text: string | undefined, fallback: number) =>
+    text === undefined ? fallback : (duration.parse(text) ?? fallback);
+  return {
+    approvers: rule.approvers ?? [],
+    expiresMs: ms(rule.expires, HOUR_MS),
+    selfApproval: rule.selfApproval ?? 'page',
+    executeOn: rule.executeOn ?? 'approve',
+    holdMs: rule.holdMs ?? 25_000,
+    outcomeTtlMs: ms(rule.outcomeTtl, 24 * HOUR_MS),
+  };
 }
 
 function readableProjects(spec: unknown): readonly string[] {

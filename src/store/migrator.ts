@@ -12,6 +12,7 @@ import * as oauth from './migrations/0008-oauth.ts';
 import * as people from './migrations/0009-people.ts';
 import * as oauthClients from './migrations/0010-oauth-clients.ts';
 import * as tokenCeilings from './migrations/0011-token-ceilings.ts';
+import * as approvals from './migrations/0012-approvals.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
@@ -27,6 +28,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0009-people': people,
   '0010-oauth-clients': oauthClients,
   '0011-token-ceilings': tokenCeilings,
+  '0012-approvals': approvals,
 };
 
 const APPLIED = 'castellan_migration';

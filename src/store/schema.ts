@@ -27,6 +27,7 @@ export interface Schema {
   oauth_dynamic_clients: OauthDynamicClientsTable;
   oauth_grants: OauthGrantsTable;
   oauth_artifacts: OauthArtifactsTable;
+  approvals: ApprovalsTable;
 }
 
 /** Facts about this database itself. */
@@ -320,4 +321,49 @@ export interface OauthArtifactsTable {
   expires_at: number;
   consumed_at: number | null;
   polled_at: number | null;
+}
+
+/** Owner: approvals. Calls that a policy holds until somebody decides. */
+export interface ApprovalsTable {
+  id: string;
+  /** SHA-256 of what was asked, hex; at most one active row has it. */
+  identity: string;
+  state: string;
+  project: string;
+  project_uid: string;
+  surface: string;
+  server: string;
+  /** Canonical name. */
+  tool: string;
+  principal: string;
+  /** E-mail of the user that the principal belongs to. */
+  owner: string;
+  /** JSON: the caller, without anything that proves it. */
+  requester: string;
+  /** Sealed; canonical JSON. */
+  arguments: string;
+  /** JSON: the tool as its server described it. */
+  definition: string;
+  fingerprint: string;
+  /** JSON: which rule held the call, and the version of its policy. */
+  policy: string;
+  /** JSON: what that rule says about deciding. */
+  terms: string;
+  requested_at: number;
+  expires_at: number;
+  changed_at: number;
+  decided_at: number | null;
+  /** A principal. */
+  decided_by: string | null;
+  decided_way: string | null;
+  reason: string | null;
+  /** Names the one execution. */
+  execution: string | null;
+  /** Whoever executes is taken for dead from then on. */
+  lease_until: number | null;
+  executed_at: number | null;
+  settled_at: number | null;
+  /** Sealed; JSON. */
+  outcome: string | null;
+  delivered_at: number | null;
 }

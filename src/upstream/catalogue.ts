@@ -95,6 +95,14 @@ export class Catalogue {
     return this.listing;
   }
 
+  /** Reads the lists anew, whatever their age; undefined where that failed, or took longer than to the deadline. */
+  async renewed(deadline: number): Promise<Listing | undefined> {
+    if (this.closed) return undefined;
+    this.lastWanted = Date.now();
+    const inTime = await within(this.start(), deadline);
+    return inTime && !this.failure ? this.listing : undefined;
+  }
+
   /** The server says that its offer changed. */
   invalidate(): void {
     this.staleAt = 0;

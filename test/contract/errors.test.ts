@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { APPROVAL_STATES, type Approval, isActive } from '../../src/approvals/approval.ts';
+import { approvalRefusal, outcomeOf } from '../../src/gateway/approval-answers.ts';
 import {
   auditUnavailable,
+  type CallRefusal,
   frozen,
   policyDenied,
   rateLimited,
@@ -11,6 +14,7 @@ import {
   toolRefused,
   unknownTool,
 } from '../../src/gateway/refusals.ts';
+import type { ViewTool } from '../../src/gateway/view.ts';
 import { ErrorCode } from '../../src/protocol/jsonrpc.ts';
 import { type FaultKind, UpstreamFault } from '../../src/upstream/transport.ts';
 
@@ -51,6 +55,23 @@ const TOOL_REFUSALS = Object.keys({
   toolRefused(code as ToolRefusalCode, 'reason', 'field'),
 );
 
+const TOOL = { definition: {} } as ViewTool;
+const APPROVALS = APPROVAL_STATES.flatMap((state) => {
+  const approval = {
+    id: 'apr_1',
+    state,
+    terms: {},
+    reason: null,
+    executedAt: null,
+    expiresAt: 0,
+  } as Approval;
+  if (isActive(approval)) return [approvalRefusal(approval, undefined)];
+  const outcome = outcomeOf(approval, false, TOOL) as unknown as {
+    result: { _meta: Record<string, CallRefusal> };
+  };
+  return [outcome.result._meta['castellan/error']!];
+});
+
 /** The table rows of the section under this heading, as trimmed cells. */
 function rows(heading: string): string[][] {
   const section = page.split(/^## /m).find((part) => part.startsWith(heading));
@@ -85,7 +106,7 @@ describe('docs/errors.md and the code name the same refusals', () => {
 
   test('codes that faults lead to, with what their retry is', () => {
     const unknown = unknownTool('x').data as { code: string };
-    const made = [...REFUSALS, auditUnavailable(1), ...GATES, ...TOOL_REFUSALS].map(
+    const made = [...REFUSALS, auditUnavailable(1), ...GATES, ...TOOL_REFUSALS, ...APPROVALS].map(
       ({ code, retry }) => `${code} ${retry}`,
     );
     const told = documented.map(([code, retry]) => `${code} ${retry}`);

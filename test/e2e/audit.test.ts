@@ -260,7 +260,7 @@ test('a token with the right sees the rows of its own project alone', async () =
   assert.equal(other.status, 403);
 });
 
-type Act = { path: string; body?: object; before?: () => Promise<unknown> };
+type Act = { path: string | (() => string); body?: object; before?: () => Promise<unknown> };
 const api = (method: string, route: string, body?: object, trace = newTrace()) =>
   fetch(`${castellan.url}/api/v1/${route}`, {
     method,
@@ -276,6 +276,25 @@ const withApi = (object: object) => ({ apiVersion: 'castellan/v1', ...object });
 const tokenBody = (name: string) => ({ name, project: 'demo', rbac: 'empty' });
 const make = (name: string) => () => api('POST', 'mcptokens', tokenBody(name));
 
+let approval = '';
+/** Holds a call, so that there is something to decide. */
+async function hold(): Promise<void> {
+  const when = 'has(args.held)';
+  const rules = [{ tools: ['everything__echo'], when, action: 'approve', selfApproval: 'cli', holdMs: 0 }];
+  const policy = { kind: 'Policy', metadata: { name: 'holding' }, spec: { projects: ['demo'], rules } };
+  await api('PUT', 'policies/holding', withApi(policy));
+  const { text } = await call('demo', token, 'everything__echo', { message: 'x', held: newTrace() });
+  approval = /apr_\w+/.exec(text)?.[0] ?? '';
+}
+/** As if the process had been killed before the call was answered. */
+async function lose(): Promise<void> {
+  await hold();
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  database.prepare("update approvals set state = 'unknown' where id = ?").run(approval);
+  database.close();
+}
+const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: hold });
+
 /** One request for each mutating route, which does what the route is for. */
 const ACTS: Readonly<Record<string, Act>> = {
   'POST /auth/can-i': { path: 'auth/can-i', body: { role: 'view', resource: 'servers' } },
@@ -289,6 +308,10 @@ const ACTS: Readonly<Record<string, Act>> = {
   'POST /mcptokens/:name/revoke': { path: 'mcptokens/ended/revoke?project=demo', before: make('ended') },
   'POST /mcptokens/:name/rotate': { path: 'mcptokens/turned/rotate?project=demo', before: make('turned') },
   'POST /users/:name/rotate': { path: 'users/admin/rotate' },
+  'POST /approvals/:id/approve': decision('approve'),
+  'POST /approvals/:id/reject': decision('reject'),
+  'POST /approvals/:id/cancel': decision('cancel'),
+  'POST /approvals/:id/resolve': { ...decision('resolve'), before: lose, body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { path: 'freezes/open', body: { reason: 'an exercise' } },
   'DELETE /freezes/:scope': {
     path: 'freezes/open',
@@ -339,7 +362,8 @@ test('every mutating route has its rows, as the golden table says', async () => 
     const { path: at, body, before: prepare } = ACTS[route]!;
     await prepare?.();
     const trace = newTrace();
-    const answer = await api(route.split(' ')[0]!, at, body, trace);
+    const to = typeof at === 'string' ? at : at();
+    const answer = await api(route.split(' ')[0]!, to, body, trace);
     assert.ok(answer.ok, `${route}: ${answer.status} ${await answer.text()}`);
     // Whatever was recorded before this row is written before it.
     const mark = newTrace();
@@ -352,6 +376,7 @@ test('every mutating route has its rows, as the golden table says', async () => 
     table.push(`${route}: ${events.sort().join(' ') || '-'}`);
   }
   const golden = new URL('../golden/route-audit.txt', import.meta.url);
+  if (process.env.UPDATE_GOLDEN === '1') await writeFile(golden, `${table.join('\n')}\n`);
   assert.equal(`${table.join('\n')}\n`, await readFile(golden, 'utf8'));
 });
 

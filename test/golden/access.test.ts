@@ -35,6 +35,7 @@ const REVIEWED: Readonly<Record<string, string>> = {
   'POST /auth/can-i': 'about the caller itself',
   'GET /mcptokens/introspect': 'about the bearer itself',
   'POST /mcptokens/introspect': 'answers {"active": false} to whoever may not ask (RFC 7662)',
+  'GET /approvals': 'holds the approvals that the caller asked for, may see or may decide on',
   'GET /projects/:name/tools': 'holds the tools that the caller may run in its own project',
 };
 const DENIED = ['401', '403', '404'];

@@ -39,6 +39,7 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'PUT /mcptokens/:name': {
     body: { kind: 'McpToken', metadata: { name: 'UNIQUE', project: 'demo' }, spec: {} },
   },
+  'POST /approvals/:id/resolve': { body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { body: {} },
   'POST /policies/test': { body: { tool: 'web__x', expect: 'allow', project: 'demo' } },
   'POST /secrets/rotate-key': { body: {} },
@@ -76,5 +77,6 @@ function filled(path: string, method: string): string {
   if (path === '/auditevents/:id') return '/auditevents/EVENT';
   const query = path.startsWith('/mcptokens/:name') ? '?project=demo' : '';
   const dry = method === 'DELETE' ? '&dryRun=true' : '';
+  if (path.startsWith('/approvals/:id')) return path.replace(':id', 'known');
   return `${path.replace(':name', where)}${query}${query && dry}`;
 }

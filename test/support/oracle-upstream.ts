@@ -14,6 +14,8 @@ export class OracleUpstream implements AsyncDisposable {
   #upstream!: ScriptedUpstream;
   /** Tools that it lists. */
   tools: string[];
+  /** What it says of every tool, beside its name. */
+  about: object = {};
 
   private constructor(era: 'legacy' | 'modern', tools: string[]) {
     this.#era = era;
@@ -72,7 +74,7 @@ export class OracleUpstream implements AsyncDisposable {
     } else if (method === 'initialize' && this.#era === 'legacy') {
       answer({ protocolVersion: '2025-11-25', capabilities, serverInfo });
     } else if (method === 'tools/list') {
-      answer({ tools: this.tools.map((name) => ({ name, inputSchema: { type: 'object' } })) });
+      answer({ tools: this.tools.map((name) => ({ name, inputSchema: { type: 'object' }, ...this.about })) });
     } else if (method === 'tools/call') this.#call(params as never, seen, response, answer);
     else sendJson(response, { jsonrpc: '2.0', id, error: { code: -32601, message: 'no' } }, 400);
   }
@@ -89,7 +91,8 @@ export class OracleUpstream implements AsyncDisposable {
       call.left = !response.writableFinished;
     });
     const done = () => answer({ content: [{ type: 'text', text: JSON.stringify(call.arguments) }] });
-    if (params.name === 'hold') this.#held.push(done);
+    if (params.name === 'fail') answer({ content: [{ type: 'text', text: 'no' }], isError: true });
+    else if (params.name === 'hold') this.#held.push(done);
     else done();
   }
 }

@@ -30,7 +30,7 @@ type Flags = ServerFlags & {
 
 const EXAMPLES = `
 Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, oauthclients, tools,
-sessions, grants, auditevents.
+sessions, grants, approvals, auditevents.
 Singular, plural and alias all work, and so does an id in place of a name.
 
 Examples:

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
-import type { RunningCastellan } from '../../app.ts';
+import type { RunningCastellan } from '../../app-options.ts';
 import { messageOf } from '../../base/errors.ts';
 import { banner } from '../banner.ts';
 import { Exit } from '../exit.ts';

@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import type { Approvals } from '../../approvals/approvals.ts';
 import type { Audit } from '../../audit/audit.ts';
 import type { Denials } from '../../audit/denials.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -18,6 +19,7 @@ import type { OpenStreams } from '../open-streams.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
 import { accessRoutes } from './access-routes.ts';
 import { ApiAudit } from './api-audit.ts';
+import { approvalRoutes } from './approval-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { authenticated } from './bearer.ts';
 import { clientRoutes } from './client-routes.ts';
@@ -37,6 +39,7 @@ import { userRoutes } from './user-routes.ts';
 export type ApiDeps = {
   credentials: CredentialCheck;
   addresses: RequestAddresses;
+  approvals: Approvals;
   freezes: Freezes;
   authorizer: Authorizer;
   resources: Resources;
@@ -84,6 +87,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...auditRoutes(deps),
     ...sessionRoutes(deps),
     ...grantRoutes(deps),
+    ...approvalRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),

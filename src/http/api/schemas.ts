@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { APPROVAL_STATES } from '../../approvals/approval.ts';
 import { ACTIONS, BOUND_RESOURCES, ROLES } from '../../resources/bindings.ts';
 import { KINDS, type KindName } from '../../resources/kinds.ts';
 import { API_VERSION } from '../../resources/objects.ts';
@@ -138,6 +139,33 @@ const Grant = z.strictObject({
   lastUsedAt: time.nullable().describe('When a token was last issued under it.'),
 });
 
+const Approval = z.strictObject({
+  id: text,
+  state: z.enum(APPROVAL_STATES),
+  project: text,
+  surface,
+  server: text,
+  tool: text.describe('Canonical name.'),
+  arguments: z.looseObject({}).describe('Exactly what is sent.'),
+  user: text.describe('Whose credential asked.'),
+  principal: text,
+  token: text.optional(),
+  policy: text,
+  rule: z.int(),
+  approvers: z.array(text),
+  selfApproval: z.enum(['page', 'cli', 'never']),
+  executeOn: z.enum(['approve', 'retry']),
+  fingerprint: text.describe('Of the definition of the tool.'),
+  requestedAt: time,
+  expiresAt: time,
+  decidedAt: time.optional(),
+  decidedBy: text.optional().describe('A principal.'),
+  decidedWay: z.enum(['page', 'cli', 'api', 'mcp']).optional(),
+  reason: text.optional(),
+  executedAt: time.optional(),
+  settledAt: time.optional(),
+});
+
 const OTHERS = {
   Error: Refused,
   Metadata,
@@ -150,6 +178,10 @@ const OTHERS = {
   }),
   ServerStatus,
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
+  Approval,
+  ApprovalList: listOf(Approval),
+  ApprovalReason: z.strictObject({ reason: text.optional() }),
+  ApprovalResolution: z.strictObject({ outcome: z.enum(['succeeded', 'failed']) }),
   Freeze,
   SessionList: listOf(Session),
   Grant,

@@ -25,6 +25,7 @@ onEachDatabase('the pages of people', (make) => {
     const proof = { method: 'password', at: Date.now() } as const;
     const { cookie } = await sessions.open(user, proof, { address: '192.0.2.1', agent: 'test' });
     const pages = createPeoplePages({
+      approvals: undefined as never,
       ...{ passwords, sessions, audit, store, resources },
       addresses: new RequestAddresses(new ClientAddresses([])),
       denials: new Denials(counted),

@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import type { Approvals } from '../../approvals/approvals.ts';
 import type { Audit } from '../../audit/audit.ts';
 import type { Denials } from '../../audit/denials.ts';
 import { messageOf, Refusal } from '../../base/errors.ts';
@@ -13,6 +14,7 @@ import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
 import { Account } from './account.ts';
+import { ApprovalPage } from './approval.ts';
 import { BrowserCookies } from './browser-cookies.ts';
 import { Consent } from './consent.ts';
 import { Device } from './device.ts';
@@ -24,6 +26,7 @@ import { SignIn } from './sign-in.ts';
 import { type PageEnv, Visitors } from './visitors.ts';
 
 export type PeoplePagesDeps = {
+  approvals: Approvals;
   passwords: Passwords;
   sessions: BrowserSessions;
   addresses: RequestAddresses;
@@ -82,6 +85,7 @@ export function createPeoplePages(deps: PeoplePagesDeps): Hono<PageEnv> {
   new Consent({ visitors, signIn, server }).mount(app);
   new Device({ visitors, signIn, server }).mount(app);
   new Account({ passwords, sessions, visitors, signIn, grants: oauth.grants }).mount(app);
+  new ApprovalPage({ approvals: deps.approvals, visitors, signIn }).mount(app);
   app.all('*', (c) =>
     c.html(messagePage('There is no such page', 'The address has a typo, or is too old.'), 404),
   );

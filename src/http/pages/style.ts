@@ -40,6 +40,11 @@ pre {
   margin: .8rem 0; padding: .8rem 1rem; background: var(--ground); border: 1px solid var(--line); border-radius: .5rem;
   overflow-x: auto; overflow-wrap: normal;
 }
+pre.call { max-height: 40rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
+mark { padding: 0 .2rem; border-radius: .2rem; color: var(--text); background: var(--warn-ground); border: 1px solid var(--warn-line); }
+ins { background: var(--good-ground); text-decoration: none; }
+del { background: var(--bad-ground); text-decoration: none; }
+button[disabled] { opacity: .55; cursor: not-allowed; }
 form { margin: 1rem 0 0; }
 form.inline { margin: 0; }
 label { display: block; margin-top: .9rem; font-weight: 600; }

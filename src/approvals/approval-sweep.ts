@@ -1,0 +1,155 @@
+import { messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Approval } from './approval.ts';
+import { ACTIVE, UNSENT } from './approval.ts';
+import type { ApprovalClock } from './approval-clock.ts';
+import type { ApprovalRows } from './approval-rows.ts';
+import type { Prepared } from './approvals.ts';
+import type { Executions } from './executions.ts';
+
+type SweepDeps = {
+  rows: ApprovalRows;
+  clock: ApprovalClock;
+  executions: Executions;
+  /** No other process executes anything: whatever this one does not execute is executed by nobody. */
+  alone: boolean;
+  logger: Logger;
+  execute(approval: Approval): Promise<Prepared>;
+  changed(id: string): void;
+};
+
+const EVERY_MS = 1_000;
+const BATCH = 200;
+/** How long an approval that is over is kept, ms. The audit keeps what it tells of it for longer. */
+const KEPT_MS = 30 * 86_400_000;
+const PRUNE_EVERY_MS = 3_600_000;
+
+/**
+ * Looks, again and again, at every active approval and does what its state calls for: it expires, it is executed after
+ * all, or nobody is left who executes it. Whatever was missed is found by the next look; to look twice changes nothing.
+ */
+export class ApprovalSweep {
+  readonly #deps: SweepDeps;
+  readonly #timer: NodeJS.Timeout;
+  /** Approved calls that are being made ready here. */
+  readonly #executing = new Set<string>();
+  #looking: Promise<void> | undefined;
+  /** Whether the last look saw something active. */
+  #active = true;
+  #prunedAt = Number.NEGATIVE_INFINITY;
+  #closed = false;
+
+  constructor(deps: SweepDeps) {
+    this.#deps = deps;
+    this.#timer = setInterval(() => this.#tick(), EVERY_MS).unref();
+  }
+
+  /** There is something to look after. */
+  wake(): void {
+    this.#active = true;
+  }
+
+  async expire(approval: Approval): Promise<void> {
+    const { rows, clock, changed } = this.#deps;
+    const now = await clock.now();
+    if (approval.expiresAt > now) return;
+    const told = { event: 'approval.expired', actor: { kind: 'castellan' } } as const;
+    if (await rows.step(approval, { from: UNSENT, set: { state: 'expired' }, told }, now))
+      changed(approval.id);
+  }
+
+  /** @param reason what is not as it was */
+  async void(approval: Approval, reason: string): Promise<void> {
+    const { rows, clock, changed } = this.#deps;
+    const told = {
+      event: 'approval.voided',
+      actor: { kind: 'castellan' },
+      detail: { reason },
+    } as const;
+    if (await rows.step(approval, { from: UNSENT, set: { state: 'void', reason }, told }, await clock.now()))
+      changed(approval.id);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  #tick(): void {
+    // On PostgreSQL others make approvals, too.
+    if (this.#looking || this.#closed || (this.#deps.alone && !this.#active)) return;
+    this.#looking = this.#look()
+      .catch((error) =>
+        this.#deps.logger.warn(
+          { error: messageOf(error) },
+          'approvals were not looked after; again in a moment',
+        ),
+      )
+      .finally(() => {
+        this.#looking = undefined;
+      });
+  }
+
+  async #look(): Promise<void> {
+    const { rows, clock, executions } = this.#deps;
+    await executions.renew();
+    const found = await rows.db
+      .selectFrom('approvals')
+      .selectAll()
+      .where('state', 'in', ACTIVE)
+      .orderBy('expires_at')
+      .limit(BATCH)
+      .execute();
+    this.#active = found.length > 0;
+    const now = await clock.now();
+    for (const row of found) {
+      const approval = rows.read(row);
+      if (row.state === 'executing') await this.#lost(approval, row.execution, row.lease_until ?? 0, now);
+      else if (approval.expiresAt <= now) await this.expire(approval);
+      else if (row.state === 'approved' && approval.terms.executeOn === 'approve') this.#execute(approval);
+    }
+    if (performance.now() - this.#prunedAt > PRUNE_EVERY_MS) await this.#prune(now);
+  }
+
+  /** Whoever executed it is gone: nobody knows what became of the call. */
+  async #lost(approval: Approval, execution: string | null, leaseUntil: number, now: number): Promise<void> {
+    const { rows, executions, alone, changed } = this.#deps;
+    if (execution !== null && executions.running.includes(execution)) return;
+    if (!alone && leaseUntil > now) return;
+    const told = {
+      event: 'approval.settled',
+      actor: { kind: 'castellan' },
+      detail: { state: 'unknown' },
+    } as const;
+    const step = { from: ['executing'] as const, set: { state: 'unknown', settled_at: now }, told };
+    if (await rows.step(approval, execution === null ? step : { ...step, execution }, now))
+      changed(approval.id);
+  }
+
+  /** It was approved, and whoever did it came no further. */
+  #execute(approval: Approval): void {
+    if (this.#executing.has(approval.id)) return;
+    this.#executing.add(approval.id);
+    const { execute, executions, logger } = this.#deps;
+    execute(approval)
+      .then(async (prepared) => {
+        if ('void' in prepared) await this.void(approval, prepared.void);
+        else if ('send' in prepared) await executions.run(approval, prepared.send);
+      })
+      .catch((error) =>
+        logger.warn({ approval: approval.id, error: messageOf(error) }, 'an approved call was not made yet'),
+      )
+      .finally(() => this.#executing.delete(approval.id));
+  }
+
+  async #prune(now: number): Promise<void> {
+    this.#prunedAt = performance.now();
+    await this.#deps.rows.db
+      .deleteFrom('approvals')
+      .where('state', 'not in', ACTIVE)
+      .where('state', '!=', 'unknown')
+      .where('changed_at', '<', now - KEPT_MS)
+      .execute();
+  }
+}
