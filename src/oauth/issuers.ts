@@ -28,3 +28,13 @@ export class Issuers {
     return origin === this.#publicUrl || (this.#loopback && LOOPBACK_ORIGIN.test(origin));
   }
 }
+
+/**
+ * Whether a client that asks an issuer for access to a URL of `origin` asks for this very server. Whatever else listens
+ * on loopback must not get tokens of this one by naming it as its authorization server.
+ */
+export function isSameServer(origin: string, issuer: string): boolean {
+  if (origin === issuer) return true;
+  const bothLocal = LOOPBACK_ORIGIN.test(origin) && LOOPBACK_ORIGIN.test(issuer);
+  return bothLocal && new URL(origin).port === new URL(issuer).port;
+}

@@ -1,6 +1,7 @@
 import { type Client, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import { canBeClaimed } from './client-metadata.ts';
 import type { ClientRecord } from './clients.ts';
+import { isSameServer } from './issuers.ts';
 import { type ProviderDeps, recordOf } from './provider-deps.ts';
 
 /** What a token for this indicator may hold. Also where a request that names no scope gets the one that it means. */
@@ -17,6 +18,8 @@ export function resourceServer(
   const open = deps.openTo(recordOf(client), target);
   if (!open) throw new errors.InvalidTarget('resource is of a project that is closed to this client');
   const asks = route !== 'token' || params?.grant_type === 'client_credentials';
+  if (asks && !isSameServer(new URL(indicator).origin, ctx.oidc.issuer))
+    throw new errors.InvalidTarget('resource is at another server than this one');
   if (params && asks) {
     params.scope ||= target.defaultScope;
     const known = String(params.scope)

@@ -129,11 +129,20 @@ onEachDatabase('endpoints of the authorization server', (make) => {
           `${rig.base}/PROJECTS/demo/mcp`,
           `${rig.base}/`,
           'https://evil.example/projects/demo/mcp',
+          // Something else on this machine, which names us as its authorization server.
+          'http://127.0.0.1:1/projects/demo/mcp',
+          'http://localhost/projects/demo/mcp',
           '/projects/demo/mcp',
           'demo',
         ];
         for (const resource of wrong)
           assert.equal(await errorOf(rig, { ...request(VERIFIER), resource }), 'invalid_target', resource);
+        const device = { client_id: 'public', resource: 'http://127.0.0.1:1/projects/demo/mcp' };
+        assert.equal((await rig.post('/device_authorization', device)).body.error, 'invalid_target');
+        const alone = { grant_type: 'client_credentials', ...CONFIDENTIAL, resource: device.resource };
+        assert.equal((await rig.post('/token', alone)).body.error, 'invalid_target');
+        const byName = rig.resource().replace('127.0.0.1', 'localhost');
+        assert.equal(await errorOf(rig, { ...request(VERIFIER), resource: byName }), null, 'by another name');
         const two = new URLSearchParams({ ...request(VERIFIER), resource: rig.resource() });
         two.append('resource', rig.resource('other'));
         const answer = await rig.get(`/authorize?${two}`);
