@@ -7,6 +7,7 @@ export type EndpointEntry = { name: string; url: string };
 /** The variable that a client reads the token from, where it can. */
 export const TOKEN_VARIABLE = 'CASTELLAN_TOKEN';
 const INPUT = 'castellan-token';
+const CODEX_CALLBACK = 'http://127.0.0.1/callback';
 
 /**
  * How a client proves itself: with a token, which it reads from a variable or asks for where it is not given here; or by
@@ -27,7 +28,7 @@ export const PLACES: Readonly<Record<ClientName, string>> = {
 
 /** What people of each client do next, where it signs them in. */
 export const SIGN_INS: Readonly<Record<ClientName, string>> = {
-  claude: 'in Claude Code type  /mcp  and choose to authenticate',
+  claude: 'run  claude mcp login NAME',
   cursor: 'Cursor offers to connect in its MCP settings',
   vscode: 'VS Code asks when the server starts',
   codex: 'run  codex mcp login NAME',
@@ -80,9 +81,10 @@ function codex({ name, url }: EndpointEntry, proof: EntryProof): string {
   const entry = `[mcp_servers.${key}]\nurl = ${JSON.stringify(url)}\n`;
   if (proof.by === 'sign-in') {
     const { clientId: id } = proof;
-    return id === undefined
-      ? entry
-      : `${entry}\n[mcp_servers.${key}.oauth]\nclient_id = ${JSON.stringify(id)}\n`;
+    // Without an address it makes one up that is registered nowhere; the port is still its own.
+    const back = `callback_url = ${JSON.stringify(CODEX_CALLBACK)}\n`;
+    const oauth = `[mcp_servers.${key}.oauth]\nclient_id = ${JSON.stringify(id)}\n${back}`;
+    return id === undefined ? entry : `${entry}\n${oauth}`;
   }
   return proof.token === undefined
     ? `${entry}bearer_token_env_var = ${JSON.stringify(TOKEN_VARIABLE)}\n`

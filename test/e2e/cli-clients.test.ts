@@ -101,7 +101,7 @@ test('config for OAuth holds no token, but the id of a registered client', async
   });
   assert.equal(
     await entry('codex', ...registered),
-    `[mcp_servers.demo]\nurl = "${url}"\n\n[mcp_servers.demo.oauth]\nclient_id = "laptop"\n`,
+    `[mcp_servers.demo]\nurl = "${url}"\n\n[mcp_servers.demo.oauth]\nclient_id = "laptop"\ncallback_url = "http://127.0.0.1/callback"\n`,
   );
   const both = await config('claude', '-p', 'demo', '--oauth', '--token-from', 'env:X');
   assert.deepEqual([both.code, /needs no token/.test(both.stderr)], [64, true]);
