@@ -9,6 +9,7 @@ import { AuditRetention } from './audit/retention.ts';
 import { ToolSightings } from './audit/sightings.ts';
 import { ChildProcesses } from './base/child-processes.ts';
 import { messageOf } from './base/errors.ts';
+import { lazily } from './base/lazily.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { type Result, refused } from './base/result.ts';
 import { Freezes } from './freezes/freezes.ts';
@@ -17,7 +18,7 @@ import { Gateway } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
-import { Toolsets } from './gateway/toolsets.ts';
+import type { Toolsets } from './gateway/toolsets.ts';
 import { hostInUrl, isLoopbackName, listen } from './http/bind.ts';
 import { CredentialCheck } from './http/credential-check.ts';
 import { EndpointAudit } from './http/endpoint-audit.ts';
@@ -55,6 +56,8 @@ import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
 import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
 import { openStore, type Store } from './store/database.ts';
+import { openBuiltIn } from './toolsets/built-in.ts';
+import type { Tickets } from './toolsets/tickets/tickets.ts';
 import { transportsOver } from './upstream/configured-transports.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 
@@ -102,8 +105,9 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       ...{ store, audit, sealer, authorizer, logger },
       execute: (approval) => upstream.gateway.heldCalls.execute(approval),
     });
+    const { tickets, toolsets } = openBuiltIn(stack, { store, audit, authorizer, logger });
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
-    const upstream = openUpstreams(stack, { ...kept, approvals, callers }, children);
+    const upstream = openUpstreams(stack, { ...kept, approvals, callers, toolsets }, children);
     stack.defer(() => approvals.close());
     const door = openDoor(stack, {
       options,
@@ -120,6 +124,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       localAdmin,
       approvals,
       callers,
+      tickets,
       ...upstream,
     });
     await listen(door.server, options);
@@ -223,15 +228,14 @@ function openUpstreams(
     | 'logger'
     | 'approvals'
     | 'callers'
-  > & { data: DataDirectory },
+  > & { data: DataDirectory; toolsets: Toolsets },
   children: ChildProcesses,
 ): { gateway: Gateway; upstreams: Upstreams } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
-  const { approvals, callers } = deps;
+  const { approvals, callers, toolsets } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
-  const toolsets = new Toolsets([]);
   const upstreams: Upstreams = stack.use(
     new Upstreams({
       self,
@@ -300,6 +304,7 @@ type DoorDeps = {
   localAdmin: LocalAdmin;
   approvals: Approvals;
   callers: AbsentCallers;
+  tickets: Tickets;
   gateway: Gateway;
   upstreams: Upstreams;
 };
@@ -356,7 +361,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
-    const kept = { resources, rotation, freezes, objects, tokens, approvals };
+    const kept = { resources, rotation, freezes, objects, tokens, approvals, tickets: deps.tickets };
     return createApi({ ...known, ...people, ...kept, live, streams, sessions, grants, issuers, logger });
   });
   const { server, routes, drain } = createHttpServer({
@@ -465,12 +470,4 @@ async function stop(
 /** Nobody types a password where others on the network read it. */
 function peopleSignIn({ host, publicUrl }: CastellanOptions): boolean {
   return isLoopbackName(host) || publicUrl?.startsWith('https:') === true;
-}
-
-function lazily<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
 }

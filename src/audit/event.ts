@@ -88,6 +88,8 @@ export const EVENTS = {
   'approval.voided': ['reason'],
   'approval.settled': ['state'],
   'approval.resolved': ['state', 'way'],
+  'ticket.created': ['act', 'as', 'from', 'to', 'provenance', 'fields'],
+  'ticket.changed': ['act', 'as', 'from', 'to', 'provenance', 'fields'],
   'calls.frozen': ['reason'],
   'calls.thawed': [],
 } as const satisfies Record<string, readonly string[]>;

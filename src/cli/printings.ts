@@ -8,6 +8,7 @@ import { type Binding, bindingText } from '../resources/bindings.ts';
 import type { KindName } from '../resources/kinds.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { Subject } from '../resources/spec.ts';
+import type { TicketSummary } from '../toolsets/tickets/ticket.ts';
 import { ageOf, type Column, type Printing } from './output.ts';
 import { writtenForm } from './written-form.ts';
 
@@ -230,6 +231,24 @@ export const approvalPrinting: Printing<ApprovalView> = {
   ],
   nameOf: ({ id }) => `approval/${id}`,
   none: 'no approvals',
+};
+
+export const ticketPrinting: Printing<TicketSummary> = {
+  columns: [
+    { title: 'ID', value: ({ id }) => id },
+    { title: 'PRIORITY', value: ({ priority }) => priority },
+    { title: 'TYPE', value: (ticket) => ticket.ticket_type },
+    { title: 'STATUS', value: ({ status, hold }) => (hold ? `${status} (on hold)` : status) },
+    { title: 'RESOLUTION', value: ({ resolution }) => resolution ?? undefined },
+    { title: 'TITLE', value: ({ title }) => title },
+    { title: 'CALLER', value: ({ caller }) => caller.user },
+    { title: 'AGE', value: (ticket) => ageOf(ticket.created_at) },
+    { title: 'UPDATED', value: (ticket) => ageOf(ticket.updated_at) },
+    { title: 'LABELS', value: ({ labels }) => list(labels), wide: true },
+    { title: 'PROJECT', value: ({ project }) => project, wide: true },
+  ],
+  nameOf: ({ id }) => `ticket/${id}`,
+  none: 'no tickets',
 };
 
 export const statusPrinting: Printing<ServerStatus> = {

@@ -9,7 +9,7 @@ import type { VerbContext } from './verbs.ts';
 export type StoredKind = KindInfo & { kind: KindName };
 
 /** What is listed as it is now, and nobody writes. */
-export const LIVE_KINDS = ['tools', 'sessions', 'grants', 'approvals'] as const;
+export const LIVE_KINDS = ['tools', 'sessions', 'grants', 'approvals', 'tickets'] as const;
 export type LiveKind = (typeof LIVE_KINDS)[number];
 
 /** What `KIND [NAME...]` or `KIND/NAME...` mean. */

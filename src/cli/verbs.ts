@@ -164,6 +164,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/approvals.ts')).defineApprovals,
   },
   {
+    name: 'tickets',
+    group: TOOLS,
+    summary: 'tickets between agents and people',
+    load: async () => (await import('./commands/tickets.ts')).defineTickets,
+  },
+  {
     name: 'freeze',
     group: TOOLS,
     summary: 'stop all calls of a project, or of everything',

@@ -95,6 +95,11 @@ export class CallRecord {
     else this.#audit.announce(intent);
   }
 
+  /** A built-in tool has refused it: nothing was done. */
+  undone(): void {
+    this.#sent = false;
+  }
+
   /** Id of the row that announced it. */
   get intent(): string | undefined {
     return this.#event.intent;

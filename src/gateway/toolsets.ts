@@ -62,6 +62,7 @@ export class Toolsets {
     const answer = parsed.success
       ? await tool.run(parsed.data as JsonObject, call)
       : argumentFault(tool, given);
+    if (!answer.ok) record?.undone();
     return { ok: true, result: resultOf(answer) };
   }
 

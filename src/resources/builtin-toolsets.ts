@@ -1,8 +1,24 @@
 import type { Surface } from './spec.ts';
 
+type BuiltinToolset = { surface: Surface; tools: readonly string[] };
+
+const TICKETS: BuiltinToolset = {
+  surface: 'operator',
+  tools: [
+    'create_ticket',
+    'get_ticket',
+    'list_tickets',
+    'add_ticket_comment',
+    'file_followup',
+    'handler_respond_ticket',
+    'user_confirm_resolution',
+    'user_cancel_ticket',
+    'user_change_ticket_status',
+  ],
+};
+
 /**
  * What `Server.spec.builtin` may name: the surface that each toolset is on, and its tools. A start fails when a
  * registered toolset has a tool that stands here on no surface or on both.
  */
-export const BUILTIN_TOOLSETS: ReadonlyMap<string, { surface: Surface; tools: readonly string[] }> =
-  new Map();
+export const BUILTIN_TOOLSETS: ReadonlyMap<string, BuiltinToolset> = new Map([['tickets', TICKETS]]);

@@ -77,7 +77,11 @@ describe('configuration files', () => {
       `${SERVER}  prefix: never\n`,
       'f.yaml:3: spec: names no server: add command (stdio), url (HTTP) or builtin (a toolset)',
     ],
-    ['a toolset', `${SERVER}  builtin: tickets\n`, 'f.yaml:4: spec.builtin: is no toolset: use one of '],
+    [
+      'a toolset',
+      `${SERVER}  builtin: billets\n`,
+      'f.yaml:4: spec.builtin: is no toolset: use one of tickets',
+    ],
     [
       'a variable of ours for a child',
       `${SERVER}  command: x\n  env: { CASTELLAN_MASTER_KEY: b }\n`,

@@ -14,6 +14,7 @@ export function loosenedField(before: ProjectFields | undefined, after: ProjectF
   const was = projectSpec(before ?? {});
   const is = projectSpec(after);
   if (was.defaultAction === 'deny' && is.defaultAction === 'allow') return 'spec.defaultAction';
+  if (!was.tickets.selfHandle && is.tickets.selfHandle) return 'spec.tickets.selfHandle';
   return loosenedAudit(was.audit, is.audit) ?? loosenedLimit(was.limits, is.limits);
 }
 

@@ -17,6 +17,7 @@ export const PROJECT = keysOnly({
   defaultAction: soon(['allow', 'deny'], ['approve']),
   newTools: soon(['list'], ['hold']),
   limits: LIMITS.optional(),
+  tickets: keysOnly({ selfHandle: z.boolean().optional() }).optional(),
   audit: keysOnly({
     intent: z.enum(['strict', 'relaxed']).optional(),
     arguments: z.boolean().optional(),
@@ -75,6 +76,7 @@ export function projectSpec(written: unknown): ProjectSpec {
     defaultAction: spec.defaultAction ?? 'allow',
     newTools: spec.newTools ?? 'list',
     limits: callLimits(spec.limits),
+    tickets: { selfHandle: spec.tickets?.selfHandle ?? false },
     audit: { intent: spec.audit?.intent ?? 'strict', arguments: spec.audit?.arguments ?? false },
   };
 }

@@ -474,8 +474,10 @@ describe('the quickstart example', () => {
     });
     const { servers, projects } = resources.snapshot();
     assert.deepEqual(projects.get('demo')?.spec.servers, ['everything', 'filesystem', 'memory']);
+    assert.deepEqual(projects.get('demo')?.spec.operatorServers, ['tickets']);
     for (const { error, spec } of servers.values()) {
       assert.equal(error, undefined);
+      if (spec?.target.type === 'builtin') continue;
       assert.ok(spec?.target.type === 'stdio');
       assert.equal(spec.target.command, process.execPath);
       assert.ok((await stat(spec.target.args[0] ?? '')).isFile());

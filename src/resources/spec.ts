@@ -66,6 +66,8 @@ export type ProjectSpec = {
   newTools: 'list' | 'hold';
   /** Undefined: none. */
   limits: CallLimits | undefined;
+  /** `selfHandle`: whoever has `handle` may handle tickets of their own user, too. */
+  tickets: { selfHandle: boolean };
   audit: {
     /** `strict`: a call that may change something waits until its announcement is on the disk. */
     intent: 'strict' | 'relaxed';

@@ -28,6 +28,10 @@ export interface Schema {
   oauth_grants: OauthGrantsTable;
   oauth_artifacts: OauthArtifactsTable;
   approvals: ApprovalsTable;
+  tickets: TicketsTable;
+  ticket_history: TicketHistoryTable;
+  ticket_links: TicketLinksTable;
+  ticket_words: TicketWordsTable;
 }
 
 /** Facts about this database itself. */
@@ -366,4 +370,72 @@ export interface ApprovalsTable {
   /** Sealed; JSON. */
   outcome: string | null;
   delivered_at: number | null;
+}
+
+/** Owner: toolsets/tickets. */
+export interface TicketsTable {
+  id: string;
+  project_uid: string;
+  /** Counts the changes; whoever changes a row names the version it has read. */
+  version: number;
+  title: string;
+  body: string;
+  ticket_type: string;
+  priority: string;
+  /** JSON array. */
+  labels: string;
+  status: string;
+  /** 0 or 1. */
+  on_hold: number;
+  /** 0 or 1: a handler has acknowledged it while on hold. */
+  acknowledged: number;
+  deferred_until: number | null;
+  blocked_reason: string | null;
+  /** JSON: what a handler proposes. */
+  proposal: string | null;
+  resolution: string | null;
+  /** Principal. */
+  created_by: string;
+  /** E-mail of the principal's user. */
+  created_owner: string;
+  created_at: number;
+  updated_at: number;
+  resolved_at: number | null;
+  /** How many rows of history it has. */
+  entries: number;
+}
+
+/** Owner: toolsets/tickets. Rows are only ever added. */
+export interface TicketHistoryTable {
+  ticket_id: string;
+  seq: number;
+  at: number;
+  actor: string;
+  actor_name: string;
+  acted_as: string;
+  provenance: string;
+  act: string;
+  from_state: string | null;
+  to_state: string;
+  text: string | null;
+  /** JSON array of the fields that an edit changed. */
+  changed: string | null;
+  /** Project, principal and idempotency key of the call, hashed; null where it had no key. */
+  once: string | null;
+  /** Digest of what the call was. */
+  once_digest: string | null;
+}
+
+/** Owner: toolsets/tickets. `blocks`, `follow_up_of` or `related`, from the one to the other. */
+export interface TicketLinksTable {
+  from_id: string;
+  kind: string;
+  to_id: string;
+}
+
+/** Owner: toolsets/tickets. */
+export interface TicketWordsTable {
+  project_uid: string;
+  word: string;
+  ticket_id: string;
 }

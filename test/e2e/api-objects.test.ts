@@ -53,7 +53,7 @@ test('every documented way exists, and what it answers has the documented shape'
         assert.match(said, /^none: unknown query parameter/, `${method} ${route}`);
         continue;
       }
-      const { status, body } = await ask('GET', route);
+      const { status, body } = await ask('GET', route === 'tickets' ? `${route}?project=demo` : route);
       if (status === 404 && documented.includes('{')) continue;
       assert.equal(status, 200, `${route}: ${JSON.stringify(body)}`);
       const content = JSON.stringify(responses['200']?.content);

@@ -296,6 +296,18 @@ async function lose(): Promise<void> {
 const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: hold });
 
 /** One request for each mutating route, which does what the route is for. */
+let ticket = '';
+const ofTicket = (what: string, body: object): Act => ({
+  get path() {
+    return `tickets/${ticket}/${what}`;
+  },
+  body,
+  before: async () => {
+    const made = await api('POST', 'tickets?project=demo', { title: 'known', body: 'text' });
+    ticket = ((await made.json()) as { id: string }).id;
+  },
+});
+
 const ACTS: Readonly<Record<string, Act>> = {
   'POST /auth/can-i': { path: 'auth/can-i', body: { role: 'view', resource: 'servers' } },
   'POST /mcptokens': { path: 'mcptokens', body: tokenBody('made') },
@@ -318,6 +330,9 @@ const ACTS: Readonly<Record<string, Act>> = {
     before: () => api('PUT', 'freezes/open', { reason: 'an exercise' }),
   },
   'POST /policies/test': { path: 'policies/test', body: { project: 'demo', tool: 'everything__echo' } },
+  'POST /tickets': { path: 'tickets?project=demo', body: { title: 'made', body: 'text' } },
+  'POST /tickets/:id/followups': ofTicket('followups', { title: 'then', body: 'text' }),
+  'POST /tickets/:id/acts': ofTicket('acts', { act: 'note', text: 'text' }),
   'POST /secrets/rotate-key': { path: 'secrets/rotate-key', body: {} },
   'POST /servers/:name/connect': { path: 'servers/everything/connect' },
   'POST /reload': { path: 'reload' },
@@ -359,8 +374,9 @@ test('every mutating route has its rows, as the golden table says', async () => 
   );
   const table: string[] = [];
   for (const route of mutating) {
-    const { path: at, body, before: prepare } = ACTS[route]!;
-    await prepare?.();
+    const wanted = ACTS[route]!;
+    await wanted.before?.();
+    const { path: at, body } = wanted;
     const trace = newTrace();
     const to = typeof at === 'string' ? at : at();
     const answer = await api(route.split(' ')[0]!, to, body, trace);

@@ -77,7 +77,7 @@ describe('get and describe', () => {
     const names = (await passes(['get', 'servers', '-o', 'name'])).trim().split('\n');
     assert.deepEqual(
       names,
-      ['broken', 'everything', 'filesystem', 'memory', 'remote'].map((name) => `server/${name}`),
+      ['broken', 'everything', 'filesystem', 'memory', 'remote', 'tickets'].map((name) => `server/${name}`),
     );
     const { items } = JSON.parse(await passes(['get', 'proj', '-o', 'json']));
     assert.deepEqual(
@@ -355,7 +355,7 @@ spec: { command: ${command} }
       extraFile,
       `${EXTRA}---\nkind: Server\nmetadata: { name: later }\nspec: { command: node }\n`,
     );
-    assert.match(await passes(['reload']), /^read 2 files: 6 servers, 2 projects$/m);
+    assert.match(await passes(['reload']), /^read 2 files: 7 servers, 2 projects$/m);
     await writeFile(extraFile, 'kind: [');
     await fails(['reload'], 1, /kept the last good configuration: .*extra\.yaml:1/);
     assert.match(await passes(['get', 'server', 'later', '-o', 'name']), /server\/later/);

@@ -43,6 +43,7 @@ const DENIED = ['401', '403', '404'];
 let castellan: TestCastellan;
 let admin = '';
 let event = '';
+let ticket = '';
 let serial = 0;
 
 async function send(
@@ -52,7 +53,7 @@ async function send(
 ): Promise<{ status: string; body: string }> {
   serial += 1;
   const unique = (template: string) => template.replaceAll('UNIQUE', `t${serial}`);
-  const to = operation.path.replace('TOKEN', 'agent').replace('EVENT', event).replace('GRANT', GRANT);
+  const to = operation.path.replace('TOKEN', 'agent').replace('EVENT', event).replace('TICKET', ticket).replace('GRANT', GRANT);
   const headers: Record<string, string> = {};
   if (credential !== undefined) headers.authorization = `Bearer ${credential}`;
   if (as !== undefined) headers['castellan-as'] = as;
@@ -91,6 +92,8 @@ before(async () => {
   }
   await token('agent', 'demo');
   await allowGrant(castellan);
+  const wish = { title: 'known', body: 'text' };
+  ticket = String((await administrate('POST', '/tickets?project=demo', wish)).id);
   const { items } = await administrate('GET', '/auditevents?limit=1');
   event = String((items as { metadata?: { uid?: string }; id?: string }[])[0]?.id);
 });

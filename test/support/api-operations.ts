@@ -42,6 +42,9 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'POST /approvals/:id/resolve': { body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { body: {} },
   'POST /policies/test': { body: { tool: 'web__x', expect: 'allow', project: 'demo' } },
+  'POST /tickets': { body: { title: 'UNIQUE', body: 'text' } },
+  'POST /tickets/:id/followups': { body: { title: 'UNIQUE', body: 'text' } },
+  'POST /tickets/:id/acts': { body: { act: 'note', text: 'text' } },
   'POST /secrets/rotate-key': { body: {} },
   'POST /mcptokens/introspect': { form: 'token=none' },
 };
@@ -74,6 +77,8 @@ function filled(path: string, method: string): string {
       : name;
   if (path === '/freezes/:scope') return '/freezes/demo';
   if (path === '/grants/:id') return method === 'DELETE' ? '/grants/GRANT?dryRun=true' : '/grants/GRANT';
+  if (path === '/tickets') return '/tickets?project=demo';
+  if (path.startsWith('/tickets/:id')) return path.replace(':id', 'TICKET');
   if (path === '/auditevents/:id') return '/auditevents/EVENT';
   const query = path.startsWith('/mcptokens/:name') ? '?project=demo' : '';
   const dry = method === 'DELETE' ? '&dryRun=true' : '';

@@ -5,7 +5,7 @@ import { oneOf } from '../options.ts';
 import { toYaml } from '../output.ts';
 import type { AnyObject } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { storedTarget, withProject } from '../targets.ts';
+import { isLive, storedTarget, targetsOf, withProject } from '../targets.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; output: 'text' | 'json' | 'yaml' };
@@ -21,7 +21,7 @@ export function defineDescribe(program: Command, context: VerbContext): void {
   const describe = program
     .command('describe')
     .description('Show one resource with its live state.')
-    .argument('<kind>', 'server, project or mcptoken; KIND/NAME works too')
+    .argument('<kind>', 'server, project, mcptoken, ticket …; KIND/NAME works too')
     .argument('[name]', 'its name or id');
   withServer(withProject(describe))
     .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json', 'yaml'], 'text'))
@@ -37,6 +37,9 @@ async function run(
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
+  const [target] = targetsOf(word, name === undefined ? [] : [name]);
+  if (target && isLive(target.kind) && target.kind === 'tickets')
+    return describeTicket(target.names, flags, context);
   const { kind, names } = storedTarget(word, name === undefined ? [] : [name], 'describe');
   if (names.length !== 1) throw usage(`name the ${kind.singular}: castellan describe ${kind.singular} NAME`);
   const client = await ServerClient.connect(flags, context);
@@ -48,6 +51,17 @@ async function run(
   if (flags.output === 'json') terminal.data(JSON.stringify(described, null, 2));
   else if (flags.output === 'yaml' || live === undefined) terminal.data(toYaml(described));
   else terminal.line(serverText(object, live as unknown as ServerDetail).trimEnd());
+}
+
+async function describeTicket(
+  [id, ...more]: readonly string[],
+  flags: Flags,
+  context: VerbContext,
+): Promise<void> {
+  if (id === undefined || more.length > 0) throw usage('name the ticket: castellan describe ticket ID');
+  const client = await ServerClient.connect(flags, context);
+  const ticket = await client.get(`tickets/${encodeURIComponent(id)}`);
+  context.terminal.data(flags.output === 'json' ? JSON.stringify(ticket, null, 2) : toYaml(ticket));
 }
 
 /** The log of the process comes last and as it was written, so that it can be read. */

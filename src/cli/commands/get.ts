@@ -30,7 +30,7 @@ type Flags = ServerFlags & {
 
 const EXAMPLES = `
 Kinds: servers (srv), projects (proj), mcptokens (token), users, groups, rbac, policies, secrets, oauthclients, tools,
-sessions, grants, approvals, auditevents.
+sessions, grants, approvals, tickets, auditevents.
 Singular, plural and alias all work, and so does an id in place of a name.
 
 Examples:
@@ -200,7 +200,7 @@ async function getLive(
   context: VerbContext,
 ): Promise<void> {
   const { terminal } = context;
-  const { items: all, extra, warnings, notes, place } = await liveList(kind, client, flags, context);
+  const { items: all, extra, warnings, notes, place } = await liveList(kind, client, flags, context, names);
   const wanted = (item: LiveItem) => names.length === 0 || names.some((name) => isNamed(item, name));
   const absent = names.filter((name) => !all.some((item) => isNamed(item, name)));
   printItems(terminal, flags.output, all.filter(wanted), livePrinting(kind), extra);

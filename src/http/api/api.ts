@@ -14,6 +14,7 @@ import type { Issuers } from '../../oauth/issuers.ts';
 import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
+import type { Tickets } from '../../toolsets/tickets/tickets.ts';
 import type { CredentialCheck } from '../credential-check.ts';
 import type { OpenStreams } from '../open-streams.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
@@ -33,6 +34,7 @@ import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './re
 import { mounted, type Route } from './route.ts';
 import { secretRoutes } from './secret-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
+import { ticketRoutes } from './ticket-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
 import { userRoutes } from './user-routes.ts';
 
@@ -53,6 +55,7 @@ export type ApiDeps = {
   streams: OpenStreams;
   sessions: LegacySessions;
   grants: Grants;
+  tickets: Tickets;
   issuers: Issuers;
   audit: Audit;
   store: Store;
@@ -88,6 +91,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...sessionRoutes(deps),
     ...grantRoutes(deps),
     ...approvalRoutes(deps),
+    ...ticketRoutes(deps),
     ...freezeRoutes(deps),
     ...policyRoutes(deps),
     ...secretRoutes(deps),

@@ -4,7 +4,7 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
 import { type Ask, askText, mayAny, type RoleAsk } from '../../identity/decide.ts';
 import { lacks } from '../../identity/guards.ts';
-import type { BoundResource } from '../../resources/bindings.ts';
+import type { BoundResource, Role } from '../../resources/bindings.ts';
 import { KINDS } from '../../resources/kinds.ts';
 import { nearest, printable } from '../../resources/names.ts';
 import type { ApiContext, ApiEnv } from './responses.ts';
@@ -88,8 +88,13 @@ export function mayList(
   authorizer: Authorizer,
 ): boolean {
   const layers = authorizer.rights().layersOf(caller);
-  const roles = wanted.resource === 'tools' ? (['view', 'run'] as const) : (['view'] as const);
-  return roles.some((role) => mayAny(layers, { ...viewOf(wanted), role }));
+  return rolesThatSee(wanted.resource).some((role) => mayAny(layers, { ...viewOf(wanted), role }));
+}
+
+/** Whoever may run a tool or handle a ticket sees it, too. */
+function rolesThatSee(resource: BoundResource): readonly Role[] {
+  if (resource === 'tools') return ['view', 'run'];
+  return resource === 'tickets' ? ['view', 'handle'] : ['view'];
 }
 
 function viewOf({ resource, project }: { resource: BoundResource; project?: string | undefined }): RoleAsk {
@@ -114,6 +119,6 @@ function isHidden(
 
 /** The answer about an object that is not there for this caller. */
 export function notThere({ resource, name }: { resource: BoundResource; name: string }): Refusal {
-  const kind = KINDS.find((one) => one.plural === resource)?.singular ?? resource;
+  const kind = KINDS.find((one) => one.plural === resource)?.singular ?? resource.replace(/s$/, '');
   return new Refusal('not_found', `there is no ${kind} ${name} that you may see`);
 }

@@ -5,6 +5,8 @@ import { KINDS, type KindName } from '../../resources/kinds.ts';
 import { API_VERSION } from '../../resources/objects.ts';
 import { POLICY_CASE } from '../../resources/policy-case.ts';
 import { SPEC_SCHEMAS } from '../../resources/spec-schemas.ts';
+import { Act, NewFollowup, NewTicket } from '../../toolsets/tickets/arguments.ts';
+import { Ticket, TicketSummary } from '../../toolsets/tickets/ticket.ts';
 
 /** The shapes that the API takes and answers, for its document; what is refused is decided where it is read. */
 
@@ -186,6 +188,15 @@ const OTHERS = {
   SessionList: listOf(Session),
   Grant,
   GrantList: listOf(Grant),
+  Ticket,
+  TicketList: z.strictObject({
+    items: z.array(TicketSummary),
+    count: z.int(),
+    nextCursor: text.optional(),
+  }),
+  NewTicket,
+  NewFollowup,
+  TicketAct: Act,
   GrantChange: z.strictObject({ action: z.literal('deleted'), object: Grant }),
   FreezeList: listOf(Freeze),
   FreezeWish: z.strictObject({ reason: text.optional() }),
