@@ -18,6 +18,15 @@ import { surfacesOfScopes } from './scopes.ts';
 type Answering = RegisteredClients['answering'];
 type Outcome = Result<AuthenticatedCaller, AuthenticationError>;
 
+/** What says who presents a token. */
+const WHOSE = [
+  'token.user_uid',
+  'token.client_id',
+  'token.project_uid',
+  'token.payload',
+  'token.kind',
+] as const;
+
 /** The access tokens of OAuth clients, recognised on every call; a look-up is remembered for five seconds. */
 export class AccessTokens implements AccessTokenVerifier {
   readonly #store: Pick<Store, 'db'>;
@@ -93,14 +102,7 @@ export class AccessTokens implements AccessTokenVerifier {
     const epoch = this.#cache.epoch;
     const readAt = this.#now();
     const row = await this.#rows()
-      .select([
-        'token.user_uid',
-        'token.client_id',
-        'token.project_uid',
-        'token.expires_at',
-        'token.payload',
-        'token.kind',
-      ])
+      .select(['token.expires_at', ...WHOSE])
       .where('token.id_hash', '=', hash)
       .executeTakeFirst();
     if (!row) return refused('unknown');
@@ -152,13 +154,16 @@ export class AccessTokens implements AccessTokenVerifier {
     return (await this.#livingOf([hash])).has(hash);
   }
 
+  /** What lives on a token asks for the same as what comes with it. */
   async #livingOf(hashes: readonly string[]): Promise<ReadonlySet<string>> {
     const rows = await this.#rows()
-      .select('token.id_hash')
+      .select(['token.id_hash', ...WHOSE])
       .where('token.id_hash', 'in', hashes)
       .where('token.expires_at', '>', this.#now())
       .execute();
-    return new Set(rows.map((row) => row.id_hash));
+    const living = new Set<string>();
+    for (const row of rows) if (await this.#callerOf(row, row.id_hash)) living.add(row.id_hash);
+    return living;
   }
 
   /** Access tokens whose authorization is still there; those of client credentials need none. */

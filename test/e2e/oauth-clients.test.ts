@@ -77,6 +77,25 @@ async function call(bearer: string, name: string, args: object = {}): Promise<An
   return answerOf(response);
 }
 
+function listen(bearer: string): Promise<Response> {
+  const method = 'subscriptions/listen';
+  const meta = 'io.modelcontextprotocol';
+  const _meta = { [`${meta}/protocolVersion`]: '2026-07-28', [`${meta}/clientCapabilities`]: {} };
+  const params = { notifications: { toolsListChanged: true }, _meta };
+  return fetch(`${castellan.url}/projects/demo/mcp`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${bearer}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': method,
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+    signal: AbortSignal.timeout(20_000),
+  });
+}
+
 const verifier = randomBytes(48).toString('base64url');
 const challenge = createHash('sha256').update(verifier).digest('base64url');
 const pkce = { response_type: 'code', code_challenge: challenge, code_challenge_method: 'S256' };
@@ -177,6 +196,27 @@ describe('a client that acts for a user', () => {
     assert.equal(await status(another), 200);
     await applied({ user: VOICE, project: 'demo', scopes: ['mcp', 'mcp:operator'] });
     await ends(another);
+  });
+
+  it('has nothing open any more once whoever answers for it may not, whatever rights they keep', async () => {
+    const [maker, by] = ['sponsor@example.com', ['--as', 'User:sponsor@example.com']];
+    await cli('create', 'user', maker);
+    const granted = (name: string, ...bindings: string[]) => {
+      const flags = bindings.flatMap((one) => ['--roleBindings', one]);
+      return cli('create', 'rbac', name, '--subject', `User:${maker}`, ...flags);
+    };
+    await granted('sponsor', 'role:run,resource:tools', 'role:create,resource:oauthclients');
+    await granted('sponsor-acts', 'action:impersonate');
+    const secret = await cli('create', 'oauthclient', 'held', '-p', 'demo', '--user', VOICE, ...by);
+    const form = { grant_type: 'client_credentials', client_id: 'held', client_secret: secret };
+    const bearer = String((await token(form)).body.access_token);
+    const stream = await listen(bearer);
+    assert.equal(stream.headers.get('content-type'), 'text/event-stream');
+    await cli('delete', 'rbac', 'sponsor-acts');
+    const since = Date.now();
+    await stream.text();
+    assert.ok(Date.now() - since < 5_000, 'the stream has ended');
+    assert.equal((await call(bearer, 'memory__read_graph')).status, 401);
   });
 
   it('signs an assertion instead of having a secret, each once', async () => {
