@@ -420,7 +420,7 @@ export interface TicketHistoryTable {
   text: string | null;
   /** JSON array of the fields that an edit changed. */
   changed: string | null;
-  /** Project, principal and idempotency key of the call, hashed; null where it had no key. */
+  /** Project, principal, its owner and idempotency key of the call, hashed; null where it had no key. */
   once: string | null;
   /** Digest of what the call was. */
   once_digest: string | null;

@@ -33,6 +33,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
 
   await db.schema
+    .createIndex('tickets_created')
+    .on('tickets')
+    .columns(['project_uid', 'created_owner', 'status'])
+    .execute();
+
+  await db.schema
     .createTable('ticket_history')
     .addColumn('ticket_id', 'text', (column) => column.notNull())
     .addColumn('seq', 'integer', (column) => column.notNull())

@@ -25,9 +25,8 @@ export class Actors {
   capacities(actor: Actor, ticket: Origin): ReadonlySet<Capacity> {
     const { caller, project, inPerson } = actor;
     const all = new Set<Capacity>();
-    const isCaller = caller.principal === ticket.created_by;
     const isOwn = caller.owner === ticket.created_owner;
-    if (isCaller) all.add('caller');
+    if (isCaller(caller, ticket)) all.add('caller');
     if ((!isOwn || project.spec.tickets.selfHandle) && this.#may(actor, 'handle', ticket.id))
       all.add('handler');
     if (inPerson && (isOwn || this.#may(actor, 'edit', ticket.id))) all.add('human');
@@ -39,10 +38,10 @@ export class Actors {
     return this.#may(actor, 'view') || this.#may(actor, 'handle');
   }
 
-  sees(actor: Actor, { id, created_by, created_owner }: Origin): boolean {
-    if (actor.caller.principal === created_by) return true;
-    if (actor.inPerson && actor.caller.owner === created_owner) return true;
-    return this.#may(actor, 'view', id) || this.#may(actor, 'handle', id);
+  sees(actor: Actor, ticket: Origin): boolean {
+    if (isCaller(actor.caller, ticket)) return true;
+    if (actor.inPerson && actor.caller.owner === ticket.created_owner) return true;
+    return this.#may(actor, 'view', ticket.id) || this.#may(actor, 'handle', ticket.id);
   }
 
   /** Nobody is taken for whom they say they are: what is said has to be what is known. */
@@ -55,6 +54,11 @@ export class Actors {
     const ask = { role, resource: 'tickets', project: project.name } as const;
     return this.#authorizer.decide(caller, name === undefined ? ask : { ...ask, name }).allowed;
   }
+}
+
+/** One OAuth client is the same principal for every user that it acts for. */
+function isCaller({ principal, owner }: AuthenticatedCaller, ticket: Origin): boolean {
+  return principal === ticket.created_by && owner === ticket.created_owner;
 }
 
 /** How an actor was proven. */

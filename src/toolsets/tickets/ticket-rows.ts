@@ -33,6 +33,18 @@ export async function findOnce(db: Db, key: string): Promise<HistoryRow | undefi
   return db.selectFrom('ticket_history').selectAll().where('once', '=', key).executeTakeFirst();
 }
 
+/** How many tickets of this owner are not at their end. */
+export async function countOpen(db: Db, project: string, owner: string): Promise<number> {
+  const { count } = await db
+    .selectFrom('tickets')
+    .select(({ fn }) => fn.countAll().as('count'))
+    .where('project_uid', '=', project)
+    .where('created_owner', '=', owner)
+    .where('status', 'not in', ['resolved', 'cancelled'])
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
 /** False: somebody changed it since it was read, and nothing is written. */
 export async function saveTicket(db: Db, read: TicketRow, change: Partial<TicketRow>): Promise<boolean> {
   const { numUpdatedRows } = await db
@@ -197,8 +209,8 @@ export async function wholeTicket(db: Db, row: TicketRow, project: string, after
 export type Listed = {
   project: string;
   terms: readonly Term[];
-  /** Only of this principal. */
-  createdBy?: string | undefined;
+  /** Only what this principal created for this owner. */
+  createdBy?: { principal: string; owner: string } | undefined;
   status?: readonly string[] | undefined;
   ticket_type?: string | undefined;
   priority?: string | undefined;
@@ -224,7 +236,10 @@ export async function listTickets(db: Db, wish: Listed): Promise<TicketRow[]> {
     if (value !== undefined) query = query.where(field, '=', value);
   }
   const { before, status, createdBy } = wish;
-  if (createdBy !== undefined) query = query.where('created_by', '=', createdBy);
+  if (createdBy) {
+    const { principal, owner } = createdBy;
+    query = query.where('created_by', '=', principal).where('created_owner', '=', owner);
+  }
   if (status && status.length > 0) query = query.where('status', 'in', [...status]);
   if (before) {
     query = query.where(({ or, and, eb }) =>

@@ -277,6 +277,38 @@ onEachDatabase('tickets', (make) => {
     assert.deepEqual(good(await one.all.get(actor('blind'), own.id)).links, []);
   });
 
+  it('belong to the user that an OAuth client acts for, and not to the client', async () => {
+    await using one = await rig();
+    const through = (owner: string) => {
+      const user = userCaller(`${owner}@example.com`);
+      const caller = { ...user, principal: 'OAuthClient:app', ceilings: [user.principal] } as const;
+      return { ...actor('caller'), caller };
+    };
+    const { id } = good(await one.all.create(through('caller'), wish({ idempotency_key: 'k' })));
+    assert.equal(codeOf(await one.all.get(through('caller'), id)), 'done');
+    assert.equal(codeOf(await one.all.get(through('blind'), id)), 'NOT_FOUND');
+    assert.equal(codeOf(await one.all.act(through('blind'), id, act('cancel'))), 'NOT_FOUND');
+    assert.deepEqual(good(await one.all.list(through('blind'), ListWish.parse({}))).tickets, []);
+    const other = good(await one.all.create(through('blind'), wish({ idempotency_key: 'k' })));
+    assert.notEqual(other.id, id);
+  });
+
+  it('are as many for one user as somebody can read', async () => {
+    await using one = await rig();
+    const { id } = await one.ticketIn('pending');
+    const row = await one.store.db.selectFrom('tickets').selectAll().executeTakeFirstOrThrow();
+    const rows = Array.from({ length: 999 }, (_, index) => ({ ...row, id: `tkt_${index}` }));
+    for (let at = 0; at < rows.length; at += 333)
+      await one.store.db
+        .insertInto('tickets')
+        .values(rows.slice(at, at + 333))
+        .execute();
+    assert.equal(codeOf(await one.all.create(actor('caller'), wish())), 'CONFLICT');
+    assert.equal(codeOf(await one.all.create(actor('human'), wish())), 'done');
+    await one.all.act(actor('caller'), id, act('cancel'));
+    assert.equal(codeOf(await one.all.create(actor('caller'), wish())), 'done');
+  });
+
   it('are not handled by their own side, unless the project lets them', async () => {
     await using one = await rig();
     const made = good(await one.all.create(actor('handler'), wish()));

@@ -18,6 +18,7 @@ import {
   addLink,
   addWords,
   countLinks,
+  countOpen,
   findOnce,
   findTicket,
   insertTicket,
@@ -48,6 +49,8 @@ type Entry = {
 
 const MAX_ENTRIES = 1_000;
 const MAX_LINKS_IN_ALL = 4 * MAX_LINKS;
+/** Of one user in one project: nobody reads more, and an agent in a loop ends here. */
+const MAX_OPEN = 1_000;
 const MAX_TRIES = 5;
 const MAX_LISTENERS = 10_000;
 
@@ -182,7 +185,7 @@ export class Tickets {
     const { status, ticket_type, priority, label, limit } = wish;
     const rows = await listTickets(this.#store.background, {
       ...{ project: actor.project.uid, terms, status, ticket_type, priority, label, before },
-      createdBy: all ? undefined : actor.caller.principal,
+      createdBy: all ? undefined : actor.caller,
       limit: limit + 1,
     });
     const shown = rows.slice(0, limit);
@@ -302,6 +305,7 @@ export class Tickets {
     once: Once | undefined,
     ...also: Told[]
   ): Promise<void> {
+    if ((await countOpen(db, row.project_uid, row.created_owner)) >= MAX_OPEN) throw new Undone(tooMany());
     await insertTicket(db, row);
     const to = stateOf(row);
     const entry = { act: 'create' as const, as: 'caller' as const, from: null, to, text: null };
@@ -339,7 +343,7 @@ function onceOf({ caller, project }: Actor, call: Call & Record<string, unknown>
   const { idempotency_key: key, ...rest } = call;
   if (key === undefined) return undefined;
   return {
-    key: sha256Hex(canonicalJson([project.uid, caller.principal, key])),
+    key: sha256Hex(canonicalJson([project.uid, caller.principal, caller.owner, key])),
     digest: sha256Hex(canonicalJson(rest)),
   };
 }
@@ -367,6 +371,10 @@ function newRow({ caller, project }: Actor, wish: Omit<NewTicket, 'links'>): Tic
     ...{ created_by: caller.principal, created_owner: caller.owner, created_at: now, updated_at: now },
     ...{ resolved_at: null, entries: 1 },
   };
+}
+
+function tooMany(): TicketRefusal {
+  return conflict(`you have ${MAX_OPEN} open tickets in this project: cancel or confirm some first`);
 }
 
 function readCursor(cursor: string): { at: number; id: string } | undefined {
