@@ -7,6 +7,7 @@ import type { AuthenticatedCaller } from './caller.ts';
 import { clonedBindings, distinct } from './ceiling.ts';
 import { decide, type Layer } from './decide.ts';
 import { firstBeyond, lacks } from './guards.ts';
+import { ownRights } from './rights.ts';
 
 /** What a token is to be. */
 export type NewToken = {
@@ -68,7 +69,7 @@ export function grantedBindings(wanted: NewToken, layers: readonly Layer[]): Bin
   if (creator.tokenId !== undefined && 'resource' in binding && binding.resource !== 'mcptokens')
     throw lacks('role:create,resource:mcptokens', ' by name, which a token needs to create tokens');
   refuseSurfaces(wanted);
-  const own = (layers[0]?.rights ?? []).map((right) => right.binding);
+  const own = ownRights(layers, creator).map((right) => right.binding);
   const cloned = wanted.rbac === 'clone' ? clonedBindings(own) : [];
   const shared = cloned.filter((bind) => firstBeyond(layers, [inProject(bind, project.name)]) === undefined);
   return distinct([...shared, ...binds]);

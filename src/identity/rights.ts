@@ -75,3 +75,12 @@ export class RightsIndex {
 function boundTo(principal: Principal, { project }: AuthenticatedCaller): string | undefined {
   return principal.startsWith('User:') || project === '*' ? undefined : project;
 }
+
+/** What a caller was given itself: a client has nothing of its own, so it is what its user was given. */
+export function ownRights(
+  layers: readonly Layer[],
+  { principal, owner }: Pick<AuthenticatedCaller, 'principal' | 'owner'>,
+): readonly Right[] {
+  const own = principal.startsWith('OAuthClient:') ? `User:${owner}` : principal;
+  return layers.find((layer) => layer.principal === own)?.rights ?? NONE;
+}

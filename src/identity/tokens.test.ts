@@ -5,6 +5,7 @@ import { type Identity, openIdentity, userCaller, userWith } from '../../test/su
 import { credentialKind, mintCredential, sha256Hex } from '../base/ids.ts';
 import type { Binding } from '../resources/bindings.ts';
 import type { Store } from '../store/database.ts';
+import { authenticatedCaller } from './caller.ts';
 import type { NewToken } from './new-token.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -230,6 +231,12 @@ onEachDatabase('tokens', (make) => {
       const clone = await tokens.create(wanted({ name: 'clone', creator, rbac: 'clone', binds: [viewer] }));
       assert.deepEqual(clone.record.bindings, [...ceiling.slice(0, 3), viewer]);
       assert.equal(clone.record.rbac, 'clone');
+      const { owner, surfaces } = creator;
+      const principal = 'OAuthClient:castellan-cli' as const;
+      const fields = { principal, owner, surfaces, ceilings: [creator.principal], project: '*' };
+      const client = authenticatedCaller(fields);
+      const by = await tokens.create(wanted({ name: 'by-client', creator: client, rbac: 'clone' }));
+      assert.deepEqual(by.record.bindings, ceiling.slice(0, 3), 'of the user, for whom a client acts');
     }));
 
   it('are refused by the field that is wrong', () =>

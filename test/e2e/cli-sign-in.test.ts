@@ -124,6 +124,7 @@ test('login signs in at a browser, as the person, and keeps it for its user alon
   assert.equal((await stat(contextsFile())).mode & 0o777, 0o600);
   const me = JSON.parse((await cli('whoami', '-o', 'json')).stdout);
   assert.deepEqual([me.principal, me.owner], ['OAuthClient:castellan-cli', ALICE]);
+  assert.deepEqual(me.bindings, ['role:run,resource:tools,project:demo'], 'what the person was given');
   const called = await cli('call', 'everything__echo', '{"message":"hi"}', '-p', 'demo');
   assert.equal(called.stdout, 'Echo: hi\n', called.stderr);
   const listed = JSON.parse((await cli('context', 'list', '-o', 'json')).stdout);

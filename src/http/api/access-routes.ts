@@ -1,6 +1,7 @@
 import { Refusal } from '../../base/errors.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Ask } from '../../identity/decide.ts';
+import { ownRights } from '../../identity/rights.ts';
 import { bindingText, checkBinding } from '../../resources/bindings.ts';
 import { type ApiContext, jsonObject } from './responses.ts';
 import type { Route } from './route.ts';
@@ -17,7 +18,7 @@ export function accessRoutes({ authorizer }: Deps): Route[] {
       doc: { summary: 'Who you are and what you may do', answer: 'Whoami' },
       handle: (c) => {
         const { principal, owner, actor, project, surfaces, tokenName } = c.get('caller');
-        const [own] = authorizer.rights().layersOf(c.get('caller'));
+        const own = ownRights(authorizer.rights().layersOf(c.get('caller')), { principal, owner });
         return c.json({
           principal,
           owner,
@@ -26,7 +27,7 @@ export function accessRoutes({ authorizer }: Deps): Route[] {
           project,
           surfaces: [...surfaces].sort(),
           groups: [...(authorizer.rights().access.users.get(owner)?.groups ?? [])],
-          bindings: [...new Set(own?.rights.map(({ binding }) => bindingText(binding)))],
+          bindings: [...new Set(own.map(({ binding }) => bindingText(binding)))],
         });
       },
     },
