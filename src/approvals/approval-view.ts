@@ -1,36 +1,38 @@
+import { z } from 'zod';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { APPROVAL_STATES, type Approval, type ApprovalState } from './approval.ts';
 
-/** An approval as the API, the tools and the command line show it. Times are ISO 8601. */
-export type ApprovalView = {
-  id: string;
-  state: ApprovalState;
-  project: string;
-  surface: string;
-  server: string;
-  tool: string;
-  /** Exactly what is sent. */
-  arguments: JsonObject;
-  /** Who asked. */
-  user: string;
-  principal: string;
-  token?: string | undefined;
-  policy: string;
-  /** Counted from 0. */
-  rule: number;
-  approvers: string[];
-  selfApproval: string;
-  executeOn: string;
-  fingerprint: string;
-  requestedAt: string;
-  expiresAt: string;
-  decidedAt?: string | undefined;
-  decidedBy?: string | undefined;
-  decidedWay?: string | undefined;
-  reason?: string | undefined;
-  executedAt?: string | undefined;
-  settledAt?: string | undefined;
-};
+const text = z.string();
+const time = z.iso.datetime();
+
+/** An approval as the API, the tools and the command line show it. */
+export const APPROVAL_VIEW = z.strictObject({
+  id: text,
+  state: z.enum(APPROVAL_STATES),
+  project: text,
+  surface: z.enum(['consumer', 'operator']),
+  server: text,
+  tool: text.describe('Canonical name.'),
+  arguments: z.looseObject({}).describe('Exactly what is sent.'),
+  user: text.describe('Whose credential asked.'),
+  principal: text,
+  token: text.optional(),
+  policy: text,
+  rule: z.int().describe('Counted from 0.'),
+  approvers: z.array(text),
+  selfApproval: z.enum(['page', 'cli', 'never']),
+  executeOn: z.enum(['approve', 'retry']),
+  fingerprint: text.describe('Of the definition of the tool.'),
+  requestedAt: time,
+  expiresAt: time,
+  decidedAt: time.optional(),
+  decidedBy: text.optional().describe('A principal.'),
+  decidedWay: z.enum(['page', 'cli', 'api', 'mcp']).optional(),
+  reason: text.optional(),
+  executedAt: time.optional(),
+  settledAt: time.optional(),
+});
+export type ApprovalView = z.infer<typeof APPROVAL_VIEW>;
 
 export function approvalView(approval: Approval): ApprovalView {
   const { requester, policy, terms } = approval;

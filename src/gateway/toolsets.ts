@@ -89,7 +89,8 @@ function argumentFault(tool: ToolsetTool, given: unknown): ToolsetAnswer {
 function resultOf(answer: ToolsetAnswer): JsonObject {
   if (!answer.ok) return asToolResult(toolRefused(answer.code, answer.message, answer.field), true);
   const text = answer.text ?? JSON.stringify(answer.structured);
-  return { content: [{ type: 'text', text }], structuredContent: answer.structured };
+  const failed = answer.isError ? { isError: true } : {};
+  return { content: [{ type: 'text', text }], structuredContent: answer.structured, ...failed };
 }
 
 function refuseMisplaced({ name, tools }: Toolset): void {

@@ -17,8 +17,16 @@ const TICKETS: BuiltinToolset = {
   ],
 };
 
+const APPROVALS: BuiltinToolset = {
+  surface: 'operator',
+  tools: ['approval_list', 'approval_get', 'approval_approve', 'approval_reject'],
+};
+
 /**
  * What `Server.spec.builtin` may name: the surface that each toolset is on, and its tools. A start fails when a
  * registered toolset has a tool that stands here on no surface or on both.
  */
-export const BUILTIN_TOOLSETS: ReadonlyMap<string, BuiltinToolset> = new Map([['tickets', TICKETS]]);
+export const BUILTIN_TOOLSETS: ReadonlyMap<string, BuiltinToolset> = new Map([
+  ['tickets', TICKETS],
+  ['approvals', APPROVALS],
+]);

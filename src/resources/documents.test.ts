@@ -80,7 +80,7 @@ describe('configuration files', () => {
     [
       'a toolset',
       `${SERVER}  builtin: billets\n`,
-      'f.yaml:4: spec.builtin: is no toolset: use one of tickets',
+      'f.yaml:4: spec.builtin: is no toolset: use one of tickets, approvals',
     ],
     [
       'a variable of ours for a child',

@@ -76,7 +76,7 @@ export class ApprovalsTorment implements AsyncDisposable {
     const id = await held(this.#agent, 'x__echo', args);
     assert.equal(this.#sent(args), 0);
     const chosen = randomInt(4);
-    const soon = randomInt(0, 12);
+    const soon = randomInt(0, 150);
     const acts = [
       () => this.#expire(id, soon),
       () => decide(this.#here, id, 'approve'),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { APPROVAL_STATES } from '../../approvals/approval.ts';
+import { APPROVAL_VIEW } from '../../approvals/approval-view.ts';
 import { ACTIONS, BOUND_RESOURCES, ROLES } from '../../resources/bindings.ts';
 import { KINDS, type KindName } from '../../resources/kinds.ts';
 import { API_VERSION } from '../../resources/objects.ts';
@@ -141,33 +141,6 @@ const Grant = z.strictObject({
   lastUsedAt: time.nullable().describe('When a token was last issued under it.'),
 });
 
-const Approval = z.strictObject({
-  id: text,
-  state: z.enum(APPROVAL_STATES),
-  project: text,
-  surface,
-  server: text,
-  tool: text.describe('Canonical name.'),
-  arguments: z.looseObject({}).describe('Exactly what is sent.'),
-  user: text.describe('Whose credential asked.'),
-  principal: text,
-  token: text.optional(),
-  policy: text,
-  rule: z.int(),
-  approvers: z.array(text),
-  selfApproval: z.enum(['page', 'cli', 'never']),
-  executeOn: z.enum(['approve', 'retry']),
-  fingerprint: text.describe('Of the definition of the tool.'),
-  requestedAt: time,
-  expiresAt: time,
-  decidedAt: time.optional(),
-  decidedBy: text.optional().describe('A principal.'),
-  decidedWay: z.enum(['page', 'cli', 'api', 'mcp']).optional(),
-  reason: text.optional(),
-  executedAt: time.optional(),
-  settledAt: time.optional(),
-});
-
 const OTHERS = {
   Error: Refused,
   Metadata,
@@ -180,8 +153,8 @@ const OTHERS = {
   }),
   ServerStatus,
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
-  Approval,
-  ApprovalList: listOf(Approval),
+  Approval: APPROVAL_VIEW,
+  ApprovalList: listOf(APPROVAL_VIEW),
   ApprovalReason: z.strictObject({ reason: text.optional() }),
   ApprovalResolution: z.strictObject({ outcome: z.enum(['succeeded', 'failed']) }),
   Freeze,
