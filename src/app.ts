@@ -105,7 +105,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       ...{ store, audit, sealer, authorizer, logger },
       execute: (approval) => upstream.gateway.heldCalls.execute(approval),
     });
-    const { tickets, toolsets } = openBuiltIn(stack, { store, audit, authorizer, approvals, logger });
+    const shared = { store, audit, resources, authorizer, logger };
+    const { tickets, toolsets } = openBuiltIn(stack, { ...shared, approvals });
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
     const upstream = openUpstreams(stack, { ...kept, approvals, callers, toolsets }, children);
     stack.defer(() => approvals.close());

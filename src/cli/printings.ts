@@ -145,6 +145,18 @@ export const printings: Readonly<
     nameOf: ({ metadata }) => `oauthclient/${metadata.name}`,
     none: 'no OAuth clients',
   },
+  Repository: {
+    columns: [
+      { title: 'NAME', value: ({ metadata }) => metadata.name },
+      { title: 'PATH', value: ({ spec }) => spec.path as string | undefined },
+      { title: 'REFS', value: ({ spec }) => list(spec.refs) ?? '*' },
+      { title: 'IGNORE', value: ({ spec }) => list(spec.ignore), wide: true },
+      { title: 'DESCRIPTION', value: ({ spec }) => spec.description as string | undefined, wide: true },
+      ...MANAGEMENT,
+    ],
+    nameOf: ({ metadata }) => `repository/${metadata.name}`,
+    none: 'no repositories',
+  },
   McpToken: {
     columns: [
       { title: 'NAME', value: ({ metadata }) => metadata.name },

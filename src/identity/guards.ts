@@ -27,6 +27,7 @@ const RESOURCE_OF: Readonly<Record<PlannedChange['kind'], BoundResource>> = {
   User: 'users',
   Rbac: 'rbac',
   OAuthClient: 'oauthclients',
+  Repository: 'repositories',
 };
 
 /** The resource that bindings name for objects of a kind. */

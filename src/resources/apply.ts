@@ -52,7 +52,8 @@ export function objectsToApply(
 
 /** In a server the rest is the running server's to replace; a secret's values have to be complete when they arrive. */
 function expandedFor(kind: KindName, spec: unknown, env: Environment, faults: Problem[]): unknown {
-  if (kind === 'Server') return expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults);
+  if (kind === 'Server' || kind === 'Repository')
+    return expandAll(spec, ['spec'], (value) => expandVariables(value, env), faults);
   return kind === 'Secret'
     ? expandAll(spec, ['spec'], (value) => expandSecretValue(value, env), faults)
     : spec;

@@ -46,6 +46,7 @@ export const BOUND_RESOURCES = [
 export const IN_PROJECTS: readonly BoundResource[] = [
   'projects',
   'mcptokens',
+  'repositories',
   'tools',
   'approvals',
   'tickets',

@@ -22,6 +22,23 @@ const APPROVALS: BuiltinToolset = {
   tools: ['approval_list', 'approval_get', 'approval_approve', 'approval_reject'],
 };
 
+const REVIEW: BuiltinToolset = {
+  surface: 'operator',
+  tools: [
+    'browse_codebase',
+    'outline',
+    'list_code_files',
+    'find_definition',
+    'find_references',
+    'read_code',
+    'search_code',
+    'git_log',
+    'git_diff',
+    'git_show_commit',
+    'git_file_history',
+  ],
+};
+
 /**
  * What `Server.spec.builtin` may name: the surface that each toolset is on, and its tools. A start fails when a
  * registered toolset has a tool that stands here on no surface or on both.
@@ -29,4 +46,5 @@ const APPROVALS: BuiltinToolset = {
 export const BUILTIN_TOOLSETS: ReadonlyMap<string, BuiltinToolset> = new Map([
   ['tickets', TICKETS],
   ['approvals', APPROVALS],
+  ['review', REVIEW],
 ]);

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { messageOf } from '../base/errors.ts';
@@ -9,21 +9,30 @@ import { isMapping } from './objects.ts';
 /** `makesFolders`: false while somebody only asks whether an object would do. */
 export type Bundled = { dataDir: string; nodePath: string; makesFolders?: boolean };
 
-const KEYS = ['node', 'package:', 'folder:'];
+const KEYS = ['node', 'checkout', 'package:', 'folder:'];
 
 /**
- * The meaning of `${castellan:KEY}`: `node` is the Node that runs Castellan; `package:NAME` the command script of an
+ * The meaning of `${castellan:KEY}`: `node` is the Node that runs Castellan; `checkout` the folder of the git checkout
+ * that it runs from; `package:NAME` the command script of an
  * npm package installed beside Castellan; `folder:NAME` a folder for a server's own files below the data directory,
  * made (0700) when it is first named.
  */
 export function bundledValue(key: string, { dataDir, nodePath, makesFolders = true }: Bundled): BuiltinValue {
   if (key === 'node') return { value: nodePath };
+  if (key === 'checkout') return checkout();
   if (key.startsWith('package:')) return packageScript(key.slice('package:'.length));
   if (key.startsWith('folder:')) return serverFolder(key.slice('folder:'.length), dataDir, makesFolders);
   const meant = nearest(key, KEYS);
   return {
     error: `castellan:${key} is not known: ${meant ? `did you mean ${meant}?` : `use ${KEYS.join(', ')}`}`,
   };
+}
+
+function checkout(): BuiltinValue {
+  const folder = resolve(import.meta.dirname, '../..');
+  return existsSync(join(folder, '.git'))
+    ? { value: folder }
+    : { error: 'Castellan does not run from a git checkout: name the path of one' };
 }
 
 function packageScript(name: string): BuiltinValue {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import { parseFile } from './documents.ts';
 import { describeProblem } from './problems.ts';
 
@@ -79,8 +80,8 @@ describe('configuration files', () => {
     ],
     [
       'a toolset',
-      `${SERVER}  builtin: billets\n`,
-      'f.yaml:4: spec.builtin: is no toolset: use one of tickets, approvals',
+      `${SERVER}  builtin: nothing\n`,
+      `f.yaml:4: spec.builtin: is no toolset: use one of ${[...BUILTIN_TOOLSETS.keys()].join(', ')}`,
     ],
     [
       'a variable of ours for a child',
@@ -103,14 +104,14 @@ describe('configuration files', () => {
       'f.yaml:6: spec.env.__proto__: is not a valid key: rename it',
     ],
     [
-      'a reserved kind',
-      'kind: Repository\nmetadata: { name: p }\n',
-      'f.yaml:1: kind: kind Repository is not available yet: this version knows Policy, Secret, Server, Project, Group, User, Rbac, McpToken, OAuthClient',
+      'a repository without a whole path',
+      'kind: Repository\nmetadata: { name: p }\nspec:\n  path: code\n',
+      'f.yaml:4: spec.path: is not absolute: write the whole path of the repository',
     ],
     [
       'no kind',
       'metadata: { name: p }\n',
-      'f.yaml:1: kind: is missing: add one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken, OAuthClient',
+      'f.yaml:1: kind: is missing: add one of Policy, Secret, Server, Project, Group, User, Rbac, McpToken, OAuthClient, Repository',
     ],
     [
       'another apiVersion',

@@ -11,73 +11,58 @@ export type KindName =
   | 'User'
   | 'Rbac'
   | 'McpToken'
-  | 'OAuthClient';
+  | 'OAuthClient'
+  | 'Repository';
 
 export type KindInfo = {
-  kind: string;
+  kind: KindName;
   /** Lower case, as the CLI prints it in `server/github`. */
   singular: string;
   /** Also the path segment of the REST API. */
   plural: string;
   alias: string | undefined;
-  /** False: the name is reserved, and using it answers "not available yet". */
-  available: boolean;
 };
 
-const kind = (name: string, available: boolean, alias?: string, plural?: string): KindInfo => ({
+const kind = (name: KindName, alias?: string, plural?: string): KindInfo => ({
   kind: name,
   singular: name.toLowerCase(),
   plural: plural ?? `${name.toLowerCase()}s`,
   alias,
-  available,
 });
 
 /** In an order in which each kind finds what it names, and what restricts comes first: `apply` follows it. */
 export const KINDS: readonly KindInfo[] = [
-  kind('Policy', true, undefined, 'policies'),
-  kind('Secret', true),
-  kind('Server', true, 'srv'),
-  kind('Project', true, 'proj'),
-  kind('Group', true),
-  kind('User', true),
-  kind('Rbac', true, undefined, 'rbac'),
-  kind('McpToken', true, 'token'),
-  kind('OAuthClient', true),
-  kind('Repository', false, undefined, 'repositories'),
+  kind('Policy', undefined, 'policies'),
+  kind('Secret'),
+  kind('Server', 'srv'),
+  kind('Project', 'proj'),
+  kind('Group'),
+  kind('User'),
+  kind('Rbac', undefined, 'rbac'),
+  kind('McpToken', 'token'),
+  kind('OAuthClient'),
+  kind('Repository', undefined, 'repositories'),
 ];
 
 /**
  * The kind that a word means: its name, singular, plural or alias, in any case. Throws a Refusal that names the
- * nearest kind, or says that the kind is not available yet.
+ * nearest kind.
  */
-export function kindOf(word: string): KindInfo & { kind: KindName } {
+export function kindOf(word: string): KindInfo {
   const wanted = word.toLowerCase();
   const found = KINDS.find((one) => [one.singular, one.plural, one.alias].includes(wanted));
   if (!found) {
-    const available = KINDS.filter((one) => one.available);
     const meant = nearest(
       wanted,
-      available.flatMap((one) => [one.kind, one.plural, one.alias ?? one.kind]),
+      KINDS.flatMap((one) => [one.kind, one.plural, one.alias ?? one.kind]),
     );
     const fix = meant ? `did you mean ${meant}?` : `use one of ${knownKinds()}`;
     throw new Refusal('invalid', `unknown kind "${printable(word)}": ${fix}`);
-  }
-  if (!isAvailable(found)) {
-    throw new Refusal(
-      'invalid',
-      `kind ${found.kind} is not available yet: this version knows ${knownKinds()}`,
-    );
   }
   return found;
 }
 
 /** The kinds that this version knows, for messages. */
 export function knownKinds(): string {
-  return KINDS.filter((one) => one.available)
-    .map((one) => one.kind)
-    .join(', ');
-}
-
-function isAvailable(info: KindInfo): info is KindInfo & { kind: KindName } {
-  return info.available;
+  return KINDS.map((one) => one.kind).join(', ');
 }

@@ -7,6 +7,7 @@ import { nameFault, printable, tokenNameFault } from './names.ts';
 import { policyProblems } from './policy-fields.ts';
 import { type FieldPath, type Problem, unknownKey } from './problems.ts';
 import { projectProblems, tokenProblems } from './project-fields.ts';
+import { repositoryProblems } from './repository-fields.ts';
 import { secretProblems } from './secret-fields.ts';
 import { serverProblems } from './server-fields.ts';
 
@@ -87,6 +88,7 @@ const SPEC_PROBLEMS: Record<KindName, (spec: unknown) => Problem[]> = {
   Rbac: rbacProblems,
   McpToken: tokenProblems,
   OAuthClient: clientProblems,
+  Repository: repositoryProblems,
 };
 
 /** Of the kinds whose names are no plain ones. */

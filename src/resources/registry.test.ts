@@ -472,9 +472,13 @@ describe('the quickstart example', () => {
       dataDir: dataDir.path,
       nodePath: process.execPath,
     });
-    const { servers, projects } = resources.snapshot();
+    const { servers, projects, repositories } = resources.snapshot();
     assert.deepEqual(projects.get('demo')?.spec.servers, ['everything', 'filesystem', 'memory']);
-    assert.deepEqual(projects.get('demo')?.spec.operatorServers, ['tickets']);
+    assert.deepEqual(projects.get('demo')?.spec.operatorServers, ['tickets', 'review']);
+    const top = path.join(import.meta.dirname, '../..');
+    const { spec: repository, error: fault } = repositories.get('castellan')!;
+    if (existsSync(path.join(top, '.git'))) assert.equal(repository?.path, top);
+    else assert.match(fault ?? '', /does not run from a git checkout/);
     for (const { error, spec } of servers.values()) {
       assert.equal(error, undefined);
       if (spec?.target.type === 'builtin') continue;

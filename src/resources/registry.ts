@@ -34,7 +34,7 @@ export type ResourcesOptions = {
   nodePath: string;
 };
 
-/** Parts that a change leaves alone (`servers`, `projects`, `access`, `policies`) are the same in both. */
+/** Parts that a change leaves alone (`servers`, `projects`, `access`, `policies`, `repositories`) are the same in both. */
 export type ChangeListener = (now: Snapshot, before: Snapshot) => void;
 
 /** How a change is made. */
@@ -72,6 +72,7 @@ export class Resources {
     projects: new Map(),
     access: NO_ACCESS,
     policies: NO_POLICIES,
+    repositories: new Map(),
   };
   #turn: Promise<unknown> = Promise.resolve();
   /** Where other processes may change what is stored. */
@@ -310,7 +311,7 @@ export class Resources {
   }
 }
 
-const PARTS = ['servers', 'projects', 'access', 'policies'] as const;
+const PARTS = ['servers', 'projects', 'access', 'policies', 'repositories'] as const;
 
 /** The new picture, with the parts of the one before that say the same. */
 function sharingWith(before: Snapshot, now: Snapshot): Snapshot {
@@ -329,5 +330,8 @@ function sharingWith(before: Snapshot, now: Snapshot): Snapshot {
     projects: same(({ projects }) => [...projects.values()]) ? before.projects : now.projects,
     access: same(access) ? before.access : now.access,
     policies: same(policies) ? before.policies : now.policies,
+    repositories: same(({ repositories }) => [...repositories.values()])
+      ? before.repositories
+      : now.repositories,
   };
 }

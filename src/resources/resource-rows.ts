@@ -49,6 +49,7 @@ export const UID_PREFIX = {
   Rbac: 'rbc',
   McpToken: 'mct',
   OAuthClient: 'oac',
+  Repository: 'rep',
 } as const satisfies Record<KindName, string>;
 
 export const objectKey = (kind: KindName, name: string): string => `${kind}/${name}`;

@@ -16,6 +16,7 @@ import { policyOf } from './policy-fields.ts';
 import type { FieldPath, LocatedProblem, Problem } from './problems.ts';
 import { describeProblem, fieldName } from './problems.ts';
 import { projectProblems, projectSpec } from './project-fields.ts';
+import { repositoryProblems, repositorySpec, resolvedRepositoryProblems } from './repository-fields.ts';
 import { confidentialOf } from './server-auth.ts';
 import { resolvedServerProblems, serverProblems, serverSpec, type WrittenServer } from './server-fields.ts';
 import type {
@@ -24,6 +25,7 @@ import type {
   PolicyEntry,
   ProjectEntry,
   ProjectSpec,
+  RepositoryEntry,
   ServerEntry,
   Snapshot,
   Surface,
@@ -90,10 +92,12 @@ export function buildSnapshot(
 ): Snapshot {
   const servers = new Map<string, ServerEntry>();
   const projects = new Map<string, ProjectEntry>();
+  const repositories = new Map<string, RepositoryEntry>();
   const objects = [...layered].sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const object of objects) {
     if (object.kind === 'Server') servers.set(object.name, serverEntry(object, surroundings));
     if (object.kind === 'Project') projects.set(object.name, projectEntry(object));
+    if (object.kind === 'Repository') repositories.set(object.name, repositoryEntry(object, surroundings));
   }
   for (const { name, spec } of projects.values()) {
     leaveOutMisplaced(spec, servers);
@@ -102,7 +106,7 @@ export function buildSnapshot(
     }
   }
   const access: Access = buildAccess(objects);
-  return { generation, servers, projects, access, policies: policiesOf(objects) };
+  return { generation, servers, projects, access, policies: policiesOf(objects), repositories };
 }
 
 /** A server that became a toolset of the other surface after its project was checked is on neither. */
@@ -161,6 +165,21 @@ function serverEntry(object: LayeredObject, surroundings: Surroundings): ServerE
   const ready = serverSpec(spec as WrittenServer);
   const fingerprint = surroundings.digest(canonicalJson([name, ready]));
   return { name, uid, fingerprint, confidential, error: undefined, spec: ready };
+}
+
+function repositoryEntry(object: LayeredObject, surroundings: Surroundings): RepositoryEntry {
+  const { name, uid } = object;
+  const broken = (problems: readonly LocatedProblem[]): RepositoryEntry => {
+    const error = problems.slice(0, 5).map(describeProblem).join('; ');
+    return { name, uid, error, spec: undefined };
+  };
+  const written = repositoryProblems(object.spec);
+  if (written.length > 0) return broken(written.map(object.locate));
+  const { spec, problems } = resolveSpec(object, surroundings);
+  if (problems.length > 0) return broken(problems);
+  const resolved = resolvedRepositoryProblems(spec);
+  if (resolved.length > 0) return broken(resolved.map(object.locate));
+  return { name, uid, error: undefined, spec: repositorySpec(spec) };
 }
 
 /** A row that another version wrote may be unreadable here: the project then offers nothing rather than too much. */

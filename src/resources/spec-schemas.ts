@@ -4,6 +4,7 @@ import { OAUTH_CLIENT } from './client-fields.ts';
 import type { KindName } from './kinds.ts';
 import { POLICY } from './policy-fields.ts';
 import { PROJECT, TOKEN } from './project-fields.ts';
+import { REPOSITORY } from './repository-fields.ts';
 import { SECRET } from './secret-fields.ts';
 import { SERVER } from './server-fields.ts';
 
@@ -17,5 +18,6 @@ export const SPEC_SCHEMAS: Readonly<Record<KindName, z.ZodType>> = {
   McpToken: TOKEN,
   OAuthClient: OAUTH_CLIENT,
   Policy: POLICY,
+  Repository: REPOSITORY,
   Secret: SECRET,
 };

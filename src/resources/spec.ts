@@ -123,6 +123,24 @@ export type PolicyEntry = {
 /** The policies, and the book in which their decisions are looked up. */
 export type Policies = { entries: ReadonlyMap<string, PolicyEntry>; book: PolicyBook };
 
+export type RepositorySpec = {
+  /** Absolute: the top folder of a working tree, or a bare repository. */
+  path: string;
+  /** Globs over branches and tags (`worktree` is the working tree) that may be read. */
+  refs: readonly string[];
+  /** Globs over paths that nobody is shown. */
+  ignore: readonly string[];
+  description: string | undefined;
+};
+
+export type RepositoryEntry = {
+  name: string;
+  uid: string;
+  /** Why nothing of it can be read; its spec is then undefined. */
+  error: string | undefined;
+  spec: RepositorySpec | undefined;
+};
+
 /** One consistent, immutable picture of the configuration; a change makes a new one with a higher generation. */
 export type Snapshot = {
   generation: number;
@@ -130,4 +148,5 @@ export type Snapshot = {
   projects: ReadonlyMap<string, ProjectEntry>;
   access: Access;
   policies: Policies;
+  repositories: ReadonlyMap<string, RepositoryEntry>;
 };

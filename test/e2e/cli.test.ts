@@ -77,7 +77,9 @@ describe('get and describe', () => {
     const names = (await passes(['get', 'servers', '-o', 'name'])).trim().split('\n');
     assert.deepEqual(
       names,
-      ['broken', 'everything', 'filesystem', 'memory', 'remote', 'tickets'].map((name) => `server/${name}`),
+      ['broken', 'everything', 'filesystem', 'memory', 'remote', 'review', 'tickets'].map(
+        (name) => `server/${name}`,
+      ),
     );
     const { items } = JSON.parse(await passes(['get', 'proj', '-o', 'json']));
     assert.deepEqual(
@@ -95,10 +97,9 @@ describe('get and describe', () => {
     );
   });
 
-  test('what does not exist, and what does not exist yet', async () => {
+  test('what does not exist', async () => {
     await fails(['get', 'server', 'nope'], 1, /there is no server nope; there are broken, everything/);
     await fails(['get', 'serverz'], 64, /unknown kind "serverz": did you mean Server\?/);
-    await fails(['get', 'repositories'], 64, /Repository is not available yet/);
     await fails(['get', 'servers', '-o', 'xml'], 64, /--output.*table, wide, json, yaml, name/);
     await fails(['gett', 'servers'], 64, /unknown command 'gett'[\s\S]*Did you mean get/);
   });
@@ -355,7 +356,7 @@ spec: { command: ${command} }
       extraFile,
       `${EXTRA}---\nkind: Server\nmetadata: { name: later }\nspec: { command: node }\n`,
     );
-    assert.match(await passes(['reload']), /^read 2 files: 7 servers, 2 projects$/m);
+    assert.match(await passes(['reload']), /^read 2 files: 8 servers, 2 projects$/m);
     await writeFile(extraFile, 'kind: [');
     await fails(['reload'], 1, /kept the last good configuration: .*extra\.yaml:1/);
     assert.match(await passes(['get', 'server', 'later', '-o', 'name']), /server\/later/);

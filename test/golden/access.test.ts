@@ -86,8 +86,8 @@ before(async () => {
   await writeFile(config, CONFIG);
   castellan = await startCastellan(['--config', config]);
   admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
-  for (const { kind, plural, available } of KINDS) {
-    if (!available || kind === 'McpToken') continue;
+  for (const { kind, plural } of KINDS) {
+    if (kind === 'McpToken') continue;
     await administrate('PUT', `/${plural}/${encodeURIComponent(nameOf(kind))}`, knownObject(kind));
   }
   await token('agent', 'demo');

@@ -19,6 +19,7 @@ const SPECS: Readonly<Record<string, object>> = {
   Rbac: { subjects: [], roleBindings: [] },
   Secret: { data: { KEY: 'value' } },
   OAuthClient: { project: 'demo' },
+  Repository: { path: '/srv/code' },
   Policy: { projects: ['*'], rules: [{ tools: ['x'], action: 'deny' }] },
 };
 
@@ -57,7 +58,7 @@ export function apiOperations(): Operation[] {
     const extra = BODIES[`${method} ${path}`] ?? {};
     if (!path.startsWith('/:kind'))
       return [{ title: `${method} ${path}`, method, path: filled(path, method), ...extra }];
-    const stored = KINDS.filter(({ kind, available }) => available && kind !== 'McpToken');
+    const stored = KINDS.filter(({ kind }) => kind !== 'McpToken');
     return stored.map(({ kind, plural }) => {
       const own = path.replace(':kind', plural);
       const title = `${method} ${own}`;

@@ -89,9 +89,8 @@ async function objectWords(
 ): Promise<string[]> {
   const [kindWord = '', isNamed] = current.split('/', 2);
   if (positional.length === 0 && isNamed === undefined) {
-    const kinds = KINDS.filter(({ available }) => available);
     return [
-      ...kinds.flatMap(({ plural, singular, alias }) => [plural, singular, alias ?? '']),
+      ...KINDS.flatMap(({ plural, singular, alias }) => [plural, singular, alias ?? '']),
       ...LIVE_KINDS,
     ].filter((word) => word !== '');
   }

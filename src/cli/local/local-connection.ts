@@ -50,6 +50,7 @@ export async function connectLocally(
     projects: new Map(),
     access: NO_ACCESS,
     policies: NO_POLICIES,
+    repositories: new Map(),
   });
   const server = upstreams.get(name);
   if (!server)

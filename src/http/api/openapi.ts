@@ -33,7 +33,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
 
 function ofEachKind(route: Route): DocumentedRoute[] {
   if (!route.path.startsWith('/:kind')) return [route];
-  const stored = KINDS.filter(({ kind, available }) => available && kind !== 'McpToken');
+  const stored = KINDS.filter(({ kind }) => kind !== 'McpToken');
   return stored.map(({ kind, plural }) => ({ ...route, kind, path: route.path.replace(':kind', plural) }));
 }
 

@@ -256,9 +256,7 @@ export type SchemaName =
 /** Every schema by its name in the document. */
 export function apiSchemas(): Record<string, z.ZodType> {
   const schemas: Record<string, z.ZodType> = { ...OTHERS };
-  for (const { kind, available } of KINDS) {
-    if (available) Object.assign(schemas, schemasOf(kind as KindName));
-  }
+  for (const { kind } of KINDS) Object.assign(schemas, schemasOf(kind));
   return schemas;
 }
 
