@@ -16,6 +16,7 @@ import { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
+import { refuseNameClashes } from './gateway/name-clashes.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
 import type { Toolsets } from './gateway/toolsets.ts';
@@ -53,6 +54,7 @@ import { DynamicClients } from './oauth/dynamic-clients.ts';
 import { OAuth } from './oauth/oauth.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
+import type { PlannedChange } from './resources/layer-edit.ts';
 import { Resources } from './resources/registry.ts';
 import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
 import { openStore, type Store } from './store/database.ts';
@@ -357,7 +359,8 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const api = lazily(async () => {
     const { createApi } = await import('./http/api/api.ts');
     const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
-    const objects = new ManagedObjects(resources, tokens);
+    const refuse = (change: PlannedChange) => refuseNameClashes(change, upstreams);
+    const objects = new ManagedObjects(resources, tokens, refuse);
     const { version, publicUrl } = options;
     const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };

@@ -1,5 +1,5 @@
 import type { ResourceKind } from '../resources/known-objects.ts';
-import type { LayerEdit, PlannedChange, PutAction } from '../resources/layer-edit.ts';
+import type { ChangeCheck, LayerEdit, PlannedChange, PutAction } from '../resources/layer-edit.ts';
 import type { ResourceObject } from '../resources/objects.ts';
 import type { ChangeOptions, Resources } from '../resources/registry.ts';
 import type { AuthenticatedCaller } from './caller.ts';
@@ -15,10 +15,13 @@ type How = Pick<ChangeOptions, 'dryRun' | 'expected'>;
 export class ManagedObjects {
   readonly #resources: Resources;
   readonly #tokens: Tokens;
+  readonly #refuse: ChangeCheck;
 
-  constructor(resources: Resources, tokens: Tokens) {
+  /** @param refuse what else may stand in the way of an object */
+  constructor(resources: Resources, tokens: Tokens, refuse: ChangeCheck = () => {}) {
     this.#resources = resources;
     this.#tokens = tokens;
+    this.#refuse = refuse;
   }
 
   /**
@@ -35,6 +38,7 @@ export class ManagedObjects {
     let secret: string | undefined;
     const check = (change: PlannedChange) => {
       guards(change);
+      this.#refuse(change);
       planned = change;
     };
     const alongside = async (edit: LayerEdit) => {

@@ -259,6 +259,10 @@ describe('tickets', () => {
     const put = (spec: object) =>
       administrate(castellan, 'PUT', '/projects/new', { kind: 'Project', metadata: { name: 'new' }, spec });
     await assert.rejects(put({ servers: ['tickets'] }), /spec\.servers\[0\].*move it to operatorServers/);
+    await assert.rejects(
+      put({ operatorServers: ['tickets', 'plain'] }),
+      /spec\.operatorServers\[1\]: plain has a tool get_ticket.*tools\.override/,
+    );
     const override = { other: { name: 'get_ticket' } };
     const spec = { url: upstream.url, prefix: 'never', tools: { override } };
     await administrate(castellan, 'PUT', '/servers/renamed', {
