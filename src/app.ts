@@ -430,6 +430,7 @@ function openOAuth(
       return session && { email: session.email, sessionId: session.id, provenAt: session.provenAt };
     },
     addressOf: (req) => addresses.exact(req),
+    networkOf: (req) => addresses.network(req),
     errorPage: async (sentence) => String(await messagePage('This does not work', sentence)),
   });
   stack.defer(() => oauth.close());

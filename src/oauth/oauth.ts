@@ -38,6 +38,8 @@ export type OAuthOptions = {
   accessTokenTtlMs: number;
   browserUser(req: IncomingMessage): Promise<BrowserUser | undefined>;
   addressOf(req: IncomingMessage): string;
+  /** What limits count as one. */
+  networkOf(req: IncomingMessage): string;
   /** A page that says why somebody cannot be sent back to the client that sent them, HTML. */
   errorPage(sentence: string): Promise<string>;
   logger: Logger;
@@ -79,6 +81,10 @@ export class OAuth {
 
   async isSignedIn(req: IncomingMessage): Promise<boolean> {
     return (await this.#options.browserUser(req)) !== undefined;
+  }
+
+  networkOf(req: IncomingMessage): string {
+    return this.#options.networkOf(req);
   }
 
   snapshot(): Snapshot {

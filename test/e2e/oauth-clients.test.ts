@@ -332,6 +332,9 @@ describe('a code without a page', () => {
     for (let n = 0; n < 80 && refused?.status !== 429; n += 1) refused = await authorize(query);
     assert.equal(refused?.status, 429);
     assert.ok(Number(refused.headers.get('retry-after')) > 0);
+    const elsewhere = new PageClient(castellan.url, '127.0.7.1');
+    const answer = await elsewhere.get(`/authorize?${new URLSearchParams({ ...pkce, ...query })}`);
+    assert.match(answer.headers.location ?? '', /[?&]code=/, 'no stranger keeps the others from it');
   });
 });
 

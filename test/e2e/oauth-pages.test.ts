@@ -255,6 +255,23 @@ describe('the page that asks for consent', () => {
     assert.doesNotMatch(web.body, /class="note warn"/);
   });
 
+  it('is asked so many times from one place with nobody signed in, and nobody else has less', async () => {
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    const resource = encodeURIComponent(`${castellan.url}/projects/demo/mcp`);
+    const device = `client_id=castellan-cli&resource=${resource}`;
+    for (const ask of [
+      (who: PageClient) => who.get(request('web')),
+      (who: PageClient) => who.send('POST', '/device_authorization', device, form),
+    ]) {
+      const [stranger, other] = [visitor(), visitor()];
+      let answer = await ask(stranger);
+      for (let asked = 0; asked < 400 && answer.status !== 429; asked += 1) answer = await ask(stranger);
+      assert.equal(answer.status, 429);
+      assert.ok(Number(answer.headers['retry-after']) >= 1);
+      assert.ok((await ask(other)).status < 400);
+    }
+  });
+
   it('T49: names of strangers are text, one short line, without what cannot be seen', async () => {
     const client = await signedIn(ALICE);
     const { body } = await follow(client, request('canary'));

@@ -128,6 +128,7 @@ export class OAuthRig implements AsyncDisposable {
       accessTokenTtlMs: HOUR_MS,
       browserUser,
       addressOf: ({ socket }) => socket.remoteAddress ?? '',
+      networkOf: ({ socket }) => socket.remoteAddress ?? '',
       errorPage: async (sentence) => sentence,
       now: () => Date.now() + clock.ahead,
     });

@@ -76,7 +76,7 @@ function detourTo(res: ServerResponse, detour: Detour): void {
     return;
   }
   const headers = { 'retry-after': String(detour.waitSeconds) };
-  refuse(res, 429, 'this client asks for too many codes', headers);
+  refuse(res, 429, 'too many requests: wait', headers);
 }
 
 function refuse(
