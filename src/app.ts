@@ -12,6 +12,7 @@ import { messageOf } from './base/errors.ts';
 import { lazily } from './base/lazily.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { type Result, refused } from './base/result.ts';
+import { Sealer } from './base/seal.ts';
 import { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -102,7 +103,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const sessions = openSessions(stack, data, store, logger);
     await swept;
     const callers = new AbsentCallers({ tokens, authorizer, resources });
-    const { sealer } = data;
+    // Of the master key itself: what it seals outlives the keys that rotate.
+    const sealer = new Sealer(data.masterKey);
     const approvals: Approvals = await Approvals.open({
       ...{ store, audit, sealer, authorizer, logger },
       execute: (approval) => upstream.gateway.heldCalls.execute(approval),

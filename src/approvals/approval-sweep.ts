@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Approval } from './approval.ts';
 import { ACTIVE, UNSENT } from './approval.ts';
 import type { ApprovalClock } from './approval-clock.ts';
-import type { ApprovalRows } from './approval-rows.ts';
+import type { ApprovalRow, ApprovalRows } from './approval-rows.ts';
 import type { Prepared } from './approvals.ts';
 import type { Executions } from './executions.ts';
 
@@ -92,7 +92,7 @@ export class ApprovalSweep {
   }
 
   async #look(): Promise<void> {
-    const { rows, clock, executions } = this.#deps;
+    const { rows, clock, executions, logger } = this.#deps;
     await executions.renew();
     const found = await rows.db
       .selectFrom('approvals')
@@ -104,12 +104,21 @@ export class ApprovalSweep {
     this.#active = found.length > 0;
     const now = await clock.now();
     for (const row of found) {
-      const approval = rows.read(row);
-      if (row.state === 'executing') await this.#lost(approval, row.execution, row.lease_until ?? 0, now);
-      else if (approval.expiresAt <= now) await this.expire(approval);
-      else if (row.state === 'approved' && approval.terms.executeOn === 'approve') this.#execute(approval);
+      try {
+        await this.#lookAt(row, now);
+      } catch (error) {
+        // One that cannot be looked after is in nobody's way.
+        logger.error({ approval: row.id, error: messageOf(error) }, 'an approval was not looked after');
+      }
     }
     if (performance.now() - this.#prunedAt > PRUNE_EVERY_MS) await this.#prune(now);
+  }
+
+  async #lookAt(row: ApprovalRow, now: number): Promise<void> {
+    const approval = this.#deps.rows.read(row);
+    if (row.state === 'executing') await this.#lost(approval, row.execution, row.lease_until ?? 0, now);
+    else if (approval.expiresAt <= now) await this.expire(approval);
+    else if (row.state === 'approved' && approval.terms.executeOn === 'approve') this.#execute(approval);
   }
 
   /** Whoever executed it is gone: nobody knows what became of the call. */

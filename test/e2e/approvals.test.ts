@@ -231,6 +231,25 @@ describe('a call that a policy holds', () => {
     assert.equal(callsOf(first) + callsOf(second) + callsOf(third), 0);
   });
 
+  it('outlives the key that secrets were sealed under', async () => {
+    const args = unique();
+    const id = await held(agent, 'x__echo', args);
+    await administrate(castellan, 'POST', '/secrets/rotate-key', { retireOld: '1ms' });
+    assert.equal((await decide(castellan, id, 'approve')).answer.state, 'succeeded');
+    assert.equal(markIn(await agent.call('x__echo', args)).approvalId, id);
+  });
+
+  it('is left alone while the project is frozen', async () => {
+    const args = unique();
+    const id = await held(agent, 'x__echo', args);
+    await administrate(castellan, 'PUT', '/freezes/demo', { reason: 'an exercise' });
+    const { status, answer } = await decide(castellan, id, 'approve');
+    assert.deepEqual([status, callsOf(args), await stateOf(castellan, id)], [409, 0, 'pending']);
+    assert.match(answer.error.message, /an exercise.*it still waits/);
+    await administrate(castellan, 'DELETE', '/freezes/demo');
+    assert.equal((await decide(castellan, id, 'approve')).answer.state, 'succeeded');
+  });
+
   it('is refused readably for a tool with an output schema', async () => {
     const answer: Loose = await agent.call('schemed__echo', unique());
     assert.equal(answer.result.structuredContent, undefined);

@@ -10,7 +10,7 @@ type Deps = { approvals: Approvals };
 
 const MAX_REASON = 500;
 const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1_000;
+const MAX_LIMIT = 200;
 
 /** `/approvals`: the calls that wait for a decision, those that were decided, and the decisions. */
 export function approvalRoutes({ approvals }: Deps): Route[] {

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { onEachDatabase, openAudit, type TestDatabase } from '../../test/support/databases.ts';
+import { openIdentity, userCaller } from '../../test/support/identity.ts';
+import { eventually } from '../../test/support/processes.ts';
+import type { Store } from '../store/database.ts';
+import type { Approval, HeldCall } from './approval.ts';
+import { Approvals, type Prepared, TooManyWaiting } from './approvals.ts';
+
+const REQUESTER = userCaller('asker@example.com');
+const DECIDER = { caller: userCaller('admin'), way: 'cli', fresh: false } as const;
+const HOUR_MS = 3_600_000;
+
+type Scene = {
+  approvals: Approvals;
+  store: Store;
+  /** Another one on the same database. */
+  another(): Promise<Approvals>;
+  /** Calls that were sent, by their arguments. */
+  sent: string[];
+  /** What stands in the way of every call. */
+  obstacle: { now: Prepared | undefined };
+  /** Ends the calls that are being made. */
+  gate: { open: Promise<void> };
+};
+
+const heldCall = (n: number, terms: Partial<HeldCall['terms']> = {}): HeldCall => ({
+  requester: {
+    principal: 'McpToken:0',
+    owner: 'asker@example.com',
+    ownerUid: 'usr_1',
+    ceilings: ['User:asker@example.com'],
+    project: 'demo',
+    projectUid: 'prj_1',
+    surfaces: ['consumer'],
+  },
+  project: { name: 'demo', uid: 'prj_1' },
+  surface: 'consumer',
+  server: 'x',
+  tool: 'x__echo',
+  arguments: { n },
+  definition: { name: 'echo' },
+  policy: { policy: 'humans-first', rule: 0, version: 'v1' },
+  terms: {
+    approvers: [],
+    expiresMs: HOUR_MS,
+    selfApproval: 'never',
+    executeOn: 'approve',
+    holdMs: 0,
+    outcomeTtlMs: HOUR_MS,
+    ...terms,
+  },
+});
+
+async function scene(
+  make: () => Promise<TestDatabase>,
+  play: (scene: Scene) => Promise<void>,
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const database = await make();
+  stack.defer(() => database.dispose());
+  const sent: string[] = [];
+  const obstacle: Scene['obstacle'] = { now: undefined };
+  const gate = { open: Promise.resolve() };
+  const execute = async (approval: Approval): Promise<Prepared> =>
+    obstacle.now ?? {
+      send: async () => {
+        sent.push(approval.argumentsText);
+        await gate.open;
+        return { state: 'succeeded', outcome: { ok: true, result: { content: [] } } };
+      },
+    };
+  const opened = await database.open();
+  const identity = await openIdentity(opened, database.logger);
+  stack.defer(() => identity.close());
+  const audit = await openAudit(opened);
+  stack.defer(() => audit.close());
+  const { store, dataDir } = opened;
+  const another = async () => {
+    const { authorizer } = identity;
+    const { sealer } = dataDir;
+    const one = await Approvals.open({ store, audit, sealer, authorizer, logger: database.logger, execute });
+    stack.defer(() => one.close());
+    return one;
+  };
+  await play({ approvals: await another(), store, another, sent, obstacle, gate });
+}
+
+const change = (store: Store, id: string, set: object) =>
+  store.db.updateTable('approvals').set(set).where('id', '=', id).execute();
+
+onEachDatabase('approvals', (make) => {
+  it('give the outcome once within its time, again for a minute, and then ask anew', () =>
+    scene(make, async ({ approvals, store, sent }) => {
+      const { approval } = await approvals.request(heldCall(1), REQUESTER);
+      assert.equal((await approvals.approve(approval.id, DECIDER)).state, 'succeeded');
+      const again = async () => (await approvals.request(heldCall(1), REQUESTER)).approval;
+      const over = await again();
+      assert.deepEqual([over.id, over.outcome], [approval.id, { ok: true, result: { content: [] } }]);
+      await approvals.delivered(over);
+      assert.equal((await again()).id, approval.id);
+      await change(store, approval.id, { delivered_at: Date.now() - 61_000 });
+      assert.notEqual((await again()).id, approval.id);
+      const late = (await approvals.request(heldCall(2), REQUESTER)).approval;
+      await approvals.approve(late.id, DECIDER);
+      await change(store, late.id, { settled_at: Date.now() - HOUR_MS - 1_000 });
+      assert.notEqual((await approvals.request(heldCall(2), REQUESTER)).approval.id, late.id);
+      assert.deepEqual(sent, ['{"n":1}', '{"n":2}']);
+    }));
+
+  it('expire by themselves, and are not approved any more', () =>
+    scene(make, async ({ approvals, sent }) => {
+      const { approval } = await approvals.request(heldCall(1, { expiresMs: 40 }), REQUESTER);
+      await eventually('it expires', async () => (await approvals.current(approval)).state === 'expired');
+      await assert.rejects(approvals.approve(approval.id, DECIDER), /nothing left to decide: it is expired/);
+      assert.deepEqual(sent, []);
+    }));
+
+  it('are made after all when whoever approved came no further', () =>
+    scene(make, async ({ approvals, store, sent, obstacle }) => {
+      obstacle.now = { later: 'not yet' };
+      const { approval } = await approvals.request(heldCall(1), REQUESTER);
+      await assert.rejects(approvals.approve(approval.id, DECIDER), /not now: not yet; it still waits/);
+      await change(store, approval.id, { state: 'approved' });
+      obstacle.now = undefined;
+      await eventually('it is made', async () => (await approvals.current(approval)).state === 'succeeded');
+      assert.deepEqual(sent, ['{"n":1}']);
+    }));
+
+  it('are void when something is not as it was, at the decision and after it', () =>
+    scene(make, async ({ approvals, store, sent, obstacle }) => {
+      obstacle.now = { void: 'the policy has changed' };
+      const [first, second] = [
+        (await approvals.request(heldCall(1), REQUESTER)).approval,
+        (await approvals.request(heldCall(2), REQUESTER)).approval,
+      ];
+      await assert.rejects(
+        approvals.approve(first.id, DECIDER),
+        /the policy has changed: the approval is void/,
+      );
+      await change(store, second.id, { state: 'approved' });
+      for (const one of [first, second])
+        await eventually('it is void', async () => (await approvals.current(one)).state === 'void');
+      assert.deepEqual(sent, []);
+    }));
+
+  it('are unknown once nobody executes them, and known again when their own executor still reports', () =>
+    scene(make, async ({ approvals, another, store, sent, gate }) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gate.open = promise;
+      const { approval } = await approvals.request(heldCall(1), REQUESTER);
+      const deciding = approvals.approve(approval.id, DECIDER);
+      await eventually('it is sent', () => sent.length === 1);
+      const other = await another();
+      const state = async () => (await other.current(approval)).state;
+      // Whoever executes says that it lives from time to time: it has not, for long.
+      await eventually('it is given up', async () => {
+        if (store.dialect === 'postgres') await change(store, approval.id, { lease_until: 0 });
+        return (await state()) === 'unknown';
+      });
+      resolve();
+      await deciding;
+      assert.equal(await state(), 'succeeded');
+      assert.equal(sent.length, 1);
+    }));
+
+  it('never hide one that is being executed behind a waiting duplicate of older data', () =>
+    scene(make, async ({ approvals, store, gate, sent }) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gate.open = promise;
+      const { approval } = await approvals.request(heldCall(1), REQUESTER);
+      const deciding = approvals.approve(approval.id, DECIDER);
+      await eventually('it is sent', () => sent.length === 1);
+      await store.db.schema.dropIndex('approvals_active').execute();
+      const row = await store.db.selectFrom('approvals').selectAll().executeTakeFirstOrThrow();
+      const later = { id: 'apr_0', state: 'pending', requested_at: row.requested_at + 1 };
+      // What it holds is sealed for the other one: nobody may come to open it.
+      await store.db
+        .insertInto('approvals')
+        .values({ ...row, ...later })
+        .execute();
+      const found = await approvals.request(heldCall(1), REQUESTER).catch((error: Error) => error);
+      assert.ok(!(found instanceof Error), String(found));
+      assert.deepEqual([found.approval.id, found.approval.state], [approval.id, 'executing']);
+      await store.db.deleteFrom('approvals').where('id', '=', 'apr_0').execute();
+      resolve();
+      await deciding;
+    }));
+
+  it('let nobody have more than a hundred calls waiting', () =>
+    scene(make, async ({ approvals }) => {
+      for (let n = 0; n < 100; n += 1) await approvals.request(heldCall(n), REQUESTER);
+      await assert.rejects(approvals.request(heldCall(100), REQUESTER), TooManyWaiting);
+      const other = heldCall(100);
+      const { isNew } = await approvals.request(
+        { ...other, requester: { ...other.requester, principal: 'McpToken:1', owner: 'other@example.com' } },
+        REQUESTER,
+      );
+      assert.equal(isNew, true);
+    }));
+});
