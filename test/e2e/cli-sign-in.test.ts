@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -255,3 +258,31 @@ async function contentOf(file: string): Promise<string> {
     await delay(20);
   }
 }
+
+test('T66: no server leads the browser to a file, a program or another server', async () => {
+  let endpoint = '';
+  const server = createServer((_request, response) => {
+    const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    response.setHeader('content-type', 'application/json');
+    response.end(
+      JSON.stringify({ issuer, authorization_endpoint: endpoint, token_endpoint: `${issuer}/token` }),
+    );
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    for (endpoint of [
+      'file:///etc/passwd',
+      'javascript:alert(1)',
+      'vscode://x',
+      'https://evil.example/$(id)',
+    ]) {
+      const { code, stderr } = await cli('login', url);
+      assert.deepEqual([code, /leads to another place to sign in/.test(stderr)], [1, true], stderr);
+      assert.ok(!stderr.includes(endpoint), 'nor does it show where');
+    }
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});

@@ -43,6 +43,9 @@ export class SignInServer {
   /** @param redirectUri where this process listens */
   async begin(redirectUri: string): Promise<PendingSignIn> {
     const url = new URL(this.#server.authorization_endpoint ?? '/authorize', this.#url);
+    // A desktop opens files and programs as well, and so much a server must not decide.
+    if (!url.href.startsWith(`${this.#url.origin}/`))
+      throw failed(`${this.#url.origin} leads to another place to sign in; is it a Castellan server?`);
     const state = oauth.generateRandomState();
     const verifier = oauth.generateRandomCodeVerifier();
     const asked = {
