@@ -250,6 +250,20 @@ describe('a call that a policy holds', () => {
     assert.equal((await decide(castellan, id, 'approve')).answer.state, 'succeeded');
   });
 
+  it('is listed and shown on the command line, what nobody sees in it by its number', async () => {
+    const id = await held(agent, 'x__echo', { text: 'a\u202eb' });
+    const list = await castellan.cli('approvals', 'list', '-p', 'demo', '--state', 'pending');
+    assert.match(list.stdout, new RegExp(`^${id}\\s+pending\\s+demo\\s+x__echo`, 'm'));
+    const { stdout } = await castellan.cli('approvals', 'get', id);
+    assert.match(stdout, /^tool: +x__echo$/m);
+    assert.match(stdout, /"text": "a‹U\+202E›b"/);
+    const one = await castellan.cli('approvals', 'get', id, '-o', 'json');
+    assert.deepEqual(JSON.parse(one.stdout).arguments, { text: 'a\u202eb' });
+    assert.match((await castellan.cli('get', 'approvals', id, '-o', 'name')).stdout, new RegExp(id));
+    assert.equal((await castellan.cli('approvals', 'get', 'apr_nothing')).code, 1);
+    assert.equal((await castellan.cli('approvals', 'list', '--state', 'lost')).code, 64);
+  });
+
   it('is refused readably for a tool with an output schema', async () => {
     const answer: Loose = await agent.call('schemed__echo', unique());
     assert.equal(answer.result.structuredContent, undefined);
