@@ -25,7 +25,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
   const resources = cleanup.move();
   return {
     check: async (release, hostname, folder) => {
-      // A client for each run: what was allowed to one is not asked again.
+      // A client for each run, so that none has what another was allowed.
       const client = `suite-${hostname.replaceAll('.', '-')}`;
       const fields = ['--auth', 'none', '--redirect-uri', 'http://127.0.0.1/callback'];
       const made = await castellan.cli('create', 'oauthclient', client, ...fields);
