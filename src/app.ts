@@ -175,6 +175,7 @@ type Door = {
   /** Made on first use. */
   api: RouterDeps['api'];
   streams: OpenStreams;
+  approvals: Approvals;
   drain(): void;
 };
 
@@ -406,7 +407,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     server.close();
     server.closeAllConnections();
   });
-  return { server, routes, api, streams, drain };
+  return { server, routes, api, streams, approvals, drain };
 }
 
 function openOAuth(
@@ -461,13 +462,13 @@ function originsOf(options: CastellanOptions, server: Server): OriginPolicy {
 
 async function stop(
   stack: AsyncDisposableStack,
-  { server, streams, drain }: Door,
+  { server, streams, approvals, drain }: Door,
   graceMs: number,
 ): Promise<void> {
   drain();
   streams.endLasting();
   const deadline = Date.now() + graceMs;
-  while (streams.size > 0 && Date.now() < deadline) {
+  while (streams.size + approvals.executing > 0 && Date.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     server.closeIdleConnections();
   }

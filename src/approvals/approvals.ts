@@ -249,6 +249,11 @@ export class Approvals {
     return this.current(approval);
   }
 
+  /** How many approved calls are being made by this process. */
+  get executing(): number {
+    return this.#executions.running.length;
+  }
+
   async close(): Promise<void> {
     await this.#sweep.close();
     await this.#executions.close();

@@ -12,6 +12,7 @@ export type Send = () => Promise<Executed>;
 
 /** Whoever executes and says nothing for so long is taken for dead, ms. */
 const LEASE_MS = 30_000;
+const CLOSE_MS = 1_000;
 const RECORD_ATTEMPTS = 20;
 const RECORD_AGAIN_MS = 500;
 /** A larger outcome is not kept, characters. */
@@ -57,8 +58,10 @@ export class Executions {
       .execute();
   }
 
+  /** What is still under way then is left to whoever finds that nobody executes it. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#running.values());
+    const ended = Promise.allSettled(this.#running.values());
+    await Promise.race([ended, delay(CLOSE_MS, undefined, { ref: false })]);
   }
 
   async #run(approval: Approval, execution: string, send: Send): Promise<boolean> {

@@ -339,6 +339,28 @@ describe('who may decide', () => {
   });
 });
 
+describe('after a stop', () => {
+  it('a call that was being made has ended, and its outcome is there', async () => {
+    const args = unique();
+    const id = await held(agent, 'x__hold', args);
+    const deciding = decide(castellan, id, 'approve').catch(() => undefined);
+    await eventually('it is sent', () => callsOf(args) === 1);
+    const stopping = castellan.stop();
+    await eventually('it takes nothing new', async () => {
+      const late = await fetch(`${castellan.url}/healthz`).catch(() => undefined);
+      return late?.status !== 200;
+    });
+    oracle.letGo();
+    await Promise.all([stopping, deciding]);
+    castellan = await startCastellan(['--config', config], { dataDir: castellan.dataDir });
+    agent = Object.assign(new Agent(`${castellan.url}/projects/demo/mcp`, agent.token), {
+      tokenName: agent.tokenName,
+    });
+    assert.equal(await stateOf(castellan, id), 'succeeded');
+    assert.equal(callsOf(args), 1);
+  });
+});
+
 describe('after a kill', () => {
   it('a call that was sent is unknown, is not sent again, and is settled by whoever finds out', async () => {
     const args = unique();
@@ -368,7 +390,9 @@ describe('after a kill', () => {
     const id = await held(agent, 'x__echo', args);
     await castellan.stop('SIGKILL');
     castellan = await startCastellan(['--config', config], { dataDir: castellan.dataDir });
-    agent = Object.assign(new Agent(`${castellan.url}/projects/demo/mcp`, agent.token), agent);
+    agent = Object.assign(new Agent(`${castellan.url}/projects/demo/mcp`, agent.token), {
+      tokenName: agent.tokenName,
+    });
     assert.equal(await stateOf(castellan, id), 'pending');
     assert.equal((await decide(castellan, id, 'approve')).answer.state, 'succeeded');
     assert.equal(callsOf(args), 1);
