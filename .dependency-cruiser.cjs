@@ -5,7 +5,7 @@ const levels = [
   ['audit'],
   ['resources'],
   ['identity'],
-  ['limits', 'freezes'],
+  ['limits', 'freezes', 'vendors'],
   ['oauth', 'upstream'],
   ['approvals'],
   ['gateway'],

@@ -63,6 +63,8 @@ import { openBuiltIn } from './toolsets/built-in.ts';
 import type { Tickets } from './toolsets/tickets/tickets.ts';
 import { transportsOver } from './upstream/configured-transports.ts';
 import { Upstreams } from './upstream/upstreams.ts';
+import { ownAddressesAt } from './vendors/registration.ts';
+import { Vendors } from './vendors/vendors.ts';
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const SESSION_PRUNE_MS = 600_000;
@@ -92,7 +94,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => resources.close());
     const freezes = await Freezes.open({ store, logger });
     stack.defer(() => freezes.close());
-    const rotation = new KeyRotation({ store, resources, audit, logger });
+    const vendors = new Vendors(store, resources, audit);
+    const rotation = new KeyRotation({ store, resources, others: [vendors.vault], audit, logger });
     stack.defer(() => rotation.close());
     const authorizer = new Authorizer(() => resources.snapshot().access);
     const tokens = new Tokens({ store, resources, authorizer, logger });
@@ -112,7 +115,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const shared = { store, audit, resources, authorizer, logger };
     const { tickets, toolsets } = openBuiltIn(stack, { ...shared, approvals });
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
-    const upstream = openUpstreams(stack, { ...kept, approvals, callers, toolsets }, children);
+    const upstream = openUpstreams(stack, { ...kept, vendors, approvals, callers, toolsets }, children);
     stack.defer(() => approvals.close());
     const door = openDoor(stack, {
       options,
@@ -234,11 +237,11 @@ function openUpstreams(
     | 'logger'
     | 'approvals'
     | 'callers'
-  > & { data: DataDirectory; toolsets: Toolsets },
+  > & { data: DataDirectory; toolsets: Toolsets; vendors: Vendors },
   children: ChildProcesses,
-): { gateway: Gateway; upstreams: Upstreams } {
+): { gateway: Gateway; upstreams: Upstreams; vendors: Vendors } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
-  const { approvals, callers, toolsets } = deps;
+  const { approvals, callers, toolsets, vendors } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
@@ -257,6 +260,7 @@ function openUpstreams(
         });
       }),
       toolset: (name) => toolsets.offer(name),
+      credential: (target) => vendors.credential(target),
       maxHttpServers: options.maxHttpServers,
       maxStdioServers: options.maxStdioServers,
       onCatalogueChange: (server) => {
@@ -292,7 +296,7 @@ function openUpstreams(
     }
     gateway.changed();
   });
-  return { gateway, upstreams };
+  return { gateway, upstreams, vendors };
 }
 
 type DoorDeps = {
@@ -313,11 +317,12 @@ type DoorDeps = {
   tickets: Tickets;
   gateway: Gateway;
   upstreams: Upstreams;
+  vendors: Vendors;
 };
 
 function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { freezes, rotation, gateway, upstreams, passwords, approvals, callers } = deps;
+  const { freezes, rotation, gateway, upstreams, passwords, approvals, callers, vendors } = deps;
   const counted = new CountedEvents(audit);
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
@@ -359,6 +364,8 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     maxBodyBytes: MAX_BODY_BYTES,
   });
   let origins: OriginPolicy | undefined;
+  const ownAddresses = () => ownAddressesAt(options.publicUrl, (server.address() as AddressInfo).port);
+  const logins = vendors.logins({ own: ownAddresses, onChange: (name) => upstreams.credentialChanged(name) });
   const api = lazily(async () => {
     const { createApi } = await import('./http/api/api.ts');
     const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());
@@ -368,7 +375,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
-    const kept = { resources, rotation, freezes, objects, tokens, approvals, tickets: deps.tickets };
+    const kept = { resources, rotation, freezes, objects, tokens, approvals, tickets: deps.tickets, logins };
     return createApi({ ...known, ...people, ...kept, live, streams, sessions, grants, issuers, logger });
   });
   const { server, routes, drain } = createHttpServer({
@@ -399,6 +406,7 @@ function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const found = await authenticator.authenticate(bearer).catch(() => undefined);
       return found?.ok === true && authorizer.decide(found.value, { action: 'logs' }).allowed;
     },
+    ownAddresses,
     publicUrl: options.publicUrl,
     version: options.version,
     logger,

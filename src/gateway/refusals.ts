@@ -66,7 +66,10 @@ export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
       return {
         code: 'UPSTREAM_NEEDS_LOGIN',
         retry: 'after_login',
-        sentence: `${server} refused our credential. Its owner has to renew it before a retry can help.`,
+        sentence:
+          fault.status === undefined
+            ? `${fault.message}. The call was not made; a retry helps once that is done.`
+            : `${server} refused our credential. Its owner has to renew it before a retry can help.`,
         more: { server },
       };
     case 'too_large':

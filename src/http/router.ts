@@ -14,6 +14,7 @@ import { frontPage } from './pages/front.ts';
 import { pageHeaders } from './pages/layout.ts';
 import { ICON, STYLE } from './pages/style.ts';
 import type { PageEnv } from './pages/visitors.ts';
+import { type VendorPagesDeps, vendorPages } from './vendor-pages.ts';
 
 export type RouterDeps = {
   endpoint: McpEndpoint;
@@ -29,6 +30,8 @@ export type RouterDeps = {
   metrics(): string;
   /** Whether this credential may read them from afar. Never rejects. */
   mayReadMetrics(bearer: string): Promise<boolean>;
+  /** Of our own client of other authorization servers. */
+  ownAddresses: VendorPagesDeps['ownAddresses'];
   publicUrl: string | undefined;
   version: string;
   logger: Logger;
@@ -114,6 +117,7 @@ function pages(deps: RouterDeps): Hono {
     for (const [name, value] of headers) c.header(name, value);
     return next();
   });
+  app.route('/', vendorPages(deps));
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
     const ready = await deps.ready();

@@ -18,7 +18,7 @@ async function openResources({ store, dataDir }: Process) {
 async function openRooms({ store, dataDir }: Process) {
   const audit = await openAudit({ store, dataDir });
   const resources = await openResources({ store, dataDir });
-  const rotation = new KeyRotation({ store, resources, audit, logger });
+  const rotation = new KeyRotation({ store, resources, others: [], audit, logger });
   const close = async () => {
     await rotation.close();
     await resources.close();

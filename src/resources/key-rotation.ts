@@ -19,9 +19,17 @@ export type Rotation = {
   retired: number;
 };
 
+/** Sealed texts that another room keeps. */
+type OtherSealed = {
+  reseal(db: Kysely<Schema>): Promise<{ resealed: number; unreadable: string[] }>;
+  /** How many lie under these keys. */
+  sealedUnder(db: Kysely<Schema>, keys: readonly RingKey[]): Promise<number>;
+};
+
 export type KeyRotationDeps = {
   store: Pick<Store, 'db' | 'keys'>;
   resources: Resources;
+  others: readonly OtherSealed[];
   audit: Pick<Audit, 'append'>;
   logger: Logger;
 };
@@ -36,6 +44,7 @@ const ROUNDS = 5;
 export class KeyRotation {
   readonly #store: Pick<Store, 'db' | 'keys'>;
   readonly #resources: Resources;
+  readonly #others: readonly OtherSealed[];
   readonly #audit: Pick<Audit, 'append'>;
   readonly #logger: Logger;
   readonly #values: SecretValues;
@@ -46,6 +55,7 @@ export class KeyRotation {
   constructor(deps: KeyRotationDeps) {
     this.#store = deps.store;
     this.#resources = deps.resources;
+    this.#others = deps.others;
     this.#audit = deps.audit;
     this.#logger = deps.logger;
     this.#values = new SecretValues(deps.store.keys);
@@ -86,7 +96,7 @@ export class KeyRotation {
   }
 
   #reseal(): Promise<{ resealed: number; unreadable: string[] }> {
-    const outcome = this.#turn.then(() => this.#values.reseal(this.#store.db));
+    const outcome = this.#turn.then(() => this.#resealAll());
     this.#turn = outcome.then(
       ({ resealed }) => {
         this.#resealed += resealed;
@@ -94,6 +104,23 @@ export class KeyRotation {
       () => undefined,
     );
     return outcome;
+  }
+
+  async #resealAll(): Promise<{ resealed: number; unreadable: string[] }> {
+    const { db } = this.#store;
+    const all = await this.#values.reseal(db);
+    for (const other of this.#others) {
+      const { resealed, unreadable } = await other.reseal(db);
+      all.resealed += resealed;
+      all.unreadable.push(...unreadable);
+    }
+    return all;
+  }
+
+  async #sealedUnder(db: Kysely<Schema>, keys: readonly RingKey[]): Promise<number> {
+    let count = await valuesUnder(db, keys);
+    for (const other of this.#others) count += await other.sealedUnder(db, keys);
+    return count;
   }
 
   /** Alone among the writers of every process: whoever stores a value waits, and then seals with the current key. */
@@ -105,7 +132,7 @@ export class KeyRotation {
     if (due.length === 0) return 0;
     for (let round = 0; round < ROUNDS; round += 1) {
       const retired = await this.#resources.edit(async ({ transaction }) => {
-        if (!transaction || (await sealedUnder(transaction, due)) > 0) return false;
+        if (!transaction || (await this.#sealedUnder(transaction, due)) > 0) return false;
         await keys.retireIn(transaction, due);
         const detail = { keys: due.map(({ id }) => id) };
         await this.#audit.append(transaction, { event: 'keys.retired', outcome: 'ok', detail });
@@ -125,7 +152,7 @@ export class KeyRotation {
   }
 }
 
-async function sealedUnder(db: Kysely<Schema>, keys: readonly RingKey[]): Promise<number> {
+async function valuesUnder(db: Kysely<Schema>, keys: readonly RingKey[]): Promise<number> {
   const row = await db
     .selectFrom('secret_values')
     .select((select) => select.fn.countAll<number | string>().as('count'))

@@ -33,8 +33,28 @@ export type StdioTarget = {
 export type HttpTarget = { type: 'http'; url: string; headers: Record<string, string> };
 export type BuiltinTarget = { type: 'builtin'; toolset: string };
 
+/** How Castellan signs in at the authorization server of an HTTP server. */
+export type OAuthSpec = {
+  /** Endpoints are those that stand here, and nothing is discovered. */
+  custom: boolean;
+  authorizationEndpoint: string | undefined;
+  tokenEndpoint: string | undefined;
+  deviceAuthorizationEndpoint: string | undefined;
+  clientId: string | undefined;
+  clientSecret: string | undefined;
+  redirectUri: string | undefined;
+  /** Undefined: those that the server asks for. */
+  scopes: readonly string[] | undefined;
+  resource: string | undefined;
+  clientMetadataUrl: string | undefined;
+  /** Beside the server's own: may be asked, wherever they lie. */
+  allowOrigins: readonly string[];
+};
+
 export type ServerSpec = {
   target: StdioTarget | HttpTarget | BuiltinTarget;
+  /** Undefined: what `headers` of the target hold is all. */
+  auth: OAuthSpec | undefined;
   /** `auto` probes; else the revision to speak. */
   protocol: 'auto' | '2024-11-05' | '2025-03-26' | '2025-06-18' | '2025-11-25' | '2026-07-28';
   /** Undefined: the default of product contract, `user` for stdio, `session` for legacy HTTP. */

@@ -14,6 +14,7 @@ import * as oauthClients from './migrations/0010-oauth-clients.ts';
 import * as tokenCeilings from './migrations/0011-token-ceilings.ts';
 import * as approvals from './migrations/0012-approvals.ts';
 import * as tickets from './migrations/0013-tickets.ts';
+import * as upstreamCredentials from './migrations/0014-upstream-credentials.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
@@ -31,6 +32,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0011-token-ceilings': tokenCeilings,
   '0012-approvals': approvals,
   '0013-tickets': tickets,
+  '0014-upstream-credentials': upstreamCredentials,
 };
 
 const APPLIED = 'castellan_migration';

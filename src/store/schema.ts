@@ -32,6 +32,8 @@ export interface Schema {
   ticket_history: TicketHistoryTable;
   ticket_links: TicketLinksTable;
   ticket_words: TicketWordsTable;
+  upstream_credentials: UpstreamCredentialsTable;
+  upstream_logins: UpstreamLoginsTable;
 }
 
 /** Facts about this database itself. */
@@ -438,4 +440,42 @@ export interface TicketWordsTable {
   project_uid: string;
   word: string;
   ticket_id: string;
+}
+
+/** Owner: vendors. What the authorization server of an upstream server has issued; one row for each grant. */
+export interface UpstreamCredentialsTable {
+  server_uid: string;
+  /** The authorization server. */
+  issuer: string;
+  /** Whose it is; empty: everybody's. */
+  owner: string;
+  /** Of the key that it is sealed under. */
+  key_id: string;
+  sealed: string;
+  /** Another one with each token. */
+  version: number;
+  /** Why it is of no use any more; null while it is. */
+  lost: string | null;
+  /** Who refreshes it now, and until when nobody else does; 0: nobody. */
+  lease: string | null;
+  lease_until: number;
+  /** No refresh before; 0: at once. */
+  retry_at: number;
+  /** Refreshes that failed in a row. */
+  failures: number;
+  updated_at: number;
+}
+
+/** Owner: vendors. Sign-ins that somebody has begun and not finished; the last one counts. */
+export interface UpstreamLoginsTable {
+  server_uid: string;
+  owner: string;
+  id: string;
+  key_id: string;
+  sealed: string;
+  /** `device` or `paste`. */
+  flow: string;
+  /** The vendor is not asked again before. */
+  poll_at: number;
+  expires_at: number;
 }

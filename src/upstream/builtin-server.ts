@@ -17,7 +17,7 @@ export type BuiltinOffer = {
 };
 
 /** One configured server, wherever it is. */
-export type ConfiguredServer = Pick<UpstreamServer, keyof UpstreamServer>;
+export type ConfiguredServer = Pick<UpstreamServer, Exclude<keyof UpstreamServer, 'credentialChanged'>>;
 
 const ONE_HOUR_MS = 3_600_000;
 const LOADING_MS = 10_000;

@@ -1,6 +1,7 @@
 import type { ChildProcesses } from '../base/child-processes.ts';
 import type { ServerClient } from '../net/server-client.ts';
 import type { ServerEntry, ServerSpec, StdioTarget } from '../resources/spec.ts';
+import type { VendorCredential } from '../vendors/credentials.ts';
 import { HttpTransport } from './http-transport.ts';
 import { SseTransport } from './sse-transport.ts';
 import { StdioTransport } from './stdio-transport.ts';
@@ -21,9 +22,9 @@ export function transportsOver(
   client: ServerClient,
   starting: (entry: StdioEntry) => void,
 ): TransportFactory {
-  const httpOptions = ({ name, spec }: ServerEntry) => {
+  const httpOptions = ({ name, spec }: ServerEntry, credential: VendorCredential | undefined) => {
     if (spec?.target.type !== 'http') throw new Error(`${name} is no HTTP server`);
-    return { url: spec.target.url, headers: spec.target.headers, client, serverName: name };
+    return { url: spec.target.url, headers: spec.target.headers, credential, client, serverName: name };
   };
   return {
     stdio: ({ name, spec, confidential }, events) => {
@@ -33,7 +34,7 @@ export function transportsOver(
       const maxLineBytes = Math.max(lifecycle.maxResultBytes, MIN_LINE_BYTES) + MAX_LINE_SLACK;
       return new StdioTransport({ target, confidential, serverName: name, children, maxLineBytes }, events);
     },
-    http: (entry, events) => new HttpTransport(httpOptions(entry), events),
-    sse: (entry, events) => new SseTransport(httpOptions(entry), events),
+    http: (entry, events, credential) => new HttpTransport(httpOptions(entry, credential), events),
+    sse: (entry, events, credential) => new SseTransport(httpOptions(entry, credential), events),
   };
 }

@@ -4,7 +4,7 @@
  * disconnected  no channel: at birth, after idleness, after the server went away while nobody used it
  * connecting    one dial is under way; every caller waits for it, each to its own deadline
  * connected     calls pass
- * needs_auth    the server answered 401 or 403 to the dial or to a call
+ * needs_auth    the server answered 401 or 403 to the dial or to a call, or nobody has signed in for it
  * failed        the last dial or channel broke; calls fail at once until the breaker lets a probe through
  * stopping      close() was called; terminal
  *
@@ -20,6 +20,7 @@ import { messageOf } from '../base/errors.ts';
 import { isInputMethod } from '../protocol/input-requests.ts';
 import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
+import type { VendorCredential } from '../vendors/credentials.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
 import { EarlyMessages } from './early-messages.ts';
@@ -41,6 +42,8 @@ export type ConnectionOptions = {
   exclusive: boolean;
   self: Implementation;
   slot: Slot;
+  /** Undefined: what every request proves itself with is in its configuration. */
+  credential: VendorCredential | undefined;
   /** `hangUp` ends the dial at once, whatever it waits for. */
   dial(events: TransportEvents, deadline: number, hangUp: Cancellation): Promise<Channel>;
   /** How long a dial may take when no caller sets an earlier deadline, ms. */
@@ -132,6 +135,7 @@ export class Connection implements SlotHolder {
     this.usage.begin();
     let suspended = false;
     try {
+      await this.authorize();
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
       let reply: UpstreamReply;
       try {
@@ -155,6 +159,7 @@ export class Connection implements SlotHolder {
   async ready(deadline: number): Promise<Peer> {
     this.usage.begin();
     try {
+      await this.authorize();
       return (this.passingChannel() ?? (await this.connect(deadline))).peer;
     } finally {
       this.usage.end();
@@ -189,6 +194,7 @@ export class Connection implements SlotHolder {
    * use, so it keeps no idle channel open.
    */
   async probe(call: UpstreamCall): Promise<UpstreamReply | undefined> {
+    await this.authorize();
     return this.channel && this.calls.run(this.channel, call);
   }
 
@@ -202,6 +208,13 @@ export class Connection implements SlotHolder {
   async evict(): Promise<void> {
     if (this.current === 'stopping') return this.ending;
     await this.drop('disconnected', undefined);
+  }
+
+  /** The same, and failures so far count no more. */
+  startOver(): Promise<void> {
+    this.breaker = CLOSED;
+    this.lastError = undefined;
+    return this.evict();
   }
 
   close(): Promise<void> {
@@ -231,6 +244,31 @@ export class Connection implements SlotHolder {
     }
   }
 
+  /** Has a token that can be used, where tokens are used. It is renewed here, before anything is dialled or sent. */
+  private async authorize(): Promise<void> {
+    const { credential } = this.options;
+    if (!credential || credential.ready) return;
+    const token = await credential.prepare().catch(() => {
+      const what = `the credential of ${this.server} cannot be read now`;
+      throw new UpstreamFault('unreachable', what, { retryAfterMs: 1_000 });
+    });
+    if (token.ok) return;
+    const { login, message, retryAfterMs } = token.error;
+    const fault = new UpstreamFault(login ? 'needs_auth' : 'unreachable', message, { retryAfterMs });
+    if (login) await this.drop('needs_auth', fault);
+    else this.lastError = message;
+    throw fault;
+  }
+
+  /** Whether there is another token than the one that the server has just refused. */
+  private async reauthorize(fault: UpstreamFault): Promise<boolean> {
+    const { credential } = this.options;
+    if (!credential || fault.kind !== 'needs_auth' || fault.status !== 401) return false;
+    credential.refuse();
+    const token = await credential.prepare().catch(() => undefined);
+    return token?.ok === true;
+  }
+
   private async connect(deadline: number): Promise<Channel> {
     if (this.current === 'stopping')
       throw new UpstreamFault('unreachable', `${this.server} is being stopped`);
@@ -258,7 +296,10 @@ export class Connection implements SlotHolder {
         throw stoppedWhileStarting(this.server);
       }
       const { events, early } = this.eventsOf(mine);
-      const channel = await this.options.dial(events, deadline, hangUp);
+      const channel = await this.options.dial(events, deadline, hangUp).catch(async (error) => {
+        if (!(await this.reauthorize(asFault(error)))) throw error;
+        return this.options.dial(events, deadline, hangUp);
+      });
       if (mine !== this.dialNumber || this.current !== 'connecting') {
         await channel.transport.close();
         throw stoppedWhileStarting(this.server);
@@ -312,12 +353,24 @@ export class Connection implements SlotHolder {
     fault: UpstreamFault,
   ): Promise<UpstreamReply> {
     if (fault.kind !== 'session_lost') {
+      if (this.channel === channel && (await this.reauthorize(fault)))
+        return this.tryWithNewToken(channel, call);
       this.judge(fault, channel);
       throw fault;
     }
     if (this.channel === channel) await this.drop('disconnected', undefined);
     if (this.lost) throw fault;
     return this.calls.run(await this.connect(call.deadline), call);
+  }
+
+  /** A 401 says that the call was not run, so another token may try. */
+  private async tryWithNewToken(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
+    try {
+      return await this.calls.run(channel, call);
+    } catch (error) {
+      this.judge(asFault(error), channel);
+      throw error;
+    }
   }
 
   /** What a failed call says about the connection, beside the call itself. */

@@ -5,6 +5,8 @@ export type HttpTransportOptions = {
   url: string;
   /** Sent with every request, `Authorization` among them; those that the transport sets itself are left out. */
   headers: Record<string, string>;
+  /** Asked for `Authorization` before each request; undefined: `headers` are all. */
+  credential?: { readonly header: string | undefined } | undefined;
   client: ServerClient;
   /** For messages. */
   serverName: string;
@@ -39,6 +41,8 @@ export type HttpTargetAddress = {
   url: URL;
   /** The configured headers as a flat list of names and values, which is the form undici takes as it is. */
   headers: string[];
+  /** The credential of now in the same form; empty where there is none beside `headers`. */
+  readonly proof: readonly string[];
 };
 
 /** Checks once what every request will use. Throws an UpstreamFault that names the fix. */
@@ -53,5 +57,16 @@ export function addressOf(options: HttpTransportOptions): HttpTargetAddress {
     throw new UpstreamFault('unreachable', `server "${serverName}" has a credential in its url; ${fix}`);
   }
   const own = Object.entries(headers).filter(([name]) => !OWN_HEADERS.has(name.toLowerCase()));
-  return { origin: url.origin, path: url.pathname + url.search, url, headers: own.flat() };
+  const flat = own.flat();
+  const { credential } = options;
+  return {
+    origin: url.origin,
+    path: url.pathname + url.search,
+    url,
+    headers: flat,
+    get proof() {
+      const header = credential?.header;
+      return header === undefined ? [] : ['authorization', header];
+    },
+  };
 }

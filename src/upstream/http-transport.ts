@@ -161,7 +161,7 @@ export class HttpTransport implements Transport {
     if (this.#host.session?.id === undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
-    const headers = [...this.#address.headers, ...this.#sessionHeaders];
+    const headers = [...this.#address.headers, ...this.#address.proof, ...this.#sessionHeaders];
     if (!this.#lease.call({ path: this.#address.path, method: 'DELETE', headers }, reply)) resolve();
     await promise;
   }
@@ -173,8 +173,9 @@ export class HttpTransport implements Transport {
     lasting = false,
   ): void {
     let headers = this.#postHeaders;
-    if (extra) {
-      headers = headers.slice();
+    const { proof } = this.#address;
+    if (extra || proof.length > 0) {
+      headers = [...headers, ...proof];
       for (const name in extra) headers.push(name, extra[name]!);
     }
     const request = {
@@ -188,7 +189,8 @@ export class HttpTransport implements Transport {
   }
 
   #get(lastEventId: string, reply: HttpReply): void {
-    const headers = lastEventId ? [...this.#getHeaders, 'last-event-id', lastEventId] : this.#getHeaders;
+    const headers = [...this.#getHeaders, ...this.#address.proof];
+    if (lastEventId) headers.push('last-event-id', lastEventId);
     const request = { path: this.#address.path, method: 'GET', headers } as const;
     if (!this.#lease.stream(request, reply)) reply.refuse(busyFault(this.#server));
   }

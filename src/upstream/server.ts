@@ -5,6 +5,7 @@ import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
+import type { VendorCredential } from '../vendors/credentials.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
 import { Channels, DIAL_TIMEOUT_MS } from './channels.ts';
@@ -44,6 +45,8 @@ export type UpstreamServerOptions = {
   self: Implementation;
   slots: Slots;
   transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
+  /** The same that the transports use. */
+  credential?: VendorCredential | undefined;
   onCatalogueChange(server: UpstreamServer): void;
   /** The server said something on the connection of this conversation alone, during none or several of its calls. */
   onSessionNotice(session: string, method: string, params: JsonObject): void;
@@ -173,6 +176,14 @@ export class UpstreamServer {
     await this.catalogue(circle).settled(deadline, true);
   }
 
+  /** What is connected goes, with what was remembered of failures; what is listed stays until it is read again. */
+  credentialChanged(): void {
+    this.options.credential?.forget();
+    this.lastError = undefined;
+    for (const one of this.connections) void one.startOver();
+    for (const catalogue of this.catalogues.values()) catalogue.retryNow();
+  }
+
   /** A downstream session ended: what only it used is closed. */
   endSession(session: string): Promise<void> {
     return this.connections.endSession(session);
@@ -281,6 +292,7 @@ export class UpstreamServer {
       exclusive: isSession(base),
       self: this.options.self,
       slot: this.slot,
+      credential: this.options.credential,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
       dial: (events, deadline, hangUp) => this.dial(base, relayed, events, deadline, hangUp),
       onReopened: (one) => this.watches.get(one)?.reopened(),

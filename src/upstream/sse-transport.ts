@@ -60,6 +60,7 @@ export class SseTransport implements Transport, ReplySink {
         'accept-encoding',
         'identity',
         ...this.#address.headers,
+        ...this.#address.proof,
       ];
       if (!this.#closed) {
         const request = { path: this.#address.path, method: 'GET', headers } as const;
@@ -199,6 +200,7 @@ export class SseTransport implements Transport, ReplySink {
       'accept-encoding',
       'identity',
       ...this.#address.headers,
+      ...this.#address.proof,
     ];
     for (const name in extra) headers.push(name, extra[name]!);
     const body = JSON.stringify(message);

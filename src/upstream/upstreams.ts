@@ -2,6 +2,7 @@ import { messageOf } from '../base/errors.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
+import type { CredentialTarget, VendorCredential } from '../vendors/credentials.ts';
 import { type BuiltinOffer, BuiltinServer, type ConfiguredServer } from './builtin-server.ts';
 import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
@@ -14,8 +15,12 @@ import type { Transport, TransportEvents } from './transport.ts';
 /** How to open a channel to a server of each kind; the composition root knows the transports. */
 export type TransportFactory = {
   stdio(entry: ServerEntry, events: TransportEvents): Transport;
-  http(entry: ServerEntry, events: TransportEvents): SessionTransport;
-  sse(entry: ServerEntry, events: TransportEvents): Transport;
+  http(
+    entry: ServerEntry,
+    events: TransportEvents,
+    credential: VendorCredential | undefined,
+  ): SessionTransport;
+  sse(entry: ServerEntry, events: TransportEvents, credential: VendorCredential | undefined): Transport;
 };
 
 export type UpstreamsOptions = {
@@ -23,6 +28,8 @@ export type UpstreamsOptions = {
   transports: TransportFactory;
   /** What the built-in toolset of this name offers; undefined where this process has none. */
   toolset(name: string): BuiltinOffer | undefined;
+  /** What to prove ourselves with to a server that takes tokens of its authorization server. */
+  credential: ((target: CredentialTarget) => VendorCredential) | undefined;
   maxHttpServers: number;
   maxStdioServers: number;
   onCatalogueChange(server: string): void;
@@ -84,6 +91,12 @@ export class Upstreams implements AsyncDisposable {
     }
   }
 
+  /** Somebody signed in to this server, or out: its next call dials. */
+  credentialChanged(name: string): void {
+    const server = this.servers.get(name);
+    if (server instanceof UpstreamServer) server.credentialChanged();
+  }
+
   /** One line a server, from memory alone: it answers at once whatever is dialling. */
   status(): UpstreamStatus[] {
     const live = [...this.servers.values()].map((server) => server.status());
@@ -121,10 +134,19 @@ export class Upstreams implements AsyncDisposable {
       this.addBuiltin(entry, entry.spec.target.toolset);
       return;
     }
+    const { target, auth } = entry.spec;
+    let credential: VendorCredential | undefined;
+    if (auth && target.type === 'http') {
+      credential = this.options.credential?.({ name: entry.name, uid: entry.uid, url: target.url, auth });
+      if (!credential) {
+        this.broken.set(entry.name, 'its sign-in is kept by castellan serve, and not at hand here');
+        return;
+      }
+    }
     const transports: Pick<Dialler, 'stdio' | 'http' | 'sse'> = {
       stdio: (events) => this.options.transports.stdio(entry, events),
-      http: (events) => this.options.transports.http(entry, events),
-      sse: (events) => this.options.transports.sse(entry, events),
+      http: (events) => this.options.transports.http(entry, events, credential),
+      sse: (events) => this.options.transports.sse(entry, events, credential),
     };
     const stdio = entry.spec.target.type === 'stdio';
     const server = new UpstreamServer({
@@ -132,6 +154,7 @@ export class Upstreams implements AsyncDisposable {
       self: this.options.self,
       slots: stdio ? this.stdioSlots : this.httpSlots,
       transports,
+      credential,
       onCatalogueChange: (changed) => this.options.onCatalogueChange(changed.name),
       onSessionNotice: this.options.onSessionNotice,
       holdSession: this.options.holdSession,

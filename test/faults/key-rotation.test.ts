@@ -39,7 +39,7 @@ describe('a rotation that is killed', () => {
     const audit = await openAudit({ store, dataDir });
     const options = { files: [], env: {}, logger, dataDir: folder, nodePath: '' };
     const resources = await Resources.open({ store, audit, ...options });
-    await new KeyRotation({ store, resources, audit, logger }).close();
+    await new KeyRotation({ store, resources, others: [], audit, logger }).close();
     const ids = await store.db.selectFrom('secret_values').select('key_id').distinct().execute();
     assert.deepEqual(ids, [{ key_id: store.keys.sealer.keyId }]);
     for (let number = 0; number < 20; number += 1) {

@@ -47,6 +47,8 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'POST /tickets/:id/followups': { body: { title: 'UNIQUE', body: 'text' } },
   'POST /tickets/:id/acts': { body: { act: 'note', text: 'text' } },
   'POST /secrets/rotate-key': { body: {} },
+  'POST /servers/:name/login': { body: {} },
+  'POST /servers/:name/login/complete': { body: {} },
   'POST /mcptokens/introspect': { form: 'token=none' },
 };
 

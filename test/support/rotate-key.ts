@@ -24,7 +24,7 @@ for (let number = resources.list('Secret').length; number < Number(count); numbe
   const data = Object.fromEntries(Array.from({ length: 64 }, (_, key) => [`k${key}`, `${number}-${key}`]));
   await resources.put({ kind: 'Secret', metadata: { name: `s${number}` }, spec: { data } });
 }
-const rotation = new KeyRotation({ store, resources, audit, logger });
+const rotation = new KeyRotation({ store, resources, others: [], audit, logger });
 process.stdout.write('ready\n');
 for (;;) {
   const { key } = await rotation.rotate(0);

@@ -9,6 +9,7 @@ import { ServerClient, type ServerFlags, withServer } from '../server-client.ts'
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 import type { LocalFlags } from './mcp-local.ts';
+import type { LoginFlags } from './mcp-login.ts';
 import { connectedText, type ListedServer, printServers } from './mcp-servers.ts';
 
 type Flags = ServerFlags & LocalFlags;
@@ -23,6 +24,7 @@ and is told no variable before \`mcp trust\` has recorded the entry as it is wri
 Examples:
   castellan mcp list --resolve
   castellan mcp status
+  castellan mcp login github && castellan mcp connect github
   castellan mcp doctor
   castellan mcp list --local
   castellan mcp trust github && castellan mcp connect github --local`;
@@ -59,6 +61,24 @@ export function defineMcp(program: Command, context: VerbContext): void {
   );
   withServer(withLocal(withText(connect))).action(async (name: string, flags: TextFlags) =>
     isLocal(flags) ? (await here()).connectHere(name, flags, context) : connectServer(name, flags, context),
+  );
+  const login = verb('login', 'Sign in for a server that takes tokens of its authorization server.')
+    .argument('<name>', 'name or id of the server')
+    .option('--device', 'by a code that you confirm in a browser, on any machine')
+    .option(
+      '--paste [url]',
+      'by the address that your browser came back to; as a value of this option it lands in the history of your shell',
+    )
+    .option('--resume', 'go on with the sign-in that was begun last');
+  withServer(login).action(async (name: string, flags: LoginFlags) =>
+    (await import('./mcp-login.ts')).loginTo(name, flags, context),
+  );
+  const logout = verb('logout', 'Forget what somebody signed in for a server with.').argument(
+    '<name>',
+    'name or id of the server',
+  );
+  withServer(logout).action(async (name: string, flags: ServerFlags) =>
+    (await import('./mcp-login.ts')).logoutOf(name, flags, context),
   );
   const doctor = verb('doctor', 'Connect to every server and say what is wrong with those that fail.');
   withServer(withLocal(withText(doctor))).action(async (flags: TextFlags) => {
@@ -106,6 +126,11 @@ async function showStatus(
   const client = await ServerClient.connect(flags, context);
   const { items, frozen = [] } = await client.get('mcp/status');
   printItems(context.terminal, flags.output, items as ServerStatus[], statusPrinting, { frozen });
+  for (const { name, login } of items as ServerStatus[])
+    if (login)
+      context.terminal.warn(
+        cleanLine(`a sign-in for ${name} waits until ${login.expiresAt}: ${login.command}`),
+      );
   for (const { project, since, by, reason } of frozen as FreezeObject[]) {
     const what = project === undefined ? 'all projects are' : `project ${project} is`;
     context.terminal.warn(cleanLine(`${what} frozen since ${since} by ${by}${reason ? `: ${reason}` : ''}`));

@@ -33,6 +33,7 @@ export async function connectLocally(
       self: { name: 'castellan', title: 'Castellan', version },
       transports: transportsOver(children, client, () => {}),
       toolset: () => undefined,
+      credential: undefined,
       maxHttpServers: 1,
       maxStdioServers: 1,
       onCatalogueChange: () => {},

@@ -15,6 +15,7 @@ import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
 import type { Tickets } from '../../toolsets/tickets/tickets.ts';
+import type { VendorLogins } from '../../vendors/logins.ts';
 import type { CredentialCheck } from '../credential-check.ts';
 import type { OpenStreams } from '../open-streams.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
@@ -28,6 +29,7 @@ import { freezeRoutes } from './freeze-routes.ts';
 import { grantRoutes } from './grant-routes.ts';
 import type { LiveView } from './live.ts';
 import { liveRoutes } from './live-routes.ts';
+import { loginRoutes } from './login-routes.ts';
 import { policyRoutes } from './policy-routes.ts';
 import { resourceRoutes } from './resource-routes.ts';
 import { type ApiEnv, answerError, boundedBody, neverStored, refuse } from './responses.ts';
@@ -56,6 +58,7 @@ export type ApiDeps = {
   sessions: LegacySessions;
   grants: Grants;
   tickets: Tickets;
+  logins: VendorLogins;
   issuers: Issuers;
   audit: Audit;
   store: Store;
@@ -86,6 +89,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...accessRoutes(deps),
     ...tokenRoutes(deps),
     ...userRoutes(deps),
+    ...loginRoutes(deps),
     ...liveRoutes(deps),
     ...auditRoutes(deps),
     ...sessionRoutes(deps),

@@ -5,17 +5,18 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import { demand } from '../../identity/guards.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
+import type { VendorLogins } from '../../vendors/logins.ts';
 import { seenFreezes } from './freeze-routes.ts';
-import type { LiveView } from './live.ts';
+import type { LiveView, ServerStatus } from './live.ts';
 import { type ApiContext, flag } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
 type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView };
-type ActDeps = LiveDeps & { audit: Audit; freezes: Freezes };
+type ActDeps = LiveDeps & { audit: Audit; freezes: Freezes; logins: VendorLogins };
 
 /** What runs now: tools as agents see them, upstream states, and the two acts on them. */
 export function liveRoutes(deps: ActDeps): Route[] {
-  const { authorizer, resources, live, freezes } = deps;
+  const { authorizer, resources, live, freezes, logins } = deps;
   const sees = (c: ApiContext, name: string) =>
     authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
   const serverList = { list: () => ({ resource: 'servers' as const }) };
@@ -51,9 +52,11 @@ export function liveRoutes(deps: ActDeps): Route[] {
       path: '/mcp/status',
       need: serverList,
       doc: { summary: 'List the states of the servers, from memory', answer: 'ServerStatusList' },
-      handle: (c) =>
+      handle: async (c) =>
         c.json({
-          items: live.status().filter(({ name }) => sees(c, name)),
+          items: withLogins(live.status(), resources, await logins.underWay()).filter(({ name }) =>
+            sees(c, name),
+          ),
           frozen: seenFreezes({ authorizer, freezes }, c.get('caller')),
         }),
     },
@@ -71,6 +74,23 @@ export function liveRoutes(deps: ActDeps): Route[] {
     },
     ...actRoutes(deps),
   ];
+}
+
+function withLogins(
+  items: readonly ServerStatus[],
+  resources: Resources,
+  underWay: Awaited<ReturnType<VendorLogins['underWay']>>,
+): ServerStatus[] {
+  const { servers } = resources.snapshot();
+  return items.map((item) => {
+    const login = underWay.get(servers.get(item.name)?.uid ?? '');
+    if (!login) return item;
+    const command = `castellan mcp login ${item.name} --resume`;
+    return {
+      ...item,
+      login: { flow: login.flow, expiresAt: new Date(login.expiresAt).toISOString(), command },
+    };
+  });
 }
 
 function actRoutes({ authorizer, resources, live, audit }: ActDeps): Route[] {

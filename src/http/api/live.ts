@@ -44,6 +44,8 @@ export type ServerStatus = {
   /** In the last list; undefined before the first. */
   tools?: number;
   lastError?: string;
+  /** A sign-in under way, and the command that finishes it. */
+  login?: { flow: string; expiresAt: string; command: string };
 };
 
 export type ConnectionView = {

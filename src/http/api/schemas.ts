@@ -60,6 +60,18 @@ const ServerStatus = z.strictObject({
   connections: z.int(),
   tools: z.int().optional(),
   lastError: text.optional(),
+  login: z
+    .strictObject({ flow: text, expiresAt: time, command: text })
+    .describe('A sign-in under way, and the command that finishes it.')
+    .optional(),
+});
+
+const LoginStep = z.strictObject({
+  flow: z.enum(['device', 'paste']),
+  url: text.describe('To be opened in a browser, anywhere.'),
+  userCode: text.optional(),
+  redirectUri: text.describe('Where the browser comes back to, whether it gets there or not.').optional(),
+  expiresAt: time,
 });
 
 const Connection = z.strictObject({
@@ -152,6 +164,16 @@ const OTHERS = {
     note: text.optional(),
   }),
   ServerStatus,
+  LoginStep,
+  LoginWish: z.strictObject({ flow: z.enum(['device', 'paste']).optional() }),
+  LoginAnswer: z.strictObject({
+    url: text.describe('What the browser came back to; left out for a device.').optional(),
+  }),
+  LoginProgress: z.strictObject({
+    state: z.enum(['signed_in', 'pending']),
+    retryAfterMs: z.int().optional(),
+  }),
+  LoginEnded: z.strictObject({ ended: z.boolean() }),
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Approval: APPROVAL_VIEW,
   ApprovalList: listOf(APPROVAL_VIEW),

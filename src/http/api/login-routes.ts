@@ -1,0 +1,91 @@
+import { Refusal } from '../../base/errors.ts';
+import type { Resources } from '../../resources/registry.ts';
+import type { ServerEntry } from '../../resources/spec.ts';
+import type { CredentialTarget } from '../../vendors/credentials.ts';
+import type { VendorLogins } from '../../vendors/logins.ts';
+import { type ApiContext, jsonObject } from './responses.ts';
+import { notThere, type Route } from './route.ts';
+
+type Deps = { resources: Resources; logins: VendorLogins };
+
+/** Signing in for servers whose `auth` is `oauth`. */
+export function loginRoutes({ resources, logins }: Deps): Route[] {
+  const need = {
+    ask: (c: ApiContext) => {
+      const name = c.req.param('name') ?? '';
+      return { role: 'edit', resource: 'servers', name: serverAt(resources, name)?.name ?? name } as const;
+    },
+  };
+  const target = (c: ApiContext) => targetOf(resources, c.req.param('name') ?? '');
+  return [
+    {
+      method: 'POST',
+      path: '/servers/:name/login',
+      need,
+      doc: { summary: 'Begin to sign in for a server', body: 'LoginWish', answer: 'LoginStep' },
+      handle: async (c) => {
+        const { flow } = await onlyKeys(c, ['flow']);
+        if (flow !== undefined && flow !== 'device' && flow !== 'paste')
+          throw new Refusal('invalid', 'flow: must be device or paste, or be left out');
+        return c.json(await logins.begin(target(c), flow));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/servers/:name/login',
+      need,
+      doc: { summary: 'Show the sign-in for a server that is under way', answer: 'LoginStep' },
+      handle: async (c) => {
+        const step = await logins.pending(target(c));
+        if (step) return c.json(step);
+        throw new Refusal('not_found', `no sign-in of ${target(c).name} is under way`);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/servers/:name/login/complete',
+      need,
+      doc: {
+        summary: 'Go on with the sign-in for a server that is under way',
+        body: 'LoginAnswer',
+        answer: 'LoginProgress',
+      },
+      handle: async (c) => {
+        const { url } = await onlyKeys(c, ['url']);
+        if (url !== undefined && typeof url !== 'string') throw new Refusal('invalid', 'url: must be text');
+        return c.json(await logins.goOn(target(c), url));
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/servers/:name/login',
+      need,
+      doc: { summary: 'Forget what somebody signed in for a server with', answer: 'LoginEnded' },
+      handle: async (c) => c.json({ ended: await logins.end(target(c)) }),
+    },
+  ];
+}
+
+function serverAt(resources: Resources, nameOrUid: string): ServerEntry | undefined {
+  const { servers } = resources.snapshot();
+  return servers.get(nameOrUid) ?? [...servers.values()].find(({ uid }) => uid !== '' && uid === nameOrUid);
+}
+
+/** @throws Refusal when the server takes no tokens of an authorization server */
+function targetOf(resources: Resources, nameOrUid: string): CredentialTarget {
+  const entry = serverAt(resources, nameOrUid);
+  if (!entry) throw notThere({ resource: 'servers', name: nameOrUid });
+  const { name, uid, spec, error } = entry;
+  if (!spec) throw new Refusal('conflict', `${name}: ${error ?? 'its configuration is invalid'}`);
+  const { target, auth } = spec;
+  if (!auth || target.type !== 'http')
+    throw new Refusal('conflict', `server "${name}" needs no sign-in: its auth is not { type: oauth }`);
+  return { name, uid, url: target.url, auth };
+}
+
+async function onlyKeys(c: ApiContext, known: readonly string[]): Promise<Record<string, unknown>> {
+  const body = await jsonObject(c);
+  const unknown = Object.keys(body).find((key) => !known.includes(key));
+  if (unknown === undefined) return body;
+  throw new Refusal('invalid', `the body has an unknown key: use ${known.join(', ')}`);
+}

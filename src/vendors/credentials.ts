@@ -1,0 +1,214 @@
+/**
+ * The access token of one server, as its connections use it.
+ *
+ * none      nobody signed in, or the grant is lost: a person has to sign in
+ * fresh     the token that is kept goes along
+ * due       little of its life remains: one process refreshes, by a lease on the row; the others use what they have
+ *           while it lives, then wait and read again
+ * resting   a refresh failed for the vendor's sake: the token is used while it lives, the next try waits
+ *
+ * A new token is in the database before its first use. What is kept here is a copy that counts until it is due.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ok, type Result, refused } from '../base/result.ts';
+import type { OAuthSpec } from '../resources/spec.ts';
+import { isDue, isOver, tokensOf } from './tokens.ts';
+import type { Grant, KeptGrant, Vault } from './vault.ts';
+import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
+
+/** `login`: a person has to sign in; otherwise it may go by itself. `message` is fit for a user. */
+export type NoToken = { login: boolean; message: string; retryAfterMs?: number };
+
+export type CredentialTarget = { name: string; uid: string; url: string; auth: OAuthSpec };
+
+export type CredentialDeps = {
+  vault: Vault;
+  http: VendorHttp;
+  /** A grant is lost, and only a person can get another. */
+  onLost(server: string, reason: string): void;
+};
+
+/** Longer than a request to the vendor and what it takes to store its answer. */
+const LEASE_MS = 30_000;
+const LOOK_AGAIN_MS = 50;
+const MAX_REST_MS = 300_000;
+const STORE_ATTEMPTS = 5;
+/** A token that is refused so soon after it was issued is not the fault of its age. */
+const REFUSED_EARLY_MS = 30_000;
+/** How long the copy counts where another process may have ended the grant. */
+const COPY_MS = 5_000;
+const LOST_ERRORS = new Set([
+  'invalid_grant',
+  'invalid_client',
+  'unauthorized_client',
+  'unsupported_grant_type',
+]);
+
+export class VendorCredential {
+  readonly #target: CredentialTarget;
+  readonly #deps: CredentialDeps;
+  #kept: KeptGrant | undefined;
+  #readAt = 0;
+  /** The version whose token the server refused. */
+  #refused = -1;
+  #underWay: Promise<Result<string, NoToken>> | undefined;
+
+  constructor(target: CredentialTarget, deps: CredentialDeps) {
+    this.#target = target;
+    this.#deps = deps;
+  }
+
+  /** `Authorization` of the next request; undefined while there is none. */
+  get header(): string | undefined {
+    return this.#kept && `Bearer ${this.#kept.grant.tokens.access}`;
+  }
+
+  /** Whether the copy at hand still counts. */
+  get ready(): boolean {
+    const now = Date.now();
+    const kept = this.#kept;
+    if (!kept || now - this.#readAt > COPY_MS || kept.version === this.#refused) return false;
+    return !isDue(kept.grant.tokens, now);
+  }
+
+  /** Has a token that can be used, refreshed if it must be. Callers share one look. Rejects when the store fails. */
+  prepare(): Promise<Result<string, NoToken>> {
+    this.#underWay ??= this.#look().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  /** The server refused the token: the next look gets another one, or says that a person has to. */
+  refuse(): void {
+    if (this.#kept) this.#refused = this.#kept.version;
+  }
+
+  /** Somebody signed in or out. */
+  forget(): void {
+    this.#kept = undefined;
+    this.#refused = -1;
+  }
+
+  async #look(): Promise<Result<string, NoToken>> {
+    const deadline = Date.now() + LEASE_MS + LOOK_AGAIN_MS;
+    for (;;) {
+      const kept = await this.#deps.vault.read(this.#target.uid);
+      const now = Date.now();
+      const fault = kept ? this.#unusable(kept) : 'nobody has signed in';
+      if (!kept || fault !== undefined) return this.#needsLogin(fault ?? '');
+      const { tokens } = kept.grant;
+      const rejected = kept.version === this.#refused;
+      if (!rejected && !isDue(tokens, now)) return this.#use(kept);
+      const usable = !rejected && !isOver(tokens, now);
+      if (tokens.refresh === undefined || (rejected && now - tokens.issuedAt < REFUSED_EARLY_MS)) {
+        if (usable) return this.#use(kept);
+        return this.#needsLogin(rejected ? 'the server refuses the token' : 'the token is over');
+      }
+      if (kept.retryAt > now) {
+        if (usable) return this.#use(kept);
+        const message = `${this.#where(kept.grant)} did not renew the credential of ${this.#target.name}`;
+        return refused({ login: false, message, retryAfterMs: kept.retryAt - now });
+      }
+      const lease = randomUUID();
+      if (await this.#deps.vault.lease(this.#target.uid, kept, lease, now + LEASE_MS)) {
+        await this.#refresh(kept, lease);
+      } else if (usable) return this.#use(kept);
+      else await sleep(LOOK_AGAIN_MS);
+      if (Date.now() > deadline) {
+        const message = `the credential of ${this.#target.name} is being renewed`;
+        return refused({ login: false, message, retryAfterMs: 1_000 });
+      }
+    }
+  }
+
+  #use(kept: KeptGrant): Result<string, NoToken> {
+    this.#kept = kept;
+    this.#readAt = Date.now();
+    return ok(`Bearer ${kept.grant.tokens.access}`);
+  }
+
+  #needsLogin(reason: string): Result<string, NoToken> {
+    this.#kept = undefined;
+    const { name } = this.#target;
+    const message = `server "${name}" needs somebody to sign in (${reason}): run \`castellan mcp login ${name}\``;
+    return refused({ login: true, message });
+  }
+
+  /** Tokens go to the server and come from the client that they were issued for. */
+  #unusable({ grant, lost }: KeptGrant): string | undefined {
+    if (lost !== undefined) return lost;
+    const { url, auth } = this.#target;
+    if (grant.resource !== undefined && !isResourceOf(grant.resource, auth.resource ?? url))
+      return 'the address of the server is another one than it was';
+    if (auth.clientId !== undefined && auth.clientId !== grant.client.id) return 'auth.clientId was changed';
+    if (auth.tokenEndpoint !== undefined && auth.tokenEndpoint !== grant.tokenEndpoint)
+      return 'auth.tokenEndpoint was changed';
+    return undefined;
+  }
+
+  async #refresh(kept: KeptGrant, lease: string): Promise<void> {
+    const { vault, http } = this.#deps;
+    const { uid, url, auth } = this.#target;
+    const { grant } = kept;
+    const fields = {
+      grant_type: 'refresh_token',
+      refresh_token: grant.tokens.refresh,
+      resource: grant.resource,
+    };
+    const origins = [new URL(url).origin, ...auth.allowOrigins];
+    const client =
+      auth.clientSecret === undefined ? grant.client : { ...grant.client, secret: auth.clientSecret };
+    const answer = await http.form(grant.tokenEndpoint, origins, fields, client);
+    const now = Date.now();
+    const tokens =
+      answer.ok && answer.value.status === 200 && !answer.value.error
+        ? tokensOf(answer.value.json, now)
+        : undefined;
+    if (tokens?.ok) {
+      const refresh = tokens.value.refresh ?? grant.tokens.refresh;
+      const scope = tokens.value.scope ?? grant.tokens.scope;
+      return this.#store(kept, lease, { ...grant, tokens: { ...tokens.value, refresh, scope } });
+    }
+    const lost = answer.ok ? lossOf(answer.value) : undefined;
+    if (lost !== undefined) {
+      await vault.release(uid, kept, lease, { lost });
+      this.#deps.onLost(this.#target.name, lost);
+      return;
+    }
+    const failures = kept.failures + 1;
+    const rest = Math.min(MAX_REST_MS, 1_000 * 2 ** Math.min(failures, 9));
+    const asked = answer.ok ? answer.value.retryAfterMs : undefined;
+    await vault.release(uid, kept, lease, { retryAt: now + Math.max(rest, asked ?? 0), failures });
+  }
+
+  /** The old token may be of no use any more, so a database that is away for a moment must not cost the new one. */
+  async #store(kept: KeptGrant, lease: string, grant: Grant): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#deps.vault.renew(this.#target.uid, kept, lease, grant);
+        return;
+      } catch (error) {
+        if (attempt === STORE_ATTEMPTS) throw error;
+        await sleep(100 * 2 ** attempt);
+      }
+    }
+  }
+
+  #where = ({ tokenEndpoint }: Grant) => new URL(tokenEndpoint).origin;
+}
+
+/** Why a refresh will never work again; undefined: it may. */
+function lossOf({ status, error }: VendorAnswer): string | undefined {
+  if (status >= 500 || status === 429 || error === undefined) return undefined;
+  return LOST_ERRORS.has(error) ? `the vendor ended the sign-in: ${error}` : undefined;
+}
+
+/** Whether tokens for `resource` may go to `url`: the same origin, and a path at or below it. */
+export function isResourceOf(resource: string, url: string): boolean {
+  const [wide, narrow] = [URL.parse(resource), URL.parse(url)];
+  if (!wide || !narrow || wide.origin !== narrow.origin) return false;
+  const folder = wide.pathname.endsWith('/') ? wide.pathname : `${wide.pathname}/`;
+  return narrow.pathname === wide.pathname || `${narrow.pathname}/`.startsWith(folder);
+}
