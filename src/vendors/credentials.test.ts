@@ -42,6 +42,7 @@ async function vendorWith(test: TestContext, answer: (count: number) => Answer) 
   const grant: Grant = {
     tokens: { access: 'a0', refresh: 'r0', issuedAt: 0, expiresAt: 1, scope: undefined },
     issuer: upstream.origin,
+    url,
     resource: url,
     tokenEndpoint: `${upstream.origin}/token`,
     client: { id: 'c', secret: undefined, method: 'none' },
@@ -173,6 +174,11 @@ onEachDatabase('the credential of a server', (make) => {
     });
     for (const [more, said] of [
       [{ url: 'http://127.0.0.1:1/mcp' }, /address of the server/],
+      [
+        { url: 'http://127.0.0.1:1/mcp', auth: { ...AUTH, resource: vendor.target.url } },
+        /address of the server/,
+      ],
+      [{ auth: { ...AUTH, resource: 'http://127.0.0.1:1/' } }, /resource was changed/],
       [{ auth: { ...AUTH, clientId: 'other' } }, /clientId was changed/],
       [{ auth: { ...AUTH, tokenEndpoint: 'https://x.example/token' } }, /tokenEndpoint was changed/],
     ] as const) {

@@ -140,8 +140,8 @@ export class VendorCredential {
   #unusable({ grant, lost }: KeptGrant): string | undefined {
     if (lost !== undefined) return lost;
     const { url, auth } = this.#target;
-    if (grant.resource !== undefined && !isResourceOf(grant.resource, auth.resource ?? url))
-      return 'the address of the server is another one than it was';
+    if (grant.url !== url) return 'the address of the server is another one than it was';
+    if (auth.resource !== undefined && auth.resource !== grant.resource) return 'auth.resource was changed';
     if (auth.clientId !== undefined && auth.clientId !== grant.client.id) return 'auth.clientId was changed';
     if (auth.tokenEndpoint !== undefined && auth.tokenEndpoint !== grant.tokenEndpoint)
       return 'auth.tokenEndpoint was changed';

@@ -38,6 +38,8 @@ type Details = {
   step: Omit<LoginStep, 'flow' | 'expiresAt'>;
   vendor: Pick<Vendor, 'issuer' | 'namesItself' | 'tokenEndpoint' | 'resource' | 'scope'>;
   client: VendorClient;
+  /** Of the server. */
+  url: string;
   /** Of the device, or of the code. */
   deviceCode?: string;
   intervalMs?: number;
@@ -81,7 +83,7 @@ export class VendorLogins {
     const login =
       flow === 'device'
         ? await this.#device(target, vendor, client)
-        : pasteLogin(vendor, client, redirectUri);
+        : pasteLogin(target, vendor, client, redirectUri);
     await this.#deps.vault.begin(target.uid, login);
     this.#tell('login.started', 'ok', target, { flow, issuer: vendor.issuer });
     return stepOf(login);
@@ -107,6 +109,13 @@ export class VendorLogins {
     if (!login) {
       const fix = `run \`castellan mcp login ${target.name}\``;
       throw new Refusal('conflict', `no sign-in of ${target.name} is under way, or its time is up: ${fix}`);
+    }
+    if (login.details.url !== target.url) {
+      await this.#end(target, login, 'moved');
+      throw new Refusal(
+        'conflict',
+        `${target.name} has another url than when this began: begin another sign-in`,
+      );
     }
     if (login.flow === 'device') return this.#poll(target, login);
     if (cameBack === undefined)
@@ -164,7 +173,14 @@ export class VendorLogins {
     return {
       id: randomUUID(),
       flow: 'device',
-      details: { step: { url, userCode }, vendor: kept(vendor), client, deviceCode, intervalMs },
+      details: {
+        step: { url, userCode },
+        vendor: kept(vendor),
+        client,
+        url: target.url,
+        deviceCode,
+        intervalMs,
+      },
       pollAt: now + intervalMs,
       expiresAt: now + Math.min(MAX_DEVICE_MS, seconds(said.expires_in) ?? PASTE_MS),
     };
@@ -203,7 +219,7 @@ export class VendorLogins {
     login: KeptLogin<Details>,
     answer: VendorAnswer,
   ): Promise<LoginProgress> {
-    const { vendor, client } = login.details;
+    const { vendor, client, url } = login.details;
     const tokens = tokensOf(answer.json, Date.now());
     if (!tokens.ok) {
       await this.#end(target, login, 'malformed');
@@ -211,7 +227,7 @@ export class VendorLogins {
     }
     const { issuer, resource, tokenEndpoint } = vendor;
     const scope = tokens.value.scope ?? vendor.scope;
-    const grant: Grant = { tokens: { ...tokens.value, scope }, issuer, resource, tokenEndpoint, client };
+    const grant: Grant = { tokens: { ...tokens.value, scope }, issuer, url, resource, tokenEndpoint, client };
     if (!(await this.#deps.vault.settle(target.uid, login.id, grant)))
       throw new Refusal('conflict', `another sign-in of ${target.name} began meanwhile: finish that one`);
     this.#tell('login.completed', 'ok', target, { flow: login.flow, issuer, scopes: scope });
@@ -267,7 +283,12 @@ function refuseMissing({ name, auth }: CredentialTarget, vendor: Vendor, flow: F
   }
 }
 
-function pasteLogin(vendor: Vendor, client: VendorClient, redirectUri: string): KeptLogin<Details> {
+function pasteLogin(
+  { url: server }: CredentialTarget,
+  vendor: Vendor,
+  client: VendorClient,
+  redirectUri: string,
+): KeptLogin<Details> {
   const state = randomBytes(32).toString('base64url');
   const verifier = randomBytes(48).toString('base64url');
   const url = new URL(vendor.authorizationEndpoint ?? '');
@@ -284,7 +305,14 @@ function pasteLogin(vendor: Vendor, client: VendorClient, redirectUri: string): 
   return {
     id: randomUUID(),
     flow: 'paste',
-    details: { step: { url: url.href, redirectUri }, vendor: kept(vendor), client, state, verifier },
+    details: {
+      step: { url: url.href, redirectUri },
+      vendor: kept(vendor),
+      client,
+      url: server,
+      state,
+      verifier,
+    },
     pollAt: 0,
     expiresAt: Date.now() + PASTE_MS,
   };

@@ -10,7 +10,9 @@ import type { VendorClient } from './vendor-http.ts';
 export type Grant = {
   tokens: Tokens;
   issuer: string;
-  /** For whom the tokens are: they go nowhere else. */
+  /** Of the server, when somebody signed in: the tokens go nowhere else. */
+  url: string;
+  /** For whom the tokens are. */
   resource: string | undefined;
   tokenEndpoint: string;
   client: VendorClient;

@@ -8,6 +8,7 @@ import { apiRoutes } from '../../src/http/api/api.ts';
 import { temporaryFolder } from '../support/databases.ts';
 import { allowGrant, GRANT } from '../support/known-grant.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { Vendor } from '../support/vendor.ts';
 
 let castellan: TestCastellan;
 let admin = '';
@@ -39,6 +40,7 @@ before(async () => {
   admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
   token = await newToken('agent', 'demo');
 });
+after(() => vendor?.[Symbol.asyncDispose]());
 after(() => castellan[Symbol.asyncDispose]());
 
 async function newToken(name: string, project: string, bind = 'role:run,resource:tools'): Promise<string> {
@@ -295,6 +297,20 @@ async function lose(): Promise<void> {
 }
 const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: hold });
 
+const cameBack = { url: '' };
+let vendor: Vendor | undefined;
+/** A server that somebody can sign in for. */
+async function sellTokens(): Promise<void> {
+  vendor ??= await Vendor.start();
+  const spec = { url: vendor.url, auth: { type: 'oauth' } };
+  await api('PUT', 'servers/sold', withApi({ kind: 'Server', metadata: { name: 'sold' }, spec }));
+}
+async function beginLogin(): Promise<void> {
+  await sellTokens();
+  const answer = await api('POST', 'servers/sold/login', { flow: 'paste' });
+  cameBack.url = await vendor!.visit(((await answer.json()) as { url: string }).url);
+}
+
 /** One request for each mutating route, which does what the route is for. */
 let ticket = '';
 const ofTicket = (what: string, body: object): Act => ({
@@ -335,6 +351,17 @@ const ACTS: Readonly<Record<string, Act>> = {
   'POST /tickets/:id/acts': ofTicket('acts', { act: 'note', text: 'text' }),
   'POST /secrets/rotate-key': { path: 'secrets/rotate-key', body: {} },
   'POST /servers/:name/connect': { path: 'servers/everything/connect' },
+  'POST /servers/:name/login': {
+    path: 'servers/sold/login',
+    body: { flow: 'paste' },
+    before: sellTokens,
+  },
+  'POST /servers/:name/login/complete': {
+    path: 'servers/sold/login/complete',
+    body: cameBack,
+    before: beginLogin,
+  },
+  'DELETE /servers/:name/login': { path: 'servers/sold/login' },
   'POST /reload': { path: 'reload' },
   'POST /oauthclients/:name/rotate': {
     path: 'oauthclients/bot/rotate',

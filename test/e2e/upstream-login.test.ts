@@ -151,6 +151,14 @@ describe('signing in for a server', () => {
     await fails(['mcp', 'login', name, '--device', '--paste'], 64, /choose one/);
   });
 
+  test('an answer counts for no other address of the server', async () => {
+    const back = await vendor.visit(await begun());
+    const exchanges = vendor.exchanges.length;
+    await apply({ type: 'oauth' }, `${vendor.url}?other`);
+    await fails(['mcp', 'login', name, `--paste=${back}`], 1, /has another url than when this began/);
+    assert.equal(vendor.exchanges.length, exchanges);
+  });
+
   test('a new beginning replaces the one before', async () => {
     const first = await vendor.visit(await begun());
     const second = await vendor.visit(await begun());
@@ -166,7 +174,7 @@ describe('signing in for a server', () => {
     assert.match(stdout, /UPSTREAM_NEEDS_LOGIN|needs somebody to sign in/);
     await signIn();
     await apply({ type: 'oauth', resource: `${vendor.origin}/other` });
-    await fails(['mcp', 'connect', name], 69, /the address of the server is another one/);
+    await fails(['mcp', 'connect', name], 69, /auth\.resource was changed/);
     await apply({ type: 'oauth' });
     assert.equal((await call()).code, 0);
     const kept = vendor.presented.at(-1) ?? '';
