@@ -77,7 +77,7 @@ describe('get and describe', () => {
     const names = (await passes(['get', 'servers', '-o', 'name'])).trim().split('\n');
     assert.deepEqual(
       names,
-      ['broken', 'everything', 'filesystem', 'memory', 'remote', 'review', 'tickets'].map(
+      ['approvals', 'broken', 'everything', 'filesystem', 'memory', 'remote', 'review', 'tickets'].map(
         (name) => `server/${name}`,
       ),
     );
@@ -88,7 +88,7 @@ describe('get and describe', () => {
     );
     assert.match(
       await passes(['get', 'servers']),
-      /^NAME +TYPE +TARGET +MANAGED-BY +AGE\nbroken +stdio +node \$\{SURELY_UNSET\}/,
+      /^NAME +TYPE +TARGET +MANAGED-BY +AGE\napprovals .*\nbroken +stdio +node \$\{SURELY_UNSET\}/,
     );
     assert.match(await passes(['get', 'servers', '-o', 'wide']), / ID\n.* srv_\w+/);
     assert.match(
@@ -98,7 +98,11 @@ describe('get and describe', () => {
   });
 
   test('what does not exist', async () => {
-    await fails(['get', 'server', 'nope'], 1, /there is no server nope; there are broken, everything/);
+    await fails(
+      ['get', 'server', 'nope'],
+      1,
+      /there is no server nope; there are approvals, broken, everything/,
+    );
     await fails(['get', 'serverz'], 64, /unknown kind "serverz": did you mean Server\?/);
     await fails(['get', 'servers', '-o', 'xml'], 64, /--output.*table, wide, json, yaml, name/);
     await fails(['gett', 'servers'], 64, /unknown command 'gett'[\s\S]*Did you mean get/);
@@ -141,7 +145,7 @@ describe('mcp', () => {
     assert.match(of('broken').message, /SURELY_UNSET/);
     assert.match(
       (await cli(['mcp', 'doctor'])).stdout,
-      /^✗ broken +\S.*\n✓ everything +everything connected/,
+      /^✓ approvals .*\n✗ broken +\S.*\n✓ everything +everything connected/,
     );
   });
 
@@ -356,7 +360,7 @@ spec: { command: ${command} }
       extraFile,
       `${EXTRA}---\nkind: Server\nmetadata: { name: later }\nspec: { command: node }\n`,
     );
-    assert.match(await passes(['reload']), /^read 2 files: 8 servers, 2 projects$/m);
+    assert.match(await passes(['reload']), /^read 2 files: 9 servers, 2 projects$/m);
     await writeFile(extraFile, 'kind: [');
     await fails(['reload'], 1, /kept the last good configuration: .*extra\.yaml:1/);
     assert.match(await passes(['get', 'server', 'later', '-o', 'name']), /server\/later/);

@@ -46,7 +46,7 @@ export function connectedText(
   ms: number,
 ): string {
   const listed = tools === undefined ? '' : `, ${tools} tools`;
-  return `${name} connected: ${protocol ?? 'unknown protocol'}${listed} (${Math.round(ms)} ms)`;
+  return `${name} connected: ${protocol ?? 'built in'}${listed} (${Math.round(ms)} ms)`;
 }
 
 function brokenText({ name, error }: ListedServer): string {
