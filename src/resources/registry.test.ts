@@ -474,7 +474,7 @@ describe('the quickstart example', () => {
     });
     const { servers, projects, repositories } = resources.snapshot();
     assert.deepEqual(projects.get('demo')?.spec.servers, ['everything', 'filesystem', 'memory']);
-    assert.deepEqual(projects.get('demo')?.spec.operatorServers, ['tickets', 'review']);
+    assert.deepEqual(projects.get('demo')?.spec.operatorServers, ['tickets', 'review', 'approvals']);
     const top = path.join(import.meta.dirname, '../..');
     const { spec: repository, error: fault } = repositories.get('castellan')!;
     if (existsSync(path.join(top, '.git'))) assert.equal(repository?.path, top);

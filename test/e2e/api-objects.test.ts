@@ -54,7 +54,8 @@ test('every documented way exists, and what it answers has the documented shape'
         continue;
       }
       const { status, body } = await ask('GET', route === 'tickets' ? `${route}?project=demo` : route);
-      if (status === 404 && documented.includes('{')) continue;
+      // Not every object has every part: who asks for one that cannot be is told why.
+      if ((status === 404 || status === 409) && documented.includes('{')) continue;
       assert.equal(status, 200, `${route}: ${JSON.stringify(body)}`);
       const content = JSON.stringify(responses['200']?.content);
       const name = /schemas\/(\w+)/.exec(content)?.[1] ?? '';
