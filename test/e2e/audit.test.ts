@@ -291,7 +291,7 @@ async function hold(): Promise<void> {
 /** As if the process had been killed before the call was answered. */
 async function lose(): Promise<void> {
   await hold();
-  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'), { timeout: 5_000 });
   database.prepare("update approvals set state = 'unknown' where id = ?").run(approval);
   database.close();
 }
@@ -425,7 +425,7 @@ test('every mutating route has its rows, as the golden table says', async () => 
 
 test('tampering with the file is found, and said where', async () => {
   await castellan.stop();
-  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'), { timeout: 5_000 });
   const row = database.prepare("select chain, seq from audit_events where event = 'tool.intent'").get()!;
   database.exec(
     `update audit_events set token_name = 'other' where chain = '${row.chain}' and seq = ${row.seq}`,

@@ -9,7 +9,7 @@ export const GRANT = 'grn_known';
 export async function allowGrant(castellan: TestCastellan): Promise<void> {
   const uid = async (what: string): Promise<string> =>
     (await administrate(castellan, 'GET', what)).metadata.uid;
-  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'));
+  const database = new DatabaseSync(path.join(castellan.dataDir, 'castellan.db'), { timeout: 5_000 });
   database
     .prepare('insert into oauth_grants values (?, ?, ?, ?, ?, ?, ?, ?, ?)')
     .run(
