@@ -1,6 +1,7 @@
 import { messageOf, Refusal } from '../base/errors.ts';
 import { credentialKind, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { OneAtATime } from '../base/one-at-a-time.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { LayerEdit } from '../resources/layer-edit.ts';
 import type { Resources } from '../resources/registry.ts';
@@ -45,7 +46,7 @@ export class Tokens {
   readonly #cache = new CallerCache();
   readonly #lastUsed: LastUsed;
   readonly #watch: CredentialWatch;
-  readonly #lookUps = new Map<string, Promise<Result<AuthenticatedCaller, AuthenticationError>>>();
+  readonly #lookUps = new OneAtATime<Result<AuthenticatedCaller, AuthenticationError>>();
   readonly #listeners = new Set<(tokenId: string) => void>();
 
   constructor(options: {
@@ -187,7 +188,7 @@ export class Tokens {
   end(rows: readonly TokenRow[]): void {
     for (const row of rows) {
       this.#cache.drop(row.hash);
-      this.#lookUps.delete(row.hash);
+      this.#lookUps.forget(row.hash);
       this.#tell(row.id);
     }
   }
@@ -207,14 +208,7 @@ export class Tokens {
     const known = this.peek(raw);
     if (known) return ok(known);
     const hash = sha256Hex(raw);
-    let lookUp = this.#lookUps.get(hash);
-    if (!lookUp) {
-      lookUp = this.#lookUp(raw, hash).finally(() => {
-        if (this.#lookUps.get(hash) === lookUp) this.#lookUps.delete(hash);
-      });
-      this.#lookUps.set(hash, lookUp);
-    }
-    return lookUp;
+    return this.#lookUps.join(hash, () => this.#lookUp(raw, hash));
   }
 
   /** Called with the id of a token that ended: revoked, deleted, or, while it is held, expired or ended elsewhere. */

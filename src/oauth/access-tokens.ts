@@ -1,5 +1,6 @@
 import { credentialKind, sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { OneAtATime } from '../base/one-at-a-time.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { AccessTokenVerifier } from '../identity/authenticator.ts';
 import { type AuthenticatedCaller, authenticatedCaller, type Principal } from '../identity/caller.ts';
@@ -35,7 +36,7 @@ export class AccessTokens implements AccessTokenVerifier {
   readonly #now: () => number;
   readonly #cache = new CallerCache();
   readonly #watch: CredentialWatch;
-  readonly #lookUps = new Map<string, Promise<Outcome>>();
+  readonly #lookUps = new OneAtATime<Outcome>();
   #onEnded: ((credentialId: string) => void) | undefined;
 
   constructor(options: {
@@ -67,14 +68,7 @@ export class AccessTokens implements AccessTokenVerifier {
     const known = this.peek(raw);
     if (known) return ok(known);
     const hash = sha256Hex(raw);
-    let lookUp = this.#lookUps.get(hash);
-    if (!lookUp) {
-      lookUp = this.#lookUp(raw, hash).finally(() => {
-        if (this.#lookUps.get(hash) === lookUp) this.#lookUps.delete(hash);
-      });
-      this.#lookUps.set(hash, lookUp);
-    }
-    return lookUp;
+    return this.#lookUps.join(hash, () => this.#lookUp(raw, hash));
   }
 
   /** Calls `listener` with the `credentialId` of a held token that ended. */
@@ -89,7 +83,7 @@ export class AccessTokens implements AccessTokenVerifier {
 
   /** Tokens were ended, or users changed: nothing is remembered from before. */
   forget(): void {
-    this.#lookUps.clear();
+    this.#lookUps.forgetAll();
     this.#cache.dropWhere(() => true);
     void this.#watch.look();
   }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from '../base/logger.ts';
+import { OneAtATime } from '../base/one-at-a-time.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { GuardedAnswer, GuardedClient } from '../net/guarded-client.ts';
 import { JWKS } from '../resources/client-fields.ts';
@@ -36,7 +37,7 @@ export class ClientDocuments implements ClientSource {
   readonly #logger: Logger;
   readonly #now: () => number;
   readonly #turns = new HostTurns();
-  readonly #reading = new Map<string, Promise<Outcome>>();
+  readonly #reading = new OneAtATime<Outcome>();
   readonly #failed = new LRUCache<string, { failure: Failure; until: number }>({ max: MAX_FAILED });
 
   constructor(options: {
@@ -80,12 +81,7 @@ export class ClientDocuments implements ClientSource {
   #read(clientId: string, url: URL): Promise<Outcome> {
     const failed = this.#failed.get(clientId);
     if (failed && failed.until > this.#now()) return Promise.resolve(refused(failed.failure));
-    let reading = this.#reading.get(clientId);
-    if (!reading) {
-      reading = this.#readNow(clientId, url).finally(() => this.#reading.delete(clientId));
-      this.#reading.set(clientId, reading);
-    }
-    return reading;
+    return this.#reading.join(clientId, () => this.#readNow(clientId, url));
   }
 
   async #readNow(clientId: string, url: URL): Promise<Outcome> {
