@@ -11,7 +11,7 @@ const levels = [
   ['gateway'],
   ['toolsets'],
   ['http'],
-  ['app(-options)?\\.ts$'],
+  ['app(-options|-door|-upstreams)?\\.ts$'],
   ['cli'],
 ];
 
