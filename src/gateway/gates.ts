@@ -52,6 +52,8 @@ export class Gates {
     if (limits.user) by.push({ subject: 'user', key: `${uid}|user|${caller.owner}`, limit: limits.user });
     if (limits.tool && tool !== undefined)
       by.push({ subject: 'tool', key: `${uid}|tool|${tool}`, limit: limits.tool });
+    if (limits.surface)
+      by.push({ subject: 'surface', key: `${uid}|surface|${scope.surface}`, limit: limits.surface });
     if (limits.project) by.push({ subject: 'project', key: `${uid}|project`, limit: limits.project });
     const taken = this.#deps.limiter.take(by);
     return taken.ok ? taken : { refusal: rateLimited(taken) };

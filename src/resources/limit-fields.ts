@@ -4,7 +4,7 @@ import { duration, quantityFault } from './quantities.ts';
 import type { CallLimit, CallLimits } from './spec.ts';
 
 /** What may have a limit of its own. */
-export const LIMITED = ['token', 'user', 'tool', 'project'] as const;
+export const LIMITED = ['token', 'user', 'tool', 'surface', 'project'] as const;
 
 const DEFAULT_PER = '1m';
 
@@ -19,11 +19,12 @@ const LIMIT = keysOnly({
     context.addIssue({ code: 'custom', message: 'limits nothing: add calls or concurrent' });
 });
 
-/** `Project.spec.limits`: what each token, each user and the project as a whole may call, and how often each tool. */
+/** `Project.spec.limits`: what each token, user and surface and the project as a whole may call, and how often each tool. */
 export const LIMITS = keysOnly({
   token: LIMIT.optional(),
   user: LIMIT.optional(),
   tool: LIMIT.optional(),
+  surface: LIMIT.optional(),
   project: LIMIT.optional(),
 });
 

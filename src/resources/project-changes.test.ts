@@ -30,6 +30,7 @@ describe('a change of a project', () => {
     ['spec.limits.user', limited({ concurrent: 2 }), limited({ concurrent: 3 })],
     ['spec.limits.user', limited({ concurrent: 2 }), limited({ calls: 1 })],
     ['spec.limits.tool', { limits: { tool: { concurrent: 1 } } }, { limits: {} }],
+    ['spec.limits.surface', { limits: { surface: { calls: 9 } } }, { limits: { surface: { calls: 10 } } }],
     ['spec.limits.project', { limits: { project: { concurrent: 1 } } }, limited({ concurrent: 1 })],
   ];
   for (const [field, before, after] of loosenings) {

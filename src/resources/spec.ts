@@ -103,7 +103,13 @@ export type CallLimit = {
 };
 
 /** For each token, for each user with all credentials together, and for everybody together. */
-export type CallLimits = { token?: CallLimit; user?: CallLimit; tool?: CallLimit; project?: CallLimit };
+export type CallLimits = {
+  token?: CallLimit;
+  user?: CallLimit;
+  tool?: CallLimit;
+  surface?: CallLimit;
+  project?: CallLimit;
+};
 
 export type ProjectEntry = { name: string; uid: string; spec: ProjectSpec };
 

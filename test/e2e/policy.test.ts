@@ -19,6 +19,11 @@ before(async () => {
       guarded: { servers: ['legacy', 'modern'] },
       closed: { servers: ['modern'], defaultAction: 'deny' },
       bounded: { servers: ['modern'], limits: { tool: { calls: 1, per: '1h' } } },
+      sided: {
+        servers: ['modern'],
+        operatorServers: ['legacy'],
+        limits: { surface: { calls: 2, per: '1h' } },
+      },
       limited: {
         servers: ['modern'],
         limits: { token: { calls: 3, per: '1h' }, project: { concurrent: 1 } },
@@ -229,6 +234,19 @@ describe('limits', () => {
     await rig.modern.arrival(held);
     rig.modern.letGo();
     assert.equal(refusalIn(await running), undefined);
+  });
+
+  test('of a surface hold for all who call there, and leave the other surface alone', async () => {
+    const on = (surface: string) => newAgent(rig.castellan, 'sided', { surface });
+    const [one, two, operator] = await Promise.all([on('consumer'), on('consumer'), on('operator')]);
+    for (const who of [one, two])
+      assert.equal(refusalIn(await call(who, 'modern__echo', { text: 'x' })), undefined);
+    const before = rig.forwarded();
+    const refused = await call(two, 'modern__echo', { text: 'x' });
+    assert.deepEqual([refusalIn(refused).code, refusalIn(refused).limit], ['RATE_LIMITED', 'surface']);
+    assert.match(refused.result.content[0].text, /this surface in this project has had too many calls/);
+    assert.equal(rig.forwarded(), before);
+    assert.equal(refusalIn(await call(operator, 'legacy__echo', { text: 'x' })), undefined);
   });
 
   test('refuse what is too much, say when to come back, and count each token alone', async () => {

@@ -68,7 +68,7 @@ export function defineCreateConfig(create: Command, context: VerbContext): void 
     .option('--exposure <how>', 'full')
     .option('--default-action <action>', 'allow or deny, where no policy says')
     .option('--new-tools <how>', 'list')
-    .option('--limits <yaml>', 'token, user, tool and project, each with calls, per, concurrent')
+    .option('--limits <yaml>', 'token, user, tool, surface and project, each with calls, per, concurrent')
     .option('--audit <yaml>', 'intent and arguments')
     .addHelpText('after', PROJECT_EXAMPLES)
     .action((name: string, flags: ProjectFields) =>
