@@ -49,12 +49,19 @@ export function unknownKey(key: string, valid: readonly string[]): string {
   return `unknown key: ${meant ? `did you mean ${meant}?` : `use one of ${valid.join(', ')}`}`;
 }
 
-/** A text field with a rule: `fault` says why a value is refused, and never repeats the value itself. */
-export function textThat(fault: (value: string) => string | undefined): z.ZodString {
+/** Why a value is refused; it never repeats the value itself. */
+export type Fault = (value: string) => string | undefined;
+
+/** A text field with a rule. */
+export function textThat(fault: Fault): z.ZodString {
   return z.string().superRefine((value, context) => {
     const message = fault(value);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
+}
+
+export function emptyFault(value: string): string | undefined {
+  return value.trim() === '' ? 'is empty: give a value' : undefined;
 }
 
 /** What a schema holds against a value, as problems below `base`. Values are never quoted: they may be secrets. */

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
+import { oauthSpec } from './oauth-auth.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration, type Quantity, quantityFault, size } from './quantities.ts';
-import { authFields, authHeader, authProblems, oauthSpec } from './server-auth.ts';
+import { authFields, authHeader, authProblems } from './server-auth.ts';
 import type { HealthCheckSpec, LifecycleSpec, ServerSpec } from './spec.ts';
 
 const PROTOCOLS = ['auto', '2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28'] as const;

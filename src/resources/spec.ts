@@ -37,15 +37,23 @@ export type BuiltinTarget = { type: 'builtin'; toolset: string };
 export type OAuthSpec = {
   /** Endpoints are those that stand here, and nothing is discovered. */
   custom: boolean;
+  /** Castellan signs in as itself (`client_credentials`), and nobody has to. */
+  machine: boolean;
   authorizationEndpoint: string | undefined;
   tokenEndpoint: string | undefined;
   deviceAuthorizationEndpoint: string | undefined;
   clientId: string | undefined;
   clientSecret: string | undefined;
+  /** PEM or JWK. */
+  privateKey: string | undefined;
   redirectUri: string | undefined;
   /** Undefined: those that the server asks for. */
   scopes: readonly string[] | undefined;
   resource: string | undefined;
+  /** Whether the vendor takes `resource` (RFC 8707) at all. */
+  sendsResource: boolean;
+  /** What its authorization endpoint needs besides. */
+  parameters: Readonly<Record<string, string>>;
   clientMetadataUrl: string | undefined;
   /** Beside the server's own: may be asked, wherever they lie. */
   allowOrigins: readonly string[];

@@ -158,8 +158,8 @@ export class VendorCredential {
       resource: grant.resource,
     };
     const origins = [new URL(url).origin, ...auth.allowOrigins];
-    const client =
-      auth.clientSecret === undefined ? grant.client : { ...grant.client, secret: auth.clientSecret };
+    const secret = grant.client.method === 'private_key_jwt' ? auth.privateKey : auth.clientSecret;
+    const client = secret === undefined ? grant.client : { ...grant.client, secret };
     const answer = await http.form(grant.tokenEndpoint, origins, fields, client);
     const now = Date.now();
     const tokens =

@@ -1,11 +1,13 @@
 import { ok, type Result, refused } from '../base/result.ts';
+import { LATEST_LEGACY_REVISION } from '../protocol/revisions.ts';
 import { endpointFault } from '../resources/endpoint-url.ts';
+import { type Challenge, challengeOf, unionOf } from './challenge.ts';
+import type { ProofsTaken } from './client-proof.ts';
 import { type CredentialTarget, isResourceOf } from './credentials.ts';
 import type { VendorHttp } from './vendor-http.ts';
 
 /** Where and how to sign in for one server. */
-export type Vendor = {
-  issuer: string;
+export type Vendor = ProofsTaken & {
   authorizationEndpoint: string | undefined;
   tokenEndpoint: string;
   deviceAuthorizationEndpoint: string | undefined;
@@ -14,69 +16,90 @@ export type Vendor = {
   readsDocuments: boolean;
   /** `iss` comes with every answer (RFC 9207). Undefined: nobody knows the issuer's name. */
   namesItself: boolean | undefined;
-  authMethods: readonly string[];
   resource: string | undefined;
   scope: string | undefined;
+  /** What a request to its authorization endpoint needs besides. */
+  parameters: Readonly<Record<string, string>>;
 };
+
+/** `passing`: it may be another answer in a moment. The message is fit for a user. */
+export type DiscoveryFault = { message: string; passing: boolean };
 
 type Found = { resource: string | undefined; issuers: string[]; scopes: string[] | undefined };
 type Metadata = Readonly<Record<string, unknown>>;
 
-const CHALLENGED_BY = {
+const INITIALIZE = {
   jsonrpc: '2.0',
   id: 'sign-in',
   method: 'initialize',
   params: {
-    protocolVersion: '2025-11-25',
+    protocolVersion: LATEST_LEGACY_REVISION,
     capabilities: {},
     clientInfo: { name: 'castellan', version: '1' },
   },
 };
+/** Some servers greet everybody, and ask who it is when something is wanted. */
+const CHALLENGED_BY: readonly object[] = [
+  { jsonrpc: '2.0', id: 'sign-in', method: 'tools/list' },
+  INITIALIZE,
+];
 
 /**
  * Finds the authorization server of a server (2025-11-25 and 2026-07-28 basic/authorization, RFC 9728, RFC 8414). Asks
  * the server's own origin and those that its operator named, and no others. A refusal names the fix.
  */
-export async function discover(http: VendorHttp, target: CredentialTarget): Promise<Result<Vendor, string>> {
+export async function discover(
+  http: VendorHttp,
+  target: CredentialTarget,
+): Promise<Result<Vendor, DiscoveryFault>> {
   const { auth, url } = target;
-  const origins = [new URL(url).origin, ...auth.allowOrigins];
   if (auth.custom) return ok(customVendor(target));
-  const challenge = await challengeOf(http, url, origins);
+  const origins = originsOf(target);
+  const challenge = await challengeAt(http, url, origins);
   const found = await resourceMetadata(http, target, challenge.metadata, origins);
   if (!found.ok) return found;
   const { issuers, resource, scopes } = found.value;
   const issuer = issuers.find((one) => origins.includes(originOf(one)));
-  if (issuer === undefined) return refused(notAllowed(target.name, originOf(issuers[0] ?? '')));
+  if (issuer === undefined) return final(notAllowed(target.name, originOf(issuers[0] ?? '')));
   const metadata = await serverMetadata(http, issuer, origins);
   if (!metadata.ok) return metadata;
-  const read = vendorOf(metadata.value, issuer);
-  if (!read.ok) return read;
-  for (const endpoint of [
-    read.value.tokenEndpoint,
-    read.value.deviceAuthorizationEndpoint,
-    read.value.registrationEndpoint,
-  ])
+  const read = vendorOf(metadata.value, issuer, auth.machine);
+  if (!read.ok) return final(read.error);
+  const { tokenEndpoint, deviceAuthorizationEndpoint, registrationEndpoint } = read.value;
+  for (const endpoint of [tokenEndpoint, deviceAuthorizationEndpoint, registrationEndpoint])
     if (endpoint !== undefined && !origins.includes(originOf(endpoint)))
-      return refused(notAllowed(target.name, originOf(endpoint)));
-  const wanted = auth.scopes ?? challenge.scope?.split(' ') ?? scopes;
-  const offers = strings(metadata.value.scopes_supported)?.includes('offline_access');
-  const all = wanted && offers && !wanted.includes('offline_access') ? [...wanted, 'offline_access'] : wanted;
-  return ok({ ...read.value, resource: auth.resource ?? resource ?? url, scope: all?.join(' ') });
+      return final(notAllowed(target.name, originOf(endpoint)));
+  const wanted = auth.scopes ?? challenge.scopes ?? scopes;
+  const offers = strings(metadata.value.scopes_supported)?.includes('offline_access') === true;
+  const offline = wanted && offers && !auth.machine ? ['offline_access'] : [];
+  const scope = unionOf(wanted?.join(' '), offline);
+  return ok({ ...read.value, resource: auth.resource ?? resource ?? url, scope });
 }
+
+/** Whom Castellan may ask for a server, wherever they lie: its own origin, and those that its operator named. */
+export function originsOf({ url, auth }: CredentialTarget): string[] {
+  return [new URL(url).origin, ...auth.allowOrigins];
+}
+
+const final = (message: string) => refused({ message, passing: false });
 
 function customVendor({ auth, url }: CredentialTarget): Vendor {
   const tokenEndpoint = auth.tokenEndpoint ?? '';
   return {
     issuer: originOf(tokenEndpoint),
+    // Nobody knows how it calls itself (RFC 7523 section 3).
+    audience: tokenEndpoint,
     authorizationEndpoint: auth.authorizationEndpoint,
     tokenEndpoint,
     deviceAuthorizationEndpoint: auth.deviceAuthorizationEndpoint,
     registrationEndpoint: undefined,
     readsDocuments: false,
     namesItself: undefined,
-    authMethods: [],
-    resource: auth.resource ?? url,
+    authMethods: undefined,
+    signingAlgorithms: undefined,
+    resource: auth.sendsResource ? (auth.resource ?? url) : undefined,
     scope: auth.scopes?.join(' '),
+    parameters: auth.parameters,
   };
 }
 
@@ -87,18 +110,13 @@ function notAllowed(name: string, origin: string): string {
   return `server "${name}" signs in at another origin, which nobody allowed: add to its auth: ${line}`;
 }
 
-/** What the server says to a request without a credential (RFC 9728 section 5.1). */
-async function challengeOf(
-  http: VendorHttp,
-  url: string,
-  origins: readonly string[],
-): Promise<{ metadata: string | undefined; scope: string | undefined }> {
-  const answer = await http.post(url, origins, CHALLENGED_BY);
-  const challenge = (answer.ok && answer.value.status === 401 && answer.value.challenge) || '';
-  const parameter = (name: string) =>
-    new RegExp(`\\b${name}="([^"\\\\]{1,2048})"`, 'i').exec(challenge)?.[1] ??
-    new RegExp(`\\b${name}=([^\\s",]{1,2048})`, 'i').exec(challenge)?.[1];
-  return { metadata: parameter('resource_metadata'), scope: parameter('scope') };
+/** What the server says to requests without a credential. */
+async function challengeAt(http: VendorHttp, url: string, origins: readonly string[]): Promise<Challenge> {
+  for (const request of CHALLENGED_BY) {
+    const answer = await http.post(url, origins, request);
+    if (answer.ok && answer.value.status === 401) return challengeOf(answer.value.challenge);
+  }
+  return challengeOf(undefined);
 }
 
 async function resourceMetadata(
@@ -106,19 +124,19 @@ async function resourceMetadata(
   { name, url }: CredentialTarget,
   named: string | undefined,
   origins: readonly string[],
-): Promise<Result<Found, string>> {
+): Promise<Result<Found, DiscoveryFault>> {
   const { origin, pathname } = new URL(url);
   const wellKnown = `${origin}/.well-known/oauth-protected-resource`;
   const inserted = pathname === '/' ? [] : [`${wellKnown}${pathname.replace(/\/$/, '')}`];
   if (named !== undefined && !origins.includes(originOf(named)))
-    return refused(notAllowed(name, originOf(named)));
+    return final(notAllowed(name, originOf(named)));
   for (const place of named === undefined ? [...inserted, wellKnown] : [named]) {
     const answer = await http.get(place, origins);
-    if (!answer.ok) return refused(`${new URL(place).origin} ${answer.error}`);
+    if (!answer.ok) return refused({ message: `${originOf(place)} ${answer.error}`, passing: true });
     if (answer.value.status !== 200 || !isMapping(answer.value.json)) continue;
     const { resource, authorization_servers, scopes_supported } = answer.value.json;
     if (typeof resource !== 'string' || !isResourceOf(resource, url))
-      return refused(
+      return final(
         `server "${name}" describes another resource than its url; set its url to that of the resource`,
       );
     const issuers = strings(authorization_servers) ?? [];
@@ -141,21 +159,24 @@ async function serverMetadata(
   http: VendorHttp,
   issuer: string,
   origins: readonly string[],
-): Promise<Result<Metadata, string>> {
+): Promise<Result<Metadata, DiscoveryFault>> {
+  const where = `the authorization server at ${originOf(issuer)}`;
+  let broken = false;
   for (const place of metadataPlaces(issuer)) {
     const answer = await http.get(place, origins);
-    if (!answer.ok) return refused(`the authorization server at ${originOf(issuer)} ${answer.error}`);
+    if (!answer.ok) return refused({ message: `${where} ${answer.error}`, passing: true });
+    broken ||= answer.value.status >= 500;
     if (answer.value.status !== 200 || !isMapping(answer.value.json)) continue;
     // RFC 8414 section 3.3: as it was asked for, to the letter.
-    if (answer.value.json.issuer !== issuer)
-      return refused(`the authorization server at ${originOf(issuer)} gives itself another name (issuer)`);
+    if (answer.value.json.issuer !== issuer) return final(`${where} gives itself another name (issuer)`);
     return ok(answer.value.json);
   }
+  if (broken) return refused({ message: `${where} is out of order`, passing: true });
   const fix = 'set provider: custom in its auth, with the endpoints of the vendor';
-  return refused(`the authorization server at ${originOf(issuer)} describes itself nowhere; ${fix}`);
+  return final(`${where} describes itself nowhere; ${fix}`);
 }
 
-function vendorOf(metadata: Metadata, issuer: string): Result<Vendor, string> {
+function vendorOf(metadata: Metadata, issuer: string, machine: boolean): Result<Vendor, string> {
   const where = `the authorization server at ${originOf(issuer)}`;
   const names = {
     authorizationEndpoint: 'authorization_endpoint',
@@ -175,13 +196,14 @@ function vendorOf(metadata: Metadata, issuer: string): Result<Vendor, string> {
   }
   if (endpoints.tokenEndpoint === undefined) return refused(`${where} names no token_endpoint`);
   const challenges = strings(metadata.code_challenge_methods_supported) ?? [];
-  if (!challenges.includes('S256')) {
+  if (!machine && !challenges.includes('S256')) {
     if (endpoints.deviceAuthorizationEndpoint === undefined)
       return refused(`${where} does not offer PKCE with S256, without which nobody signs in`);
     delete endpoints.authorizationEndpoint;
   }
   return ok({
     issuer,
+    audience: issuer,
     authorizationEndpoint: endpoints.authorizationEndpoint,
     tokenEndpoint: endpoints.tokenEndpoint,
     deviceAuthorizationEndpoint: endpoints.deviceAuthorizationEndpoint,
@@ -189,8 +211,10 @@ function vendorOf(metadata: Metadata, issuer: string): Result<Vendor, string> {
     readsDocuments: metadata.client_id_metadata_document_supported === true,
     namesItself: metadata.authorization_response_iss_parameter_supported === true,
     authMethods: strings(metadata.token_endpoint_auth_methods_supported) ?? ['client_secret_basic'],
+    signingAlgorithms: strings(metadata.token_endpoint_auth_signing_alg_values_supported),
     resource: undefined,
     scope: undefined,
+    parameters: {},
   });
 }
 

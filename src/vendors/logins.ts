@@ -12,12 +12,13 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import { Refusal } from '../base/errors.ts';
 import { endpointFault } from '../resources/endpoint-url.ts';
+import type { VendorClient } from './client-proof.ts';
 import type { CredentialTarget } from './credentials.ts';
 import { discover, type Vendor } from './discovery.ts';
 import { DEVICE_GRANT, type OwnAddresses, registeredClient } from './registration.ts';
 import { tokensOf } from './tokens.ts';
 import type { Flow, Grant, KeptLogin, Vault } from './vault.ts';
-import type { VendorAnswer, VendorClient, VendorHttp } from './vendor-http.ts';
+import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
 
 /** What a person needs to go on. */
 export type LoginStep = {
@@ -73,7 +74,7 @@ export class VendorLogins {
   async begin(target: CredentialTarget, wanted: Flow | undefined): Promise<LoginStep> {
     const { http, own } = this.#deps;
     const found = await discover(http, target);
-    if (!found.ok) throw new Refusal('conflict', found.error);
+    if (!found.ok) throw new Refusal('conflict', found.error.message);
     const vendor = found.value;
     const flow = wanted ?? (vendor.deviceAuthorizationEndpoint === undefined ? 'paste' : 'device');
     refuseMissing(target, vendor, flow);
@@ -296,9 +297,9 @@ function pasteLogin(
     ...{ response_type: 'code', client_id: client.id, redirect_uri: redirectUri, state },
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
-    ...{ scope: vendor.scope, resource: vendor.resource },
+    ...{ scope: vendor.scope, resource: vendor.resource, ...vendor.parameters },
     // OpenID Connect providers give offline access only where consent is asked for.
-    prompt: vendor.scope?.split(' ').includes('offline_access') ? 'consent' : undefined,
+    ...(vendor.scope?.split(' ').includes('offline_access') && { prompt: 'consent' }),
   };
   for (const [name, value] of Object.entries(asked))
     if (value !== undefined) url.searchParams.set(name, value);

@@ -1,7 +1,8 @@
 import { ok, type Result, refused } from '../base/result.ts';
+import { configuredClient, publicClient, secretClient, type VendorClient } from './client-proof.ts';
 import type { CredentialTarget } from './credentials.ts';
-import type { Vendor } from './discovery.ts';
-import type { VendorClient, VendorHttp } from './vendor-http.ts';
+import { originsOf, type Vendor } from './discovery.ts';
+import type { VendorHttp } from './vendor-http.ts';
 
 /** What Castellan is known by elsewhere. */
 export type OwnAddresses = {
@@ -36,11 +37,11 @@ export async function registeredClient(
   vendor: Vendor,
   own: OwnAddresses,
 ): Promise<Result<RegisteredClient, string>> {
-  const { auth, name, url } = target;
+  const { auth, name } = target;
   const redirectUri = auth.redirectUri ?? own.redirect(name);
   if (auth.clientId !== undefined) {
-    const client = withMethod(auth.clientId, auth.clientSecret, vendor.authMethods);
-    return ok({ client, redirectUri });
+    const client = configuredClient(auth.clientId, auth, vendor);
+    return client.ok ? ok({ client: client.value, redirectUri }) : client;
   }
   if (vendor.readsDocuments && auth.clientMetadataUrl !== undefined)
     return ok({ client: publicClient(auth.clientMetadataUrl), redirectUri });
@@ -53,9 +54,9 @@ export async function registeredClient(
   const grants = ['authorization_code', 'refresh_token'];
   if (vendor.deviceAuthorizationEndpoint !== undefined) grants.push(DEVICE_GRANT);
   const method = ['none', 'client_secret_post', 'client_secret_basic'].find((one) =>
-    vendor.authMethods.includes(one),
+    vendor.authMethods?.includes(one),
   );
-  const answer = await http.post(vendor.registrationEndpoint, [new URL(url).origin, ...auth.allowOrigins], {
+  const answer = await http.post(vendor.registrationEndpoint, originsOf(target), {
     client_name: CLIENT_NAME,
     redirect_uris: [redirectUri],
     grant_types: grants,
@@ -74,13 +75,5 @@ export async function registeredClient(
   const secret = typeof said.client_secret === 'string' ? said.client_secret : undefined;
   const given = said.token_endpoint_auth_method ?? method;
   const methods = typeof given === 'string' ? [given] : vendor.authMethods;
-  return ok({ client: withMethod(said.client_id, secret, methods), redirectUri });
-}
-
-const publicClient = (id: string): VendorClient => ({ id, secret: undefined, method: 'none' });
-
-function withMethod(id: string, secret: string | undefined, methods: readonly string[]): VendorClient {
-  if (secret === undefined) return publicClient(id);
-  const post = methods.includes('client_secret_post') && !methods.includes('client_secret_basic');
-  return { id, secret, method: post ? 'client_secret_post' : 'client_secret_basic' };
+  return ok({ client: secretClient(said.client_id, secret, methods), redirectUri });
 }

@@ -3,8 +3,8 @@ import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
 import type { RingKey } from '../store/key-ring.ts';
 import type { Schema } from '../store/schema.ts';
+import type { VendorClient } from './client-proof.ts';
 import type { Tokens } from './tokens.ts';
-import type { VendorClient } from './vendor-http.ts';
 
 /** A grant of a vendor, with all that its next refresh needs. */
 export type Grant = {

@@ -1,5 +1,6 @@
 import { ok, type Result, refused } from '../base/result.ts';
 import type { GuardedAnswer, GuardedClient, GuardedFault, GuardedRequest } from '../net/guarded-client.ts';
+import { prove, type VendorClient } from './client-proof.ts';
 
 const MAX_BYTES = 256 * 1024;
 const TIMEOUT_MS = 10_000;
@@ -13,13 +14,6 @@ export type VendorAnswer = {
   error: string | undefined;
   challenge: string | undefined;
   retryAfterMs: number | undefined;
-};
-
-/** How a client proves itself at a token endpoint. */
-export type VendorClient = {
-  id: string;
-  secret: string | undefined;
-  method: 'none' | 'client_secret_basic' | 'client_secret_post';
 };
 
 const FAULTS: Readonly<Record<GuardedFault, string>> = {
@@ -49,8 +43,8 @@ export class VendorHttp {
     return this.#ask(url, origins, { method: 'POST', headers, body: JSON.stringify(value) });
   }
 
-  /** A form with the proof of the client (RFC 6749 sections 2.3.1 and 3.2). */
-  form(
+  /** A form with the proof of the client (RFC 6749 section 3.2). */
+  async form(
     url: string,
     origins: readonly string[],
     fields: Readonly<Record<string, string | undefined>>,
@@ -59,14 +53,7 @@ export class VendorHttp {
     const form = new URLSearchParams();
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) form.set(name, value);
     const headers: Record<string, string> = { 'content-type': 'application/x-www-form-urlencoded' };
-    const secret = client.secret ?? '';
-    if (client.method === 'client_secret_basic') {
-      const pair = `${formEncoded(client.id)}:${formEncoded(secret)}`;
-      headers.authorization = `Basic ${Buffer.from(pair).toString('base64')}`;
-    } else {
-      form.set('client_id', client.id);
-      if (client.method === 'client_secret_post') form.set('client_secret', secret);
-    }
+    await prove(client, form, headers);
     return this.#ask(url, origins, { method: 'POST', headers, body: form.toString() });
   }
 
@@ -103,5 +90,3 @@ function parsed(text: string): unknown {
     return undefined;
   }
 }
-
-const formEncoded = (text: string) => new URLSearchParams({ '': text }).toString().slice(1);
