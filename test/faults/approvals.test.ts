@@ -20,6 +20,12 @@ for (const where of ['sqlite', 'postgres'] satisfies Where[]) {
     it('is never sent twice over a kill', async () => {
       await using torment = await ApprovalsTorment.start(where);
       for (let round = 0; round < 2; round += 1) await torment.kill();
+      await torment.judgeAll();
+    });
+
+    it('is sent once at most, and stays one approval, while the policy and the tool change', async () => {
+      await using torment = await ApprovalsTorment.start(where);
+      for (let round = 0; round < 20; round += 1) await torment.edit();
     });
   });
 }

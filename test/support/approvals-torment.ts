@@ -6,16 +6,21 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { Agent, administrate, newAgent, writeConfig } from './agent.ts';
+import { Agent, administrate, type Loose, newAgent, writeConfig } from './agent.ts';
 import { postgresDatabase, TEST_MASTER_KEY } from './databases.ts';
-import { decide, endOf, held, holdingPolicy } from './held-calls.ts';
+import { decide, endOf, errorIn, held, holdingPolicy, stateOf } from './held-calls.ts';
 import { OracleUpstream } from './oracle-upstream.ts';
+import { eventually } from './processes.ts';
 import { startCastellan, type TestCastellan } from './running-castellan.ts';
 
 export type Where = 'sqlite' | 'postgres';
 
 /** What the rounds came to: how many ended in each state. */
 export type Tally = Record<string, number>;
+
+const HELD = ['x__echo', 'x__hold'];
+const approvalIn = (answer: Loose): string | undefined =>
+  errorIn(answer)?.approvalId ?? answer.result?._meta?.['castellan/approval']?.approvalId;
 
 /** A Castellan, on PostgreSQL two of them on one database, with calls on hold in front of a server that counts. */
 export class ApprovalsTorment implements AsyncDisposable {
@@ -30,6 +35,7 @@ export class ApprovalsTorment implements AsyncDisposable {
   #there!: TestCastellan;
   #agent!: Agent;
   #round = 0;
+  readonly #unjudged: { id: string; args: { round: string } }[] = [];
 
   private constructor(
     where: Where,
@@ -54,7 +60,7 @@ export class ApprovalsTorment implements AsyncDisposable {
     used.defer(() => rm(folder, { recursive: true, force: true }));
     const database = where === 'postgres' ? await postgresDatabase() : undefined;
     if (database) used.defer(() => database.dispose());
-    const oracle = used.use(await OracleUpstream.start('modern', ['echo']));
+    const oracle = used.use(await OracleUpstream.start('modern', ['echo', 'hold']));
     const config = await writeConfig(
       path.join(folder, 'castellan.json'),
       { x: { url: oracle.url } },
@@ -66,7 +72,8 @@ export class ApprovalsTorment implements AsyncDisposable {
     torment.#here = await torment.#process('here');
     torment.#there = where === 'postgres' ? await torment.#process('there') : torment.#here;
     torment.#agent = await newAgent(torment.#here, 'demo');
-    await administrate(torment.#here, 'PUT', '/policies/humans-first', holdingPolicy(['x__echo']));
+    await administrate(torment.#here, 'PUT', '/policies/humans-first', holdingPolicy(HELD));
+    await eventually('both have a policy', () => torment.#policies().then(Boolean, () => false));
     return torment;
   }
 
@@ -76,7 +83,7 @@ export class ApprovalsTorment implements AsyncDisposable {
     const id = await held(this.#agent, 'x__echo', args);
     assert.equal(this.#sent(args), 0);
     const chosen = randomInt(4);
-    const soon = randomInt(0, 60);
+    const soon = randomInt(5, 60);
     const acts = [
       () => this.#expire(id, soon),
       () => decide(this.#here, id, 'approve'),
@@ -104,24 +111,90 @@ export class ApprovalsTorment implements AsyncDisposable {
     assert.equal(this.#sent(args), 1);
   }
 
-  /** Kills the process that is told to approve, somewhere between that and the recorded outcome. */
+  /**
+   * Kills the process that is told to approve, at any moment from the decision to just after the answer of the server,
+   * and has the caller ask again. Where the approval stood at that moment; `judgeAll` says later what became of it.
+   */
   async kill(): Promise<string> {
     const args = this.#next();
-    const id = await held(this.#agent, 'x__echo', args);
+    const id = await held(this.#agent, 'x__hold', args);
+    const before = this.#oracle.calls.length;
     const deciding = decide(this.#here, id, 'approve').catch(() => undefined);
-    await delay(randomInt(0, 40));
-    this.#here.process.kill('SIGKILL');
-    await deciding;
+    if (randomInt(2) === 0) {
+      const answering = delay(randomInt(0, 60)).then(() => this.#oracle.letGo());
+      await delay(randomInt(0, 60));
+      this.#here.process.kill('SIGKILL');
+      await answering;
+    } else {
+      await this.#oracle.arrival(before);
+      this.#oracle.letGo();
+      await delay(randomInt(0, 8));
+      this.#here.process.kill('SIGKILL');
+    }
     await this.#here.stop('SIGKILL');
+    const stood = await this.#stateIn(id);
+    await deciding;
     const alone = this.#there === this.#here;
     this.#here = await this.#process('here');
     if (alone) this.#there = this.#here;
     this.#agent = new Agent(`${this.#here.url}/projects/demo/mcp`, this.#agent.token);
-    const { state } = await administrate(this.#here, 'GET', `/approvals/${id}`);
-    if (state !== 'pending') return this.#judge(id, args);
-    assert.equal(this.#sent(args), 0);
-    await decide(this.#here, id, 'cancel');
-    return 'pending';
+    const again = await this.#agent.call('x__hold', args);
+    this.#oracle.letGo();
+    assert.equal(approvalIn(again), id, `the call after the kill is another one: ${JSON.stringify(again)}`);
+    this.#unjudged.push({ id, args });
+    return stood;
+  }
+
+  /**
+   * Changes the policy or the tool at any moment of an approval, and has the caller ask again: it stays the same
+   * approval, whatever came first, and a call that was sent is not hidden by what has changed since.
+   */
+  async edit(): Promise<string> {
+    await eventually('both know the policy', async () => new Set(await this.#policies()).size === 1);
+    const args = this.#next();
+    const id = await held(this.#agent, 'x__hold', args);
+    const change = async (): Promise<void> => {
+      if (randomInt(2) === 0) this.#oracle.about = { description: args.round };
+      else {
+        const policy = holdingPolicy(HELD, { expires: `${60 + this.#round}m` });
+        await administrate(this.#there, 'PUT', '/policies/humans-first', policy);
+      }
+    };
+    if (randomInt(3) === 0) {
+      await change();
+      assert.equal((await decide(this.#there, id, 'approve')).status, 409, 'it was not the call any more');
+      return this.#judge(id, args);
+    }
+    const ask = async () => {
+      await delay(randomInt(0, 90));
+      const again = await this.#agent.call('x__hold', args);
+      assert.equal(approvalIn(again), id, `another approval: ${JSON.stringify(again)}`);
+    };
+    const answer = delay(randomInt(0, 120)).then(() => this.#oracle.letGo());
+    const acts = [
+      delay(randomInt(0, 120)).then(change),
+      ask(),
+      answer,
+      ...[this.#here, this.#there].map((one) => decide(one, id, 'approve')),
+    ];
+    const until = setInterval(() => this.#oracle.letGo(), 100);
+    await Promise.all(acts);
+    clearInterval(until);
+    return this.#judge(id, args);
+  }
+
+  /** What became of every approval that was cut short; one that is still waiting was never approved. */
+  async judgeAll(): Promise<Tally> {
+    const tally: Tally = {};
+    for (const { id, args } of this.#unjudged.splice(0)) {
+      if ((await stateOf(this.#here, id)) === 'pending') {
+        assert.equal(this.#sent(args), 0);
+        await decide(this.#here, id, 'cancel');
+      }
+      const state = await this.#judge(id, args);
+      tally[state] = (tally[state] ?? 0) + 1;
+    }
+    return tally;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -133,7 +206,18 @@ export class ApprovalsTorment implements AsyncDisposable {
     const sent = this.#sent(args);
     const expected = state === 'succeeded' ? [1] : state === 'unknown' ? [0, 1] : [0];
     assert.ok(expected.includes(sent), `approval ${id} is ${state}, and its call was sent ${sent} times`);
+    const { executedAt, expiresAt } = await administrate(this.#there, 'GET', `/approvals/${id}`);
+    assert.ok(
+      !(executedAt >= expiresAt),
+      `approval ${id} was over at ${expiresAt}, and made at ${executedAt}`,
+    );
     return state;
+  }
+
+  /** The policy as each process knows it by now. */
+  async #policies(): Promise<string[]> {
+    const known = [this.#here, this.#there].map((one) => administrate(one, 'GET', '/policies/humans-first'));
+    return (await Promise.all(known)).map(({ spec }) => JSON.stringify(spec));
   }
 
   #next(): { round: string } {
@@ -157,17 +241,37 @@ export class ApprovalsTorment implements AsyncDisposable {
   /** Lets its time come in so many milliseconds, by the clock that counts. */
   async #expire(id: string, inMs: number): Promise<void> {
     if (this.#databaseUrl === undefined) {
-      const database = new DatabaseSync(path.join(this.#folder, 'here', 'castellan.db'), { timeout: 5_000 });
+      using database = this.#sqlite();
       database.prepare('update approvals set expires_at = ? where id = ?').run(Date.now() + inMs, id);
-      database.close();
       return;
     }
-    const client = new pg.Client({ connectionString: this.#databaseUrl });
-    await client.connect();
-    await client.query(
+    await this.#postgres(
       'update approvals set expires_at = (extract(epoch from clock_timestamp()) * 1000)::bigint + $1 where id = $2',
       [inMs, id],
     );
-    await client.end();
+  }
+
+  /** As the database has it, for when nobody is there to ask. */
+  async #stateIn(id: string): Promise<string> {
+    if (this.#databaseUrl === undefined) {
+      using database = this.#sqlite();
+      return String(database.prepare('select state from approvals where id = ?').get(id)?.state);
+    }
+    const rows = await this.#postgres('select state from approvals where id = $1', [id]);
+    return String(rows[0]?.state);
+  }
+
+  #sqlite(): DatabaseSync {
+    return new DatabaseSync(path.join(this.#folder, 'here', 'castellan.db'), { timeout: 5_000 });
+  }
+
+  async #postgres(text: string, values: unknown[]): Promise<{ state?: string }[]> {
+    const client = new pg.Client({ connectionString: this.#databaseUrl });
+    await client.connect();
+    try {
+      return (await client.query(text, values)).rows;
+    } finally {
+      await client.end();
+    }
   }
 }
