@@ -25,7 +25,7 @@ export const RECORDED: { readonly [method: string]: AuditEventName } = {
 /** One request on its way, as the audit will tell of it: exactly one row says how it ended. */
 export class CallRecord {
   readonly #audit: Audit;
-  readonly #from: GatewayRequest;
+  #from: GatewayRequest;
   readonly #event: AuditEvent;
   readonly #startedAt = performance.now();
   #tool: ViewTool | undefined;
@@ -45,11 +45,25 @@ export class CallRecord {
       surface: scope.surface,
       trace: traceOf(request.params._meta, from.traceparent),
     };
-    if (event === 'tool.call') {
-      // Until it is found, all that is known of a tool is what the caller called it.
-      if (typeof request.params.name === 'string') this.#event.tool = request.params.name;
-      this.#event.digest = audit.argumentsDigest(request.params.arguments);
-    }
+    if (event === 'tool.call') this.#namedBy(from);
+  }
+
+  /** It is really the call of another tool, and told of as that alone. */
+  becomes(inner: GatewayRequest): void {
+    this.#from = inner;
+    this.#namedBy(inner);
+  }
+
+  /** No server has to hear of it. */
+  answeredHere(): void {
+    this.#sent = true;
+  }
+
+  /** Until it is found, all that is known of a tool is what the caller called it. */
+  #namedBy({ request }: GatewayRequest): void {
+    const { name, arguments: args } = request.params;
+    if (typeof name === 'string') this.#event.tool = name;
+    this.#event.digest = this.#audit.argumentsDigest(args);
   }
 
   /** The tool is known, and with it what everybody else calls it. */

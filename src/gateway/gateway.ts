@@ -26,6 +26,8 @@ import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
 import { ListPages } from './list-pages.ts';
+import { OwnCalls } from './own/own-calls.ts';
+import { ownTools } from './own/own-tools.ts';
 import { OwnedEntries } from './owned-entries.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
@@ -88,7 +90,7 @@ export class Gateway {
     this.pages = new ListPages(sealer, this.lists);
     this.self = self;
     this.upstreams = upstreams;
-    this.views = new Views(upstreams, gates);
+    this.views = new Views(upstreams, gates, ownTools({ upstreams }));
     this.owned = new OwnedEntries(this.views, upstreams, (from, server, params) =>
       this.relay(from, server, params),
     );
@@ -101,7 +103,7 @@ export class Gateway {
     const { views, stats, bridge } = this;
     const shared = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
     this.heldCalls = new HeldCalls({ ...shared, ...holding, audit });
-    const deps = { ...shared, heldCalls: this.heldCalls };
+    const deps = { ...shared, heldCalls: this.heldCalls, ownCalls: new OwnCalls(gates) };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),

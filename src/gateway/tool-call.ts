@@ -4,6 +4,8 @@
  *   find the tool on this surface → authorize → compare mirrored headers → freeze → limits → policy → announce →
  *   dispatch upstream → shape the result
  *
+ * A call that comes through a tool of our own (`own/`) begins here too, as if it had come by itself.
+ *
  * Each step takes what only the step before it can make, so none can be left out.
  */
 import type { Authorizer } from '../identity/authorizer.ts';
@@ -16,6 +18,7 @@ import { unannounced } from './call-record.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import type { Gates } from './gates.ts';
 import type { HeldCalls } from './held-calls.ts';
+import type { OwnCalls } from './own/own-calls.ts';
 import {
   asFault,
   asToolResult,
@@ -41,6 +44,7 @@ export type ToolCallDeps = {
   bridge: Bridge;
   toolsets: Toolsets;
   heldCalls: HeldCalls;
+  ownCalls: OwnCalls;
 };
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
@@ -54,10 +58,25 @@ export type AuthorizedCall = {
 };
 
 export function callTool(deps: ToolCallDeps, from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
-  const { name, arguments: args } = from.request.params;
+  const { name } = from.request.params;
   if (typeof name !== 'string') return invalidParams('params.name must be the name of a tool');
+  const view = deps.views.current(from.scope, from.circle);
+  const known = view.tools.get(name);
+  const own = known ? undefined : view.own.get(name);
+  return own
+    ? deps.ownCalls.answer(own, from, (inner) => callNamed(deps, inner, String(inner.request.params.name)))
+    : callNamed(deps, from, name, known);
+}
+
+/** @param known what the view has of this name; looked up where it is left out */
+function callNamed(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  name: string,
+  known = deps.views.current(from.scope, from.circle).tools.get(name),
+): GatewayOutcome | Promise<GatewayOutcome> {
+  const { arguments: args } = from.request.params;
   if (args !== undefined && !isObject(args)) return invalidParams('params.arguments must be an object');
-  const known = deps.views.current(from.scope, from.circle).tools.get(name);
   return known && !known.provisional
     ? callFound(deps, from, known, args)
     : findAndCall(deps, from, name, args);

@@ -79,8 +79,12 @@ export function toolsetTool<Input extends z.ZodObject>(
   return { ...tool, run: (args, call) => tool.run(args as z.output<Input>, call) };
 }
 
+type Described = Pick<ToolsetTool, 'name' | 'title' | 'doc' | 'input' | 'readOnly'> & {
+  output?: z.ZodObject;
+};
+
 /** The tool as `tools/list` shows it. */
-export function definitionOf({ name, title, doc, input, output, readOnly }: ToolsetTool): JsonObject {
+export function definitionOf({ name, title, doc, input, output, readOnly }: Described): JsonObject {
   const { does, when, example, returns, next, ids } = doc;
   const description = [
     `${does}.`,
@@ -95,7 +99,7 @@ export function definitionOf({ name, title, doc, input, output, readOnly }: Tool
     title,
     description,
     inputSchema: jsonSchema(input, 'input'),
-    outputSchema: jsonSchema(output, 'output'),
+    ...(output && { outputSchema: jsonSchema(output, 'output') }),
     annotations: { readOnlyHint: readOnly, openWorldHint: false },
   };
 }

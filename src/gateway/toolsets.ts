@@ -1,14 +1,12 @@
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
 import { BUILTIN_TOOLSETS } from '../resources/builtin-toolsets.ts';
-import { fieldName, problemsOf } from '../resources/problems.ts';
 import type { ServerSpec } from '../resources/spec.ts';
 import type { BuiltinOffer } from '../upstream/builtin-server.ts';
-import { asToolResult, invalidParams, toolRefused } from './refusals.ts';
+import { invalidParams } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
-import { definitionOf, type Toolset, type ToolsetAnswer, type ToolsetTool } from './toolset.ts';
-
-const MAX_TOLD = 5;
+import { definitionOf, type Toolset } from './toolset.ts';
+import { argumentFault, resultOf } from './toolset-answers.ts';
 
 /** The built-in toolsets of this process, each ready to be served by any server that names it. */
 export class Toolsets {
@@ -63,7 +61,7 @@ export class Toolsets {
       ? await tool.run(parsed.data as JsonObject, call)
       : argumentFault(tool, given);
     if (!answer.ok) record?.undone();
-    return { ok: true, result: resultOf(answer) };
+    return { ok: true, result: resultOf(answer, true) };
   }
 
   async #read(
@@ -76,21 +74,6 @@ export class Toolsets {
       ? { ok: true, result: { contents } }
       : invalidParams(`Resource not found: ${String(uri).slice(0, 512)}`, { uri });
   }
-}
-
-function argumentFault(tool: ToolsetTool, given: unknown): ToolsetAnswer {
-  const problems = problemsOf(tool.input, given, []);
-  const told = problems.slice(0, MAX_TOLD).map(({ path, message }) => `${fieldName(path)} ${message}`);
-  const field = fieldName(problems[0]!.path);
-  const message = `${tool.name} was not run: ${told.join('; ')}. A call looks like ${JSON.stringify(tool.doc.example)}`;
-  return { ok: false, code: 'INVALID_ARGUMENT', message, field };
-}
-
-function resultOf(answer: ToolsetAnswer): JsonObject {
-  if (!answer.ok) return asToolResult(toolRefused(answer.code, answer.message, answer.field), true);
-  const text = answer.text ?? JSON.stringify(answer.structured);
-  const failed = answer.isError ? { isError: true } : {};
-  return { content: [{ type: 'text', text }], structuredContent: answer.structured, ...failed };
 }
 
 function refuseMisplaced({ name, tools }: Toolset): void {

@@ -12,7 +12,7 @@ type Offer = { tools?: string[]; prompts?: string[]; resources?: string[]; templ
 const project = { name: 'p', uid: '1', spec: {} as ProjectSpec };
 const scope: Scope = { project, surface: 'consumer', rights: EVERY_TOOL };
 const viewOf = (parts: ViewPart[]): View =>
-  buildView(scope, parts, { tool: () => false, server: () => false });
+  buildView(scope, parts, { tool: () => false, server: () => false }, []);
 
 function part(
   server: string,
@@ -129,5 +129,20 @@ test('no server may take the name of a built-in tool, wherever it stands', () =>
   assert.deepEqual(owners(view), ['other: a', 'get_ticket: tickets']);
   assert.deepEqual(view.degraded, [
     { server: 'a', reason: 'tool get_ticket is left out: the name get_ticket is that of a tool of tickets' },
+  ]);
+});
+
+test("a tool with the name of one of Castellan's own is prefixed where that may be, and else left out", () => {
+  const view = viewOf([
+    part('a', 'always', { tools: ['mcp'] }),
+    part('b', 'conditional', { tools: ['status', 'other'] }),
+    part('c', 'never', { tools: ['begin_session', 'free'] }),
+  ]);
+  assert.deepEqual(owners(view), ['a__mcp: a', 'b__status: b', 'other: b', 'free: c']);
+  assert.deepEqual(view.degraded, [
+    {
+      server: 'c',
+      reason: 'tool begin_session is left out: the name begin_session is that of a tool of Castellan',
+    },
   ]);
 });

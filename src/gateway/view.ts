@@ -2,11 +2,14 @@ import { anyGlobMatches } from '../base/glob.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../protocol/names.ts';
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
+import { OWN_TOOLS } from '../resources/builtin-toolsets.ts';
 import type { PrefixMode, ServerSpec } from '../resources/spec.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
 import { LeftOut } from './left-out.ts';
+import type { OwnTool } from './own/own-tool.ts';
 import type { Scope } from './scope.ts';
 import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
+import { definitionOf } from './toolset.ts';
 
 /** One server's part in a view: its configuration, and what it offers if that is known. */
 export type ViewPart = {
@@ -37,6 +40,8 @@ export type Degraded = { server: string; reason: string };
 /** What one surface of one project shows to one circle: names resolved, lists ready to be sent. */
 export type View = {
   tools: ReadonlyMap<string, ViewTool>;
+  /** Castellan's own, listed or not. */
+  own: ReadonlyMap<string, OwnTool>;
   prompts: ReadonlyMap<string, ViewPrompt>;
   resources: ReadonlyMap<string, string>;
   /** In the order of the servers; a template that several have stands here for each of them. */
@@ -69,6 +74,7 @@ export function itemsOf({ lists }: View, list: ListName): readonly JsonObject[] 
   return lists[list][LIST_KEYS[list]] as readonly JsonObject[];
 }
 
+const RESERVED: ReadonlySet<string> = new Set(OWN_TOOLS);
 export const DEGRADED_META = 'castellan/degraded';
 export const NOTICE_META = 'castellan/notice';
 
@@ -79,7 +85,12 @@ export type Hidden = { tool(canonical: string): boolean; server(name: string): b
  * Merges what the servers offer and the rights allow. Pure: the same parts give the same view, in the order the project
  * names them.
  */
-export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidden): View {
+export function buildView(
+  scope: Scope,
+  parts: readonly ViewPart[],
+  hidden: Hidden,
+  ownTools: readonly OwnTool[],
+): View {
   const { project, rights } = scope;
   const degraded: Degraded[] = [];
   const shortLimit = exposedNameLimit(project.name);
@@ -92,7 +103,7 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
   const resourceList: JsonObject[] = [];
   const templateList: JsonObject[] = [];
   const leftOuts: LeftOut[] = [];
-  const toolClashes = clashes(parts, toolNames);
+  const toolClashes = new Set([...clashes(parts, toolNames), ...OWN_TOOLS]);
   const builtin = builtinNames(parts);
   const promptClashes = clashes(parts, (part) => part.listing?.prompts.map((one) => String(one.name)) ?? []);
 
@@ -115,8 +126,8 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
       const wanted = withPrefix(server, own, spec.prefix, toolClashes);
       const exposed = exposedName(wanted, canonical, limit);
       const owner = tools.get(exposed)?.server ?? (isBuiltin(spec) ? undefined : builtin.get(exposed));
-      if (owner !== undefined) {
-        leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner}`);
+      if (owner !== undefined || RESERVED.has(exposed)) {
+        leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner ?? 'Castellan'}`);
         continue;
       }
       const definition = exposedDefinition(
@@ -185,9 +196,12 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
   const toolList = offered.map((tool) => tool.definition);
   const forTasks = offered.some(({ taskSupport }) => isForTasks(taskSupport));
   const notes = notesOf(degraded, parts, toolList.length, scope);
-  const listed = { tools: toolList, ...notes };
+  const own = ownTools.filter((tool) => tool.isOn(scope));
+  const ownList = own.filter((tool) => tool.isListed(scope, parts)).map(definitionOf);
+  const listed = { tools: [...toolList, ...ownList], ...notes };
   return {
     tools,
+    own: new Map(own.map((tool) => [tool.name, tool])),
     prompts,
     resources,
     templates,
@@ -195,7 +209,9 @@ export function buildView(scope: Scope, parts: readonly ViewPart[], hidden: Hidd
     unread: parts.filter(({ spec, listing }) => spec && !listing).map(({ server }) => server),
     lists: {
       tools: listed,
-      toolsWithTasks: forTasks ? { tools: offered.map(definitionWithTasks), ...notes } : listed,
+      toolsWithTasks: forTasks
+        ? { tools: [...offered.map(definitionWithTasks), ...ownList], ...notes }
+        : listed,
       prompts: { prompts: promptList, ...notes },
       resources: { resources: resourceList, ...notes },
       templates: { resourceTemplates: templateList, ...notes },

@@ -4,6 +4,7 @@ import type { Circle } from '../upstream/circle.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Gates } from './gates.ts';
+import type { OwnTool } from './own/own-tool.ts';
 import { type Scope, serversOf } from './scope.ts';
 import { buildView, type View, type ViewPart, type ViewTool } from './view.ts';
 
@@ -20,12 +21,18 @@ type Entry = { epoch: number; view: View };
 export class Views {
   private readonly upstreams: Upstreams;
   private readonly gates: Pick<Gates, 'hides' | 'hidesServer'>;
+  private readonly ownTools: readonly OwnTool[];
   private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
   private epoch = 0;
 
-  constructor(upstreams: Upstreams, gates: Pick<Gates, 'hides' | 'hidesServer'>) {
+  constructor(
+    upstreams: Upstreams,
+    gates: Pick<Gates, 'hides' | 'hidesServer'>,
+    ownTools: readonly OwnTool[],
+  ) {
     this.upstreams = upstreams;
     this.gates = gates;
+    this.ownTools = ownTools;
   }
 
   /** The configuration or a catalogue changed. */
@@ -40,10 +47,11 @@ export class Views {
     if (known && known.epoch === this.epoch) return known.view;
     // Read before the parts: a change during the build must not look included.
     const { epoch } = this;
-    const view = buildView(scope, this.parts(scope, circle), {
-      tool: (canonical) => this.gates.hides(scope.project, canonical),
-      server: (name) => this.gates.hidesServer(scope.project, name),
-    });
+    const hidden = {
+      tool: (canonical: string) => this.gates.hides(scope.project, canonical),
+      server: (name: string) => this.gates.hidesServer(scope.project, name),
+    };
+    const view = buildView(scope, this.parts(scope, circle), hidden, this.ownTools);
     this.views.set(key, { epoch, view });
     return view;
   }

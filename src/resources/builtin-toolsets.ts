@@ -48,3 +48,6 @@ export const BUILTIN_TOOLSETS: ReadonlyMap<string, BuiltinToolset> = new Map([
   ['approvals', APPROVALS],
   ['review', REVIEW],
 ]);
+
+/** Castellan's own tools: they belong to no server, and no tool of a server may have one of these names. */
+export const OWN_TOOLS = ['mcp', 'begin_session', 'read_result', 'status'] as const;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { bindingProblems } from './access-fields.ts';
 import type { Binding } from './bindings.ts';
-import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
+import { BUILTIN_TOOLSETS, OWN_TOOLS } from './builtin-toolsets.ts';
 import { callLimits, LIMITS } from './limit-fields.ts';
 import { nameFault } from './names.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
@@ -119,6 +119,8 @@ function clash(name: string, spec: unknown, builtin: readonly string[]): string 
   };
   if (prefix !== 'never') return undefined;
   const names = Object.values(tools?.override ?? {}).flatMap((one) => one.name ?? []);
+  const own = names.find((one) => OWN_TOOLS.some((tool) => tool === one));
+  if (own) return `${name} has a tool ${own}, as Castellan itself has: give it another name`;
   const taken = names.find((one) => builtin.includes(one));
   return taken && `${name} has a tool ${taken}, as a built-in toolset beside it has: give it another name`;
 }

@@ -6,7 +6,7 @@ import { Catalogue } from './catalogue.ts';
 import type { Listing, UpstreamTool } from './listing.ts';
 import type { Peer } from './peer.ts';
 import type { UpstreamServer } from './server.ts';
-import type { UpstreamStatus } from './server-status.ts';
+import type { ServerHealth, UpstreamStatus } from './server-status.ts';
 import { UpstreamFault } from './transport.ts';
 
 /** What a built-in toolset shows of itself. */
@@ -76,6 +76,10 @@ export class BuiltinServer implements ConfiguredServer {
     const { length: tools } = this.#offer.tools;
     const nothing = { connections: 0, inFlight: 0 };
     return { name: this.name, transport: 'builtin', state: 'connected', tools, ...nothing };
+  }
+
+  healthFor(): ServerHealth {
+    return { listed: true, needsLogin: false, fault: undefined };
   }
 
   details(): ReturnType<UpstreamServer['details']> {

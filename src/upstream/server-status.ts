@@ -20,6 +20,15 @@ export type UpstreamStatus = {
   retryInMs?: number;
 };
 
+/** A server as one circle meets it, from memory. */
+export type ServerHealth = {
+  /** Its lists are known, if perhaps old. */
+  listed: boolean;
+  needsLogin: boolean;
+  /** What was wrong the last time; undefined: nothing, as far as anybody knows. */
+  fault: string | undefined;
+};
+
 export type ConnectionStatus = {
   key: string;
   state: LinkState;

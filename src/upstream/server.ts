@@ -21,6 +21,7 @@ import {
   type ConnectionStatus,
   connectionStatus,
   overallState,
+  type ServerHealth,
   type UpstreamStatus,
 } from './server-status.ts';
 import { SharedSlot, type Slot, type Slots } from './slots.ts';
@@ -248,6 +249,18 @@ export class UpstreamServer {
     };
   }
 
+  /** How it stands with this circle's own connection to it. */
+  healthFor(circle: Circle): ServerHealth {
+    const catalogue = this.catalogue(circle);
+    const listed = catalogue.peekQuietly() !== undefined;
+    const base = this.baseFor(circle);
+    const connection = this.connections.of(base) ?? this.connections.of(this.catalogueBase(circle));
+    const broken = connection?.state === 'failed' || connection?.state === 'needs_auth';
+    const fault = catalogue.fault?.message ?? (broken ? connection.lastError : undefined);
+    const needsLogin = connection?.state === 'needs_auth' || catalogue.fault?.kind === 'needs_auth';
+    return { listed, needsLogin, fault };
+  }
+
   details(): { connections: ConnectionStatus[]; stderr: string[] } {
     const live = [...this.connections].flatMap((one) => one.diagnostics().stderr ?? []);
     const stderr = live.length > 0 ? live : this.channels.stderr;
@@ -258,14 +271,21 @@ export class UpstreamServer {
   }
 
   private connectionFor(circle: Circle): Connection {
+    return this.connection(this.baseFor(circle), circle);
+  }
+
+  private baseFor({ owner, session }: Circle): string {
     const { isolation } = this;
-    const base = isolation === 'shared' ? EVERYBODY : isolation === 'user' ? circle.owner : circle.session;
-    return this.connection(base, circle);
+    return isolation === 'shared' ? EVERYBODY : isolation === 'user' ? owner : session;
   }
 
   /** Lists of a session-isolated server are the same for everybody; a session of our own reads them. */
+  private catalogueBase({ owner }: Circle): string {
+    return this.isolation === 'user' ? owner : EVERYBODY;
+  }
+
   private catalogueConnection(circle: Circle): Connection {
-    return this.connection(this.isolation === 'user' ? circle.owner : EVERYBODY, circle);
+    return this.connection(this.catalogueBase(circle), circle);
   }
 
   private connection(base: string, circle: Circle): Connection {
