@@ -25,7 +25,7 @@ test('a client file with one unset variable: the others start, and the variable 
   const agent = await newAgent(castellan, 'default');
   const { result } = await agent.ask('tools/list');
   const servers = new Set(result?.tools.map((tool: { name: string }) => tool.name.split('__')[0]));
-  assert.deepEqual([...servers], ['first', 'third']);
+  assert.deepEqual([...servers], ['first', 'third', 'status']);
   const [degraded, ...others] = result!._meta['castellan/degraded'] as Loose[];
   assert.deepEqual(others, []);
   assert.equal(degraded.server, 'second');
