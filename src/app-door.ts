@@ -130,7 +130,10 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   });
   let origins: OriginPolicy | undefined;
   const ownAddresses = () => ownAddressesAt(options.publicUrl, (server.address() as AddressInfo).port);
-  const logins = vendors.logins({ own: ownAddresses, onChange: (name) => upstreams.credentialChanged(name) });
+  const logins = vendors.logins({
+    own: ownAddresses,
+    onChange: ({ name }) => upstreams.credentialChanged(name),
+  });
   const api = lazily(async () => {
     const { createApi } = await import('./http/api/api.ts');
     const live = new GatewayLiveView(gateway, upstreams, authorizer, () => resources.snapshot());

@@ -135,6 +135,7 @@ export function oauthSpec(auth: { type: string } | OAuthAuth | undefined): OAuth
   return {
     custom: auth.provider !== undefined,
     machine: auth.grant !== undefined,
+    perUser: auth.credentials === 'per-user',
     authorizationEndpoint: known?.authorizationEndpoint ?? auth.authorizationEndpoint,
     tokenEndpoint: known?.tokenEndpoint ?? auth.tokenEndpoint,
     deviceAuthorizationEndpoint: known?.deviceAuthorizationEndpoint ?? auth.deviceAuthorizationEndpoint,

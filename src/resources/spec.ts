@@ -39,6 +39,8 @@ export type OAuthSpec = {
   custom: boolean;
   /** Castellan signs in as itself (`client_credentials`), and nobody has to. */
   machine: boolean;
+  /** Each user signs in for themselves, and their calls carry their own token. */
+  perUser: boolean;
   authorizationEndpoint: string | undefined;
   tokenEndpoint: string | undefined;
   deviceAuthorizationEndpoint: string | undefined;

@@ -468,13 +468,15 @@ export interface UpstreamCredentialsTable {
 
 /** Owner: vendors. Sign-ins that somebody has begun and not finished; the last one counts. */
 export interface UpstreamLoginsTable {
-  server_uid: string;
-  owner: string;
   id: string;
+  server_uid: string;
+  /** E-mail of the user whom the grant will be of; empty: everybody. */
+  owner: string;
   key_id: string;
   sealed: string;
-  /** `device` or `paste`. */
+  /** `device`, `paste`, `browser` or `page`. */
   flow: string;
+  begun_at: number;
   /** The vendor is not asked again before. */
   poll_at: number;
   expires_at: number;

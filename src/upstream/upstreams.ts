@@ -137,7 +137,13 @@ export class Upstreams implements AsyncDisposable {
     const { target, auth } = entry.spec;
     let credential: VendorCredential | undefined;
     if (auth && target.type === 'http') {
-      credential = this.options.credential?.({ name: entry.name, uid: entry.uid, url: target.url, auth });
+      credential = this.options.credential?.({
+        name: entry.name,
+        uid: entry.uid,
+        owner: '',
+        url: target.url,
+        auth,
+      });
       if (!credential) {
         this.broken.set(entry.name, 'its sign-in is kept by castellan serve, and not at hand here');
         return;

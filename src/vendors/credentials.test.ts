@@ -7,13 +7,14 @@ import { KeyRotation } from '../resources/key-rotation.ts';
 import { Resources } from '../resources/registry.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
 import { isResourceOf, VendorCredential } from './credentials.ts';
+import type { Grant } from './grants.ts';
 import { isDue, tokensOf } from './tokens.ts';
-import { type Grant, Vault } from './vault.ts';
+import { Vault } from './vault.ts';
 import { VendorHttp } from './vendor-http.ts';
 
 const AUTH = { custom: false, allowOrigins: [] } as unknown as OAuthSpec;
 const logger = quietLogger();
-const SERVER = 'server-uid';
+const KEY = { server: 'server-uid', owner: '' };
 
 async function openProcess(database: TestDatabase, test: TestContext) {
   const { store, dataDir } = await database.open();
@@ -47,20 +48,20 @@ async function vendorWith(test: TestContext, answer: (count: number) => Answer) 
     tokenEndpoint: `${upstream.origin}/token`,
     client: { id: 'c', secret: undefined, method: 'none' },
   };
-  const target = { name: 'x', uid: SERVER, url, auth: AUTH };
+  const target = { name: 'x', uid: KEY.server, owner: KEY.owner, url, auth: AUTH };
   return { forms, grant, target };
 }
 
 async function signIn(vault: Vault, grant: Grant): Promise<void> {
   const login = { id: 'l', flow: 'paste', details: {}, pollAt: 0, expiresAt: Date.now() + 60_000 } as const;
-  await vault.begin(SERVER, login);
-  assert.equal(await vault.settle(SERVER, 'l', grant), true);
+  await vault.begin(KEY, login);
+  assert.equal(await vault.settle(KEY, 'l', grant), true);
 }
 
 const credentialOf = (target: ConstructorParameters<typeof VendorCredential>[0], vault: Vault) => {
   const lost: string[] = [];
   const http = new VendorHttp(new GuardedClient());
-  const deps = { vault, http, onLost: (_: string, reason: string) => void lost.push(reason) };
+  const deps = { store: vault, http, onLost: (_: unknown, reason: string) => void lost.push(reason) };
   return { credential: new VendorCredential(target, deps), lost };
 };
 
@@ -87,7 +88,7 @@ onEachDatabase('the credential of a server', (make) => {
     for (const token of await Promise.all(calls)) assert.deepEqual(token, { ok: true, value: 'Bearer a1' });
     assert.equal(vendor.forms.length, 1);
     assert.equal(vendor.forms[0]?.get('refresh_token'), 'r0');
-    const kept = await process.vault.read(SERVER);
+    const kept = await process.vault.read(KEY);
     assert.deepEqual([kept?.grant.tokens.refresh, kept?.version], ['r1', 2]);
     const rows = await process.store.db.selectFrom('upstream_credentials').selectAll().execute();
     // As words: an id that was drawn may hold the letters by chance.
@@ -100,7 +101,7 @@ onEachDatabase('the credential of a server', (make) => {
     await signIn(process.vault, vendor.grant);
     const { credential } = credentialOf(vendor.target, process.vault);
     assert.equal((await credential.prepare()).ok, true);
-    const kept = await process.vault.read(SERVER);
+    const kept = await process.vault.read(KEY);
     assert.equal(kept?.grant.tokens.refresh, 'r0');
     assert.equal(kept?.grant.tokens.expiresAt, undefined);
     assert.equal(credential.ready, true);
@@ -142,7 +143,7 @@ onEachDatabase('the credential of a server', (make) => {
         assert.ok(!token.ok && !token.error.login && (token.error.retryAfterMs ?? 0) > 0);
       }
       assert.deepEqual([vendor.forms.length, lost.length], [1, 0]);
-      const kept = await process.vault.read(SERVER);
+      const kept = await process.vault.read(KEY);
       assert.deepEqual([kept?.grant.tokens.refresh, kept?.failures, kept?.lost], ['r0', 1, undefined]);
     }
   });
@@ -163,7 +164,7 @@ onEachDatabase('the credential of a server', (make) => {
     await signIn(process.vault, { ...vendor.grant, tokens: fresh });
     gate.resolve();
     assert.deepEqual(await late, { ok: true, value: 'Bearer b0' });
-    assert.equal((await process.vault.read(SERVER))?.lost, undefined);
+    assert.equal((await process.vault.read(KEY))?.lost, undefined);
   });
 
   it('goes to no other address, and counts for no other client', async (test) => {
@@ -201,13 +202,13 @@ onEachDatabase('the credential of a server', (make) => {
       pollAt: 0,
       expiresAt: Date.now() + 60_000,
     } as const;
-    await vault.begin(SERVER, login);
+    await vault.begin(KEY, login);
     const rotation = new KeyRotation({ store, resources, others: [vault], audit, logger });
     test.after(() => rotation.close());
     const done = await rotation.rotate(0);
     assert.deepEqual([done.resealed, done.keys], [2, 1]);
-    assert.equal((await vault.read(SERVER))?.grant.tokens.refresh, 'r0');
-    assert.deepEqual((await vault.login(SERVER))?.details, { x: 1 });
+    assert.equal((await vault.read(KEY))?.grant.tokens.refresh, 'r0');
+    assert.deepEqual((await vault.logins(KEY))[0]?.details, { x: 1 });
   });
 });
 

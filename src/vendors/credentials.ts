@@ -1,5 +1,5 @@
 /**
- * The access token of one server, as its connections use it.
+ * The access token of one server, or of one user at it, as its connections use it.
  *
  * none      nobody signed in, or the grant is lost: a person has to sign in
  * fresh     the token that is kept goes along
@@ -7,33 +7,43 @@
  *           while it lives, then wait and read again
  * resting   a refresh failed for the vendor's sake: the token is used while it lives, the next try waits
  *
- * A new token is in the database before its first use. What is kept here is a copy that counts until it is due.
+ * A lease on the row is there before the vendor is asked, and kept up while it is. A process that dies with it is
+ * followed within seconds by another that asks with the same refresh token: vendors let that count again for a moment.
+ * One that does not has ended the grant, and the reason says so. A new token is stored before its first use. What is
+ * kept here is a copy that counts until it is due.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
+import type { Grant, GrantKey, GrantStore, KeptGrant } from './grants.ts';
 import { isDue, isOver, tokensOf } from './tokens.ts';
-import type { Grant, KeptGrant, Vault } from './vault.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
 
 /** `login`: a person has to sign in; otherwise it may go by itself. `message` is fit for a user. */
 export type NoToken = { login: boolean; message: string; retryAfterMs?: number };
 
-export type CredentialTarget = { name: string; uid: string; url: string; auth: OAuthSpec };
+/** A server that takes tokens, and for whom; `owner` is empty where one sign-in serves everybody. */
+export type CredentialTarget = { name: string; uid: string; owner: string; url: string; auth: OAuthSpec };
 
 export type CredentialDeps = {
-  vault: Vault;
+  store: GrantStore;
   http: VendorHttp;
   /** A grant is lost, and only a person can get another. */
-  onLost(server: string, reason: string): void;
+  onLost(target: CredentialTarget, reason: string): void;
 };
 
-/** Longer than a request to the vendor and what it takes to store its answer. */
-const LEASE_MS = 30_000;
+/** A lease that was not extended for so long is a dead process's; vendors that forgive do so for longer. */
+const LEASE_MS = 5_000;
+const EXTEND_MS = 1_000;
+/** Clocks of processes differ by less. */
+const MAX_SKEW_MS = 60_000;
+/** How long somebody waits for a token who has none. */
+const PATIENCE_MS = 20_000;
 const LOOK_AGAIN_MS = 50;
 const MAX_REST_MS = 300_000;
-const STORE_ATTEMPTS = 5;
+const STORE_FOR_MS = 120_000;
+const MAX_STORE_REST_MS = 2_000;
 /** A token that is refused so soon after it was issued is not the fault of its age. */
 const REFUSED_EARLY_MS = 30_000;
 /** How long the copy counts where another process may have ended the grant. */
@@ -47,15 +57,19 @@ const LOST_ERRORS = new Set([
 
 export class VendorCredential {
   readonly #target: CredentialTarget;
+  readonly #key: GrantKey;
   readonly #deps: CredentialDeps;
   #kept: KeptGrant | undefined;
   #readAt = 0;
   /** The version whose token the server refused. */
   #refused = -1;
+  /** A lease of somebody else, and since when it was not extended. */
+  #watched: { leaseUntil: number; since: number } | undefined;
   #underWay: Promise<Result<string, NoToken>> | undefined;
 
   constructor(target: CredentialTarget, deps: CredentialDeps) {
     this.#target = target;
+    this.#key = { server: target.uid, owner: target.owner };
     this.#deps = deps;
   }
 
@@ -77,7 +91,7 @@ export class VendorCredential {
     this.#underWay ??= this.#look().finally(() => {
       this.#underWay = undefined;
     });
-    return this.#underWay;
+    return within(this.#underWay, PATIENCE_MS, () => this.#beingRenewed());
   }
 
   /** The server refused the token: the next look gets another one, or says that a person has to. */
@@ -92,9 +106,9 @@ export class VendorCredential {
   }
 
   async #look(): Promise<Result<string, NoToken>> {
-    const deadline = Date.now() + LEASE_MS + LOOK_AGAIN_MS;
+    const deadline = Date.now() + PATIENCE_MS;
     for (;;) {
-      const kept = await this.#deps.vault.read(this.#target.uid);
+      const kept = await this.#deps.store.read(this.#key);
       const now = Date.now();
       const fault = kept ? this.#unusable(kept) : 'nobody has signed in';
       if (!kept || fault !== undefined) return this.#needsLogin(fault ?? '');
@@ -112,15 +126,25 @@ export class VendorCredential {
         return refused({ login: false, message, retryAfterMs: kept.retryAt - now });
       }
       const lease = randomUUID();
-      if (await this.#deps.vault.lease(this.#target.uid, kept, lease, now + LEASE_MS)) {
+      const free = this.#isFree(kept, now);
+      if (free && (await this.#deps.store.lease(this.#key, kept, lease, now + LEASE_MS))) {
         await this.#refresh(kept, lease);
       } else if (usable) return this.#use(kept);
       else await sleep(LOOK_AGAIN_MS);
-      if (Date.now() > deadline) {
-        const message = `the credential of ${this.#target.name} is being renewed`;
-        return refused({ login: false, message, retryAfterMs: 1_000 });
-      }
+      if (Date.now() > deadline) return this.#beingRenewed();
     }
+  }
+
+  /** Whether nobody renews it, as far as this process has seen: the clocks of others may differ. */
+  #isFree({ leaseUntil }: KeptGrant, now: number): boolean {
+    if (leaseUntil === 0 || leaseUntil < now - MAX_SKEW_MS) return true;
+    if (this.#watched?.leaseUntil !== leaseUntil) this.#watched = { leaseUntil, since: performance.now() };
+    return performance.now() - this.#watched.since >= LEASE_MS;
+  }
+
+  #beingRenewed(): Result<string, NoToken> {
+    const message = `the credential of ${this.#target.name} is being renewed`;
+    return refused({ login: false, message, retryAfterMs: 1_000 });
   }
 
   #use(kept: KeptGrant): Result<string, NoToken> {
@@ -149,8 +173,21 @@ export class VendorCredential {
   }
 
   async #refresh(kept: KeptGrant, lease: string): Promise<void> {
-    const { vault, http } = this.#deps;
-    const { uid, url, auth } = this.#target;
+    const { store } = this.#deps;
+    const keeping = setInterval(() => {
+      // Where the store is away now, another process cannot take the lease either.
+      store.extend(this.#key, lease, Date.now() + LEASE_MS).catch(() => {});
+    }, EXTEND_MS);
+    try {
+      await this.#ask(kept, lease);
+    } finally {
+      clearInterval(keeping);
+    }
+  }
+
+  async #ask(kept: KeptGrant, lease: string): Promise<void> {
+    const { store, http } = this.#deps;
+    const { url, auth } = this.#target;
     const { grant } = kept;
     const fields = {
       grant_type: 'refresh_token',
@@ -169,40 +206,58 @@ export class VendorCredential {
     if (tokens?.ok) {
       const refresh = tokens.value.refresh ?? grant.tokens.refresh;
       const scope = tokens.value.scope ?? grant.tokens.scope;
-      return this.#store(kept, lease, { ...grant, tokens: { ...tokens.value, refresh, scope } });
+      const renewed = { ...grant, tokens: { ...tokens.value, refresh, scope } };
+      await untilStored(() => store.renew(this.#key, kept, renewed));
+      return;
     }
-    const lost = answer.ok ? lossOf(answer.value) : undefined;
+    const lost = answer.ok ? lossOf(answer.value, kept) : undefined;
     if (lost !== undefined) {
-      await vault.release(uid, kept, lease, { lost });
-      this.#deps.onLost(this.#target.name, lost);
+      await store.release(this.#key, kept, lease, { lost });
+      this.#deps.onLost(this.#target, lost);
       return;
     }
     const failures = kept.failures + 1;
     const rest = Math.min(MAX_REST_MS, 1_000 * 2 ** Math.min(failures, 9));
     const asked = answer.ok ? answer.value.retryAfterMs : undefined;
-    await vault.release(uid, kept, lease, { retryAt: now + Math.max(rest, asked ?? 0), failures });
-  }
-
-  /** The old token may be of no use any more, so a database that is away for a moment must not cost the new one. */
-  async #store(kept: KeptGrant, lease: string, grant: Grant): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#deps.vault.renew(this.#target.uid, kept, lease, grant);
-        return;
-      } catch (error) {
-        if (attempt === STORE_ATTEMPTS) throw error;
-        await sleep(100 * 2 ** attempt);
-      }
-    }
+    const unanswered = !answer.ok || answer.value.status >= 500 || kept.lease !== undefined;
+    const retryAt = now + Math.max(rest, asked ?? 0);
+    await store.release(this.#key, kept, lease, { retryAt, failures, unanswered });
   }
 
   #where = ({ tokenEndpoint }: Grant) => new URL(tokenEndpoint).origin;
 }
 
 /** Why a refresh will never work again; undefined: it may. */
-function lossOf({ status, error }: VendorAnswer): string | undefined {
+function lossOf({ status, error }: VendorAnswer, { lease }: KeptGrant): string | undefined {
   if (status >= 500 || status === 429 || error === undefined) return undefined;
-  return LOST_ERRORS.has(error) ? `the vendor ended the sign-in: ${error}` : undefined;
+  if (!LOST_ERRORS.has(error)) return undefined;
+  // What was issued then never arrived, and the token that it replaced counts no more.
+  if (error === 'invalid_grant' && lease !== undefined)
+    return 'a renewal was cut off, and the vendor takes the refresh token no second time: invalid_grant';
+  return `the vendor ended the sign-in: ${error}`;
+}
+
+/**
+ * What a vendor has just issued may be all that is left of the grant, so a store that is away for a moment must not cost
+ * it. Nobody uses it before it is stored.
+ */
+export async function untilStored<T>(store: () => Promise<T>): Promise<T> {
+  const end = Date.now() + STORE_FOR_MS;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await store();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await sleep(Math.min(MAX_STORE_REST_MS, 100 * 2 ** attempt));
+    }
+  }
+}
+
+function within<T>(work: Promise<T>, ms: number, late: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(late()), ms);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** Whether tokens for `resource` may go to `url`: the same origin, and a path at or below it. */

@@ -12,6 +12,8 @@ export type Vendor = ProofsTaken & {
   tokenEndpoint: string;
   deviceAuthorizationEndpoint: string | undefined;
   registrationEndpoint: string | undefined;
+  /** Where what it issued can be taken back (RFC 7009). */
+  revocationEndpoint: string | undefined;
   /** It reads documents about clients. */
   readsDocuments: boolean;
   /** `iss` comes with every answer (RFC 9207). Undefined: nobody knows the issuer's name. */
@@ -93,6 +95,7 @@ function customVendor({ auth, url }: CredentialTarget): Vendor {
     tokenEndpoint,
     deviceAuthorizationEndpoint: auth.deviceAuthorizationEndpoint,
     registrationEndpoint: undefined,
+    revocationEndpoint: undefined,
     readsDocuments: false,
     namesItself: undefined,
     authMethods: undefined,
@@ -183,6 +186,7 @@ function vendorOf(metadata: Metadata, issuer: string, machine: boolean): Result<
     tokenEndpoint: 'token_endpoint',
     deviceAuthorizationEndpoint: 'device_authorization_endpoint',
     registrationEndpoint: 'registration_endpoint',
+    revocationEndpoint: 'revocation_endpoint',
   } as const;
   const endpoints: Partial<Record<keyof typeof names, string>> = {};
   for (const [own, name] of Object.entries(names) as [keyof typeof names, string][]) {
@@ -208,6 +212,7 @@ function vendorOf(metadata: Metadata, issuer: string, machine: boolean): Result<
     tokenEndpoint: endpoints.tokenEndpoint,
     deviceAuthorizationEndpoint: endpoints.deviceAuthorizationEndpoint,
     registrationEndpoint: endpoints.registrationEndpoint,
+    revocationEndpoint: endpoints.revocationEndpoint,
     readsDocuments: metadata.client_id_metadata_document_supported === true,
     namesItself: metadata.authorization_response_iss_parameter_supported === true,
     authMethods: strings(metadata.token_endpoint_auth_methods_supported) ?? ['client_secret_basic'],

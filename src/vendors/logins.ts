@@ -1,67 +1,59 @@
 /**
- * Signing in for one server. A sign-in under way is a sealed row: it outlives the process and the terminal that began
- * it, and any process can finish it.
+ * Signing in for one server, or for one user at it. A sign-in under way is a sealed row: it outlives the process and the
+ * terminal that began it, and any process can finish it. Several may be under way at once; each is told by its state.
  *
- * begun      a person has an address to go to; a new beginning replaces it
- * finished   its tokens are the server's grant, and the row is gone
+ * begun      a person has an address to go to; a device's replaces another device's
+ * finished   its tokens are the grant, and the row is gone
  * over       the vendor refused it, or its time is up; the row is gone
  *
  * A wrong answer (another state, another issuer, an address that is none) changes nothing.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import { Refusal } from '../base/errors.ts';
 import { endpointFault } from '../resources/endpoint-url.ts';
 import type { VendorClient } from './client-proof.ts';
-import type { CredentialTarget } from './credentials.ts';
-import { discover, type Vendor } from './discovery.ts';
+import {
+  answeredLogin,
+  codeIn,
+  codeLogin,
+  keptOf,
+  type LoginDetails,
+  type LoginStep,
+  type UnderWay,
+} from './code-login.ts';
+import { type CredentialTarget, untilStored } from './credentials.ts';
+import { discover, originsOf, type Vendor } from './discovery.ts';
+import type { Flow, Grant, GrantKey, GrantStore, LoginUnderWay } from './grants.ts';
 import { DEVICE_GRANT, type OwnAddresses, registeredClient } from './registration.ts';
 import { tokensOf } from './tokens.ts';
-import type { Flow, Grant, KeptLogin, Vault } from './vault.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
 
-/** What a person needs to go on. */
-export type LoginStep = {
-  flow: Flow;
-  /** To be opened in a browser, anywhere. */
-  url: string;
-  /** To be typed or compared there. */
-  userCode?: string;
-  /** Where the browser comes back to, whether it gets there or not. */
-  redirectUri?: string;
-  /** ISO 8601. */
-  expiresAt: string;
-};
+export type { LoginStep } from './code-login.ts';
 
 export type LoginProgress = { state: 'signed_in' } | { state: 'pending'; retryAfterMs: number };
 
-type Details = {
-  step: Omit<LoginStep, 'flow' | 'expiresAt'>;
-  vendor: Pick<Vendor, 'issuer' | 'namesItself' | 'tokenEndpoint' | 'resource' | 'scope'>;
-  client: VendorClient;
-  /** Of the server. */
-  url: string;
-  /** Of the device, or of the code. */
-  deviceCode?: string;
-  intervalMs?: number;
-  state?: string;
-  verifier?: string;
-};
+/** `revoked`: whether the vendor says so; undefined where it cannot be told, or there was no grant. */
+export type LoginEnded = { ended: boolean; revoked?: boolean };
+
+/** How a browser comes back: to a port of this person's machine, or to a page, in that very browser session. */
+export type WayBack = { flow: 'browser'; redirectUri: string } | { flow: 'page'; browser: string };
 
 export type LoginDeps = {
-  vault: Vault;
+  store: GrantStore;
   http: VendorHttp;
   own: () => OwnAddresses;
   audit: Pick<Audit, 'record' | 'origin'>;
   /** There is a grant now, or none any more. */
-  onChange(server: string): void;
+  onChange(target: CredentialTarget): void;
 };
 
-const PASTE_MS = 30 * 60_000;
+const DEVICE_MS = 30 * 60_000;
 const MAX_DEVICE_MS = 60 * 60_000;
 const INTERVAL_MS = 5_000;
 const MAX_INTERVAL_MS = 60_000;
-const MAX_TEXT = 8 * 1024;
+/** Whoever finishes a sign-in and dies is waited for so long. */
+const FINISH_MS = 30_000;
 
 export class VendorLogins {
   readonly #deps: LoginDeps;
@@ -70,72 +62,129 @@ export class VendorLogins {
     this.#deps = deps;
   }
 
-  /** Begins a sign-in, by device where the vendor offers it unless told how. @throws Refusal with the fix */
-  async begin(target: CredentialTarget, wanted: Flow | undefined): Promise<LoginStep> {
+  /**
+   * Begins a sign-in, by device where the vendor offers it unless told how.
+   * @throws Refusal with the fix
+   */
+  async begin(
+    target: CredentialTarget,
+    wanted: 'device' | 'paste' | WayBack | undefined,
+  ): Promise<LoginStep> {
     const { http, own } = this.#deps;
+    const way = typeof wanted === 'object' ? wanted : undefined;
     const found = await discover(http, target);
     if (!found.ok) throw new Refusal('conflict', found.error.message);
     const vendor = found.value;
-    const flow = wanted ?? (vendor.deviceAuthorizationEndpoint === undefined ? 'paste' : 'device');
+    const offered = vendor.deviceAuthorizationEndpoint === undefined ? 'paste' : 'device';
+    const flow = way ? way.flow : typeof wanted === 'string' ? wanted : offered;
     refuseMissing(target, vendor, flow);
-    const registered = await registeredClient(http, target, vendor, own());
+    const addresses = way?.flow === 'browser' ? comingBackTo(way.redirectUri, target, own()) : own();
+    const registered = await registeredClient(http, target, vendor, addresses);
     if (!registered.ok) throw new Refusal('conflict', registered.error);
     const { client, redirectUri } = registered.value;
+    const browser = way?.flow === 'page' ? digest(way.browser) : undefined;
     const login =
       flow === 'device'
         ? await this.#device(target, vendor, client)
-        : pasteLogin(target, vendor, client, redirectUri);
-    await this.#deps.vault.begin(target.uid, login);
+        : codeLogin(flow, target.url, vendor, { client, redirectUri, browser });
+    await this.#deps.store.begin(keyOf(target), login);
     this.#tell('login.started', 'ok', target, { flow, issuer: vendor.issuer });
     return stepOf(login);
   }
 
   /** The sign-in that was begun last and can still be finished. */
   async pending(target: CredentialTarget): Promise<LoginStep | undefined> {
-    const login = await this.#deps.vault.login<Details>(target.uid);
+    const [login] = await this.#logins(target);
     return login && stepOf(login);
   }
 
-  /** Which servers have a sign-in under way, by their uid. */
-  underWay(): ReturnType<Vault['logins']> {
-    return this.#deps.vault.logins();
+  /** All sign-ins under way, by the uids of their servers. */
+  underWay(): Promise<LoginUnderWay[]> {
+    return this.#deps.store.underWay();
   }
 
   /**
-   * Goes on with the sign-in under way: with the address that the browser came back to, or by asking about the device.
+   * Goes on with a sign-in under way: with the address that the browser came back to, or by asking about the device.
+   * @param id of the device's sign-in; without it the one begun last
    * @throws Refusal that says what is wrong, and whether the sign-in goes on
    */
-  async goOn(target: CredentialTarget, cameBack: string | undefined): Promise<LoginProgress> {
-    const login = await this.#deps.vault.login<Details>(target.uid);
-    if (!login) {
-      const fix = `run \`castellan mcp login ${target.name}\``;
-      throw new Refusal('conflict', `no sign-in of ${target.name} is under way, or its time is up: ${fix}`);
+  async goOn(target: CredentialTarget, cameBack: string | undefined, id?: string): Promise<LoginProgress> {
+    const logins = (await this.#logins(target)).filter(({ flow }) => flow !== 'page');
+    const asked = id === undefined ? logins[0] : logins.find((login) => login.id === id);
+    if (!asked) throw nothingUnderWay(target, id);
+    if (cameBack === undefined) {
+      if (asked.flow !== 'device')
+        throw new Refusal('invalid', 'url: is missing: paste the address that the browser came back to');
+      await this.#refuseMoved(target, asked);
+      return this.#poll(target, asked);
     }
-    if (login.details.url !== target.url) {
-      await this.#end(target, login, 'moved');
-      throw new Refusal(
-        'conflict',
-        `${target.name} has another url than when this began: begin another sign-in`,
-      );
-    }
-    if (login.flow === 'device') return this.#poll(target, login);
-    if (cameBack === undefined)
-      throw new Refusal('invalid', 'url: is missing: paste the address that the browser came back to');
+    const { url, login } = answeredLogin(cameBack, logins);
+    return this.#exchange(target, login, url);
+  }
+
+  /**
+   * Finishes a sign-in that began on a page, with the address that the same browser came back to.
+   * @throws Refusal when it answers none of this user in this browser; nothing has changed then
+   */
+  async comeBack(target: CredentialTarget, cameBack: string, browser: string): Promise<void> {
+    const own = (await this.#logins(target)).filter(({ details }) => details.browser === digest(browser));
+    const { url, login } = answeredLogin(cameBack, own);
+    await this.#exchange(target, login, url);
+  }
+
+  /** Forgets the grant, at the vendor too where that can be told, and the sign-ins under way. */
+  async end(target: CredentialTarget): Promise<LoginEnded> {
+    const { grant, any } = await this.#deps.store.remove(keyOf(target));
+    if (!any) return { ended: false };
+    const revoked = grant && (await this.#revoke(target, grant));
+    this.#tell('login.ended', 'ok', target, { ...(revoked !== undefined && { revoked }) });
+    this.#deps.onChange(target);
+    return { ended: true, ...(revoked !== undefined && { revoked }) };
+  }
+
+  #logins(target: CredentialTarget): Promise<UnderWay[]> {
+    return this.#deps.store.logins<LoginDetails>(keyOf(target));
+  }
+
+  async #refuseMoved(target: CredentialTarget, login: UnderWay): Promise<void> {
+    if (login.details.url === target.url) return;
+    await this.#end(target, login, 'moved');
+    throw new Refusal(
+      'conflict',
+      `${target.name} has another url than when this began: begin another sign-in`,
+    );
+  }
+
+  async #exchange(target: CredentialTarget, login: UnderWay, url: URL): Promise<LoginProgress> {
+    await this.#refuseMoved(target, login);
     const { details } = login;
-    const code = codeOf(cameBack, details);
-    if ('denied' in code) {
-      await this.#end(target, login, code.denied);
-      throw new Refusal('conflict', `the vendor refused the sign-in (${code.denied}): begin another one`);
+    const found = codeIn(url, details);
+    if ('denied' in found) {
+      await this.#end(target, login, found.denied);
+      throw new Refusal('conflict', `the vendor refused the sign-in (${found.denied}): begin another one`);
     }
     const { vendor, client, step } = details;
+    // A vendor that sees a code twice takes back what it gave for it.
+    const now = Date.now();
+    const mine =
+      login.pollAt <= now && (await this.#deps.store.takePoll(keyOf(target), login, now + FINISH_MS));
+    if (!mine) throw new Refusal('conflict', `this sign-in of ${target.name} is being finished already`);
     const fields = {
-      ...{ grant_type: 'authorization_code', code: code.code, redirect_uri: step.redirectUri },
+      ...{ grant_type: 'authorization_code', code: found.code, redirect_uri: step.redirectUri },
       ...{ code_verifier: details.verifier, resource: vendor.resource },
     };
-    const answer = await this.#ask(target, vendor.tokenEndpoint, fields, client);
+    let answer: VendorAnswer;
+    try {
+      answer = await this.#ask(target, vendor.tokenEndpoint, fields, client);
+    } catch (error) {
+      await this.#deps.store.slowDown(keyOf(target), login, details, 0);
+      throw error;
+    }
     if (answer.error === undefined && answer.status === 200) return this.#finish(target, login, answer);
-    if (answer.status >= 500 || answer.error === undefined)
+    if (answer.status >= 500 || answer.error === undefined) {
+      await this.#deps.store.slowDown(keyOf(target), login, details, 0);
       throw new Refusal('conflict', `${vendor.issuer} answered HTTP ${answer.status}: paste it again`);
+    }
     await this.#end(target, login, answer.error);
     throw new Refusal(
       'conflict',
@@ -143,17 +192,7 @@ export class VendorLogins {
     );
   }
 
-  /** Forgets the grant and whatever sign-in is under way. False: there was neither. */
-  async end(target: CredentialTarget): Promise<boolean> {
-    const removed = await this.#deps.vault.remove(target.uid);
-    if (removed) {
-      this.#tell('login.ended', 'ok', target, {});
-      this.#deps.onChange(target.name);
-    }
-    return removed;
-  }
-
-  async #device(target: CredentialTarget, vendor: Vendor, client: VendorClient): Promise<KeptLogin<Details>> {
+  async #device(target: CredentialTarget, vendor: Vendor, client: VendorClient): Promise<UnderWay> {
     const endpoint = vendor.deviceAuthorizationEndpoint ?? '';
     const fields = { scope: vendor.scope, resource: vendor.resource };
     const { status, json, error } = await this.#ask(target, endpoint, fields, client);
@@ -171,29 +210,25 @@ export class VendorLogins {
     const seconds = (value: unknown) => (typeof value === 'number' && value > 0 ? value * 1_000 : undefined);
     const intervalMs = Math.min(MAX_INTERVAL_MS, seconds(said.interval) ?? INTERVAL_MS);
     const now = Date.now();
+    const step = { url, userCode };
+    const details = { step, vendor: keptOf(vendor), client, url: target.url, deviceCode, intervalMs };
     return {
       id: randomUUID(),
       flow: 'device',
-      details: {
-        step: { url, userCode },
-        vendor: kept(vendor),
-        client,
-        url: target.url,
-        deviceCode,
-        intervalMs,
-      },
+      details,
       pollAt: now + intervalMs,
-      expiresAt: now + Math.min(MAX_DEVICE_MS, seconds(said.expires_in) ?? PASTE_MS),
+      expiresAt: now + Math.min(MAX_DEVICE_MS, seconds(said.expires_in) ?? DEVICE_MS),
     };
   }
 
   /** Asks once, and not sooner than the vendor allows (RFC 8628 section 3.5). */
-  async #poll(target: CredentialTarget, login: KeptLogin<Details>): Promise<LoginProgress> {
+  async #poll(target: CredentialTarget, login: UnderWay): Promise<LoginProgress> {
+    const { store } = this.#deps;
     const { vendor, client, deviceCode, intervalMs = INTERVAL_MS } = login.details;
     const now = Date.now();
     const pending = (retryAfterMs: number) => ({ state: 'pending', retryAfterMs }) as const;
     if (login.pollAt > now) return pending(login.pollAt - now);
-    if (!(await this.#deps.vault.takePoll(target.uid, login, now + intervalMs))) return pending(intervalMs);
+    if (!(await store.takePoll(keyOf(target), login, now + intervalMs))) return pending(intervalMs);
     const fields = { grant_type: DEVICE_GRANT, device_code: deviceCode, resource: vendor.resource };
     const answer = await this.#ask(target, vendor.tokenEndpoint, fields, client);
     const { error, status } = answer;
@@ -202,12 +237,8 @@ export class VendorLogins {
       return pending(Math.max(intervalMs, answer.retryAfterMs ?? 0));
     if (error === 'slow_down') {
       const slower = Math.min(MAX_INTERVAL_MS, intervalMs + INTERVAL_MS);
-      await this.#deps.vault.slowDown(
-        target.uid,
-        login,
-        { ...login.details, intervalMs: slower },
-        now + slower,
-      );
+      const details = { ...login.details, intervalMs: slower };
+      await store.slowDown(keyOf(target), login, details, now + slower);
       return pending(slower);
     }
     await this.#end(target, login, error);
@@ -215,35 +246,44 @@ export class VendorLogins {
     throw new Refusal('conflict', `the sign-in of ${target.name} is over, ${what}: begin another one`);
   }
 
-  async #finish(
-    target: CredentialTarget,
-    login: KeptLogin<Details>,
-    answer: VendorAnswer,
-  ): Promise<LoginProgress> {
+  async #finish(target: CredentialTarget, login: UnderWay, answer: VendorAnswer): Promise<LoginProgress> {
     const { vendor, client, url } = login.details;
     const tokens = tokensOf(answer.json, Date.now());
     if (!tokens.ok) {
       await this.#end(target, login, 'malformed');
       throw new Refusal('conflict', `${vendor.issuer} issued no token that can be used: ${tokens.error}`);
     }
-    const { issuer, resource, tokenEndpoint } = vendor;
+    const { issuer, resource, tokenEndpoint, revocationEndpoint } = vendor;
     const scope = tokens.value.scope ?? vendor.scope;
-    const grant: Grant = { tokens: { ...tokens.value, scope }, issuer, url, resource, tokenEndpoint, client };
-    if (!(await this.#deps.vault.settle(target.uid, login.id, grant)))
-      throw new Refusal('conflict', `another sign-in of ${target.name} began meanwhile: finish that one`);
+    const where = { issuer, url, resource, tokenEndpoint, revocationEndpoint };
+    const grant: Grant = { tokens: { ...tokens.value, scope }, ...where, client };
+    if (!(await untilStored(() => this.#deps.store.settle(keyOf(target), login.id, grant))))
+      throw new Refusal('conflict', `this sign-in of ${target.name} was ended meanwhile: begin another one`);
     this.#tell('login.completed', 'ok', target, { flow: login.flow, issuer, scopes: scope });
-    this.#deps.onChange(target.name);
+    this.#deps.onChange(target);
     return { state: 'signed_in' };
   }
 
+  /** Best effort: a vendor that is away, or knows no such thing, keeps nobody signed in here. */
+  async #revoke(target: CredentialTarget, grant: Grant): Promise<boolean | undefined> {
+    const { revocationEndpoint, tokens, client } = grant;
+    if (revocationEndpoint === undefined) return undefined;
+    const refresh = tokens.refresh !== undefined;
+    const fields = {
+      token: tokens.refresh ?? tokens.access,
+      token_type_hint: refresh ? 'refresh_token' : 'access_token',
+    };
+    const answer = await this.#form(target, revocationEndpoint, fields, client);
+    return answer.ok && answer.value.status === 200;
+  }
+
   async #ask(
-    { url, auth }: CredentialTarget,
+    target: CredentialTarget,
     endpoint: string,
     fields: Readonly<Record<string, string | undefined>>,
     client: VendorClient,
   ): Promise<VendorAnswer> {
-    const origins = [new URL(url).origin, ...auth.allowOrigins];
-    const answer = await this.#deps.http.form(endpoint, origins, fields, client);
+    const answer = await this.#form(target, endpoint, fields, client);
     if (answer.ok) return answer.value;
     throw new Refusal(
       'conflict',
@@ -251,20 +291,38 @@ export class VendorLogins {
     );
   }
 
-  async #end(target: CredentialTarget, { id, flow }: KeptLogin<Details>, reason: string): Promise<void> {
-    await this.#deps.vault.endLogin(target.uid, id);
+  #form(
+    target: CredentialTarget,
+    endpoint: string,
+    fields: Readonly<Record<string, string | undefined>>,
+    client: VendorClient,
+  ): ReturnType<VendorHttp['form']> {
+    return this.#deps.http.form(endpoint, originsOf(target), fields, client);
+  }
+
+  async #end(target: CredentialTarget, { id, flow }: UnderWay, reason: string): Promise<void> {
+    await this.#deps.store.endLogin(keyOf(target), id);
     this.#tell('login.failed', 'error', target, { flow, reason });
   }
 
   #tell(
     event: 'login.started' | 'login.completed' | 'login.failed' | 'login.ended',
     outcome: 'ok' | 'error',
-    { name }: CredentialTarget,
+    { name, owner }: CredentialTarget,
     detail: Record<string, unknown>,
   ): void {
     const { audit } = this.#deps;
-    audit.record({ event, outcome, ...audit.origin(), server: name, detail });
+    const of = owner === '' ? detail : { ...detail, user: owner };
+    audit.record({ event, outcome, ...audit.origin(), server: name, detail: of });
   }
+}
+
+function nothingUnderWay({ name }: CredentialTarget, id: string | undefined): Refusal {
+  const what = id === undefined ? 'is under way' : 'of this kind goes on, another one may have begun';
+  return new Refusal(
+    'conflict',
+    `no sign-in of ${name} ${what}, or its time is up: run \`castellan mcp login ${name}\``,
+  );
 }
 
 function refuseMissing({ name, auth }: CredentialTarget, vendor: Vendor, flow: Flow): void {
@@ -275,7 +333,7 @@ function refuseMissing({ name, auth }: CredentialTarget, vendor: Vendor, flow: F
       : 'the vendor offers none, use --paste';
     throw new Refusal('conflict', `server "${name}" has no device endpoint: ${fix}`);
   }
-  if (flow === 'paste' && authorizationEndpoint === undefined) {
+  if (flow !== 'device' && authorizationEndpoint === undefined) {
     const fix = auth.custom ? 'set auth.authorizationEndpoint; ' : '';
     throw new Refusal(
       'conflict',
@@ -284,78 +342,26 @@ function refuseMissing({ name, auth }: CredentialTarget, vendor: Vendor, flow: F
   }
 }
 
-function pasteLogin(
-  { url: server }: CredentialTarget,
-  vendor: Vendor,
-  client: VendorClient,
+/** Our addresses as a browser on the machine of whoever signs in sees them (RFC 8252 section 7.3). */
+function comingBackTo(
   redirectUri: string,
-): KeptLogin<Details> {
-  const state = randomBytes(32).toString('base64url');
-  const verifier = randomBytes(48).toString('base64url');
-  const url = new URL(vendor.authorizationEndpoint ?? '');
-  const asked = {
-    ...{ response_type: 'code', client_id: client.id, redirect_uri: redirectUri, state },
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-    ...{ scope: vendor.scope, resource: vendor.resource, ...vendor.parameters },
-    // OpenID Connect providers give offline access only where consent is asked for.
-    ...(vendor.scope?.split(' ').includes('offline_access') && { prompt: 'consent' }),
-  };
-  for (const [name, value] of Object.entries(asked))
-    if (value !== undefined) url.searchParams.set(name, value);
-  return {
-    id: randomUUID(),
-    flow: 'paste',
-    details: {
-      step: { url: url.href, redirectUri },
-      vendor: kept(vendor),
-      client,
-      url: server,
-      state,
-      verifier,
-    },
-    pollAt: 0,
-    expiresAt: Date.now() + PASTE_MS,
-  };
-}
-
-function kept({ issuer, namesItself, tokenEndpoint, resource, scope }: Vendor): Details['vendor'] {
-  return { issuer, namesItself, tokenEndpoint, resource, scope };
-}
-
-function stepOf({ flow, details, expiresAt }: KeptLogin<Details>): LoginStep {
-  return { flow, ...details.step, expiresAt: new Date(expiresAt).toISOString() };
-}
-
-/** The code in the address that a browser came back to. @throws Refusal `invalid`: the sign-in goes on */
-function codeOf(text: string, details: Details): { code: string } | { denied: string } {
-  const { step, state, vendor } = details;
-  const wrong = (message: string) => new Refusal('invalid', `url: ${message}`);
-  const url = text.length > MAX_TEXT ? null : URL.parse(text.trim());
-  if (!url || !/^https?:$/.test(url.protocol))
-    throw wrong(
-      'is no address: paste the whole of it, not the code alone, for its state says that it is the answer to this sign-in',
+  { name, auth }: CredentialTarget,
+  own: OwnAddresses,
+): OwnAddresses {
+  const url = endpointFault(redirectUri) === undefined ? URL.parse(redirectUri) : null;
+  if (url?.protocol !== 'http:' || !['127.0.0.1', '[::1]'].includes(url.hostname))
+    throw new Refusal('invalid', 'redirectUri: must be http://127.0.0.1 or http://[::1], with a port');
+  if (auth.redirectUri !== undefined && auth.redirectUri !== redirectUri)
+    throw new Refusal(
+      'conflict',
+      `server "${name}" has a redirectUri registered that is not on this machine's browser: use --paste`,
     );
-  const expected = new URL(step.redirectUri ?? '');
-  if (url.origin !== expected.origin || url.pathname !== expected.pathname)
-    throw wrong(`is not where the browser comes back to: its beginning has to be ${step.redirectUri}`);
-  const given = (name: string) => {
-    const [value, ...more] = url.searchParams.getAll(name);
-    if (more.length > 0) throw wrong(`has ${name} twice: paste the address as the browser shows it`);
-    return value;
-  };
-  const [ours, theirs] = [state ?? '', given('state') ?? ''].map((one) =>
-    createHash('sha256').update(one).digest('hex'),
-  );
-  if (ours !== theirs) throw wrong('answers another sign-in (state): paste that of the one begun last');
-  const iss = given('iss');
-  if (vendor.namesItself === true && iss === undefined)
-    throw wrong('does not name its issuer (iss), although the vendor says that it always does');
-  if (vendor.namesItself !== undefined && iss !== undefined && iss !== vendor.issuer)
-    throw wrong('comes from another issuer (iss) than the one that was asked: do not go on');
-  const error = given('error');
-  if (error !== undefined) return { denied: error.replace(/[^a-z_]/g, '').slice(0, 64) || 'unnamed' };
-  const code = given('code');
-  if (!code) throw wrong('has no code: paste the address as the browser shows it after you agreed');
-  return { code };
+  return { ...own, redirect: () => redirectUri, documentRedirect: redirectUri };
 }
+
+function stepOf({ id, flow, details, expiresAt }: UnderWay): LoginStep {
+  return { id, flow, ...details.step, expiresAt: new Date(expiresAt).toISOString() };
+}
+
+const keyOf = ({ uid, owner }: CredentialTarget): GrantKey => ({ server: uid, owner });
+const digest = (text: string) => createHash('sha256').update(text).digest('hex');

@@ -1,35 +1,20 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
+import type { LayerEdit } from '../resources/layer-edit.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
 import type { RingKey } from '../store/key-ring.ts';
 import type { Schema } from '../store/schema.ts';
-import type { VendorClient } from './client-proof.ts';
-import type { Tokens } from './tokens.ts';
-
-/** A grant of a vendor, with all that its next refresh needs. */
-export type Grant = {
-  tokens: Tokens;
-  issuer: string;
-  /** Of the server, when somebody signed in: the tokens go nowhere else. */
-  url: string;
-  /** For whom the tokens are. */
-  resource: string | undefined;
-  tokenEndpoint: string;
-  client: VendorClient;
-};
-
-export type KeptGrant = {
-  grant: Grant;
-  version: number;
-  /** Why it is of no use any more. */
-  lost: string | undefined;
-  leaseUntil: number;
-  retryAt: number;
-  failures: number;
-};
-
-export type Flow = 'device' | 'paste';
-export type KeptLogin<T> = { id: string; flow: Flow; details: T; pollAt: number; expiresAt: number };
+import {
+  EVERYBODY,
+  type Flow,
+  type Grant,
+  type GrantKey,
+  type GrantStore,
+  type KeptGrant,
+  type KeptLogin,
+  type LoginUnderWay,
+  type Release,
+} from './grants.ts';
 
 type Db = Kysely<Schema> | Transaction<Schema>;
 type Table = 'upstream_credentials' | 'upstream_logins';
@@ -38,15 +23,16 @@ type SealedRow = { server_uid: string; owner: string; part: string; sealed: stri
 const PURPOSE = { upstream_credentials: 'upstream-credential', upstream_logins: 'upstream-login' } as const;
 /** Which column, beside server and owner, a sealed text is bound to. */
 const PART = { upstream_credentials: 'issuer', upstream_logins: 'id' } as const;
-/** Nobody's in particular. */
-const EVERYBODY = '';
 const RESEALED_AT_ONCE = 50;
+const MAX_UNDER_WAY = 10;
+/** Values that one statement lists. */
+const MAX_LISTED = 500;
 
 /**
- * Grants of vendors and sign-ins under way, sealed. Every write happens alone among the writers of all processes, so
- * that no key is forgotten between sealing and storing; a grant is changed only by whoever holds its lease.
+ * Grants of vendors and sign-ins under way, sealed in the database. What is sealed is written alone among the writers of
+ * all processes, so that no key is forgotten between sealing and storing.
  */
-export class Vault {
+export class Vault implements GrantStore {
   readonly #store: Pick<Store, 'db' | 'keys'>;
   readonly #resources: Pick<Resources, 'edit'>;
 
@@ -55,13 +41,12 @@ export class Vault {
     this.#resources = resources;
   }
 
-  /** The grant of a server; undefined: nobody signed in. One that cannot be opened is lost. */
-  async read(server: string): Promise<KeptGrant | undefined> {
+  async read(key: GrantKey): Promise<KeptGrant | undefined> {
     const row = await this.#store.db
       .selectFrom('upstream_credentials')
       .selectAll()
-      .where('server_uid', '=', server)
-      .where('owner', '=', EVERYBODY)
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
       .orderBy('updated_at', 'desc')
       .executeTakeFirst();
     if (!row) return undefined;
@@ -71,36 +56,36 @@ export class Vault {
       grant: (text === undefined ? {} : JSON.parse(text)) as Grant,
       version: Number(row.version),
       lost: text === undefined ? unreadable : (row.lost ?? undefined),
+      lease: row.lease ?? undefined,
       leaseUntil: Number(row.lease_until),
       retryAt: Number(row.retry_at),
       failures: Number(row.failures),
     };
   }
 
-  /** Keeps what a sign-in brought, instead of whatever was there, and ends the sign-in. False: another one began. */
-  async settle(server: string, login: string, grant: Grant): Promise<boolean> {
+  async settle(key: GrantKey, login: string, grant: Grant): Promise<boolean> {
     return this.#write(async (transaction) => {
       const ended = await transaction
         .deleteFrom('upstream_logins')
-        .where('server_uid', '=', server)
-        .where('owner', '=', EVERYBODY)
+        .where('server_uid', '=', key.server)
+        .where('owner', '=', key.owner)
         .where('id', '=', login)
         .executeTakeFirst();
       if (Number(ended.numDeletedRows) === 0) return false;
       const before = await transaction
         .selectFrom('upstream_credentials')
         .select((row) => row.fn.max('version').as('version'))
-        .where('server_uid', '=', server)
-        .where('owner', '=', EVERYBODY)
+        .where('server_uid', '=', key.server)
+        .where('owner', '=', key.owner)
         .executeTakeFirst();
-      await this.#forget(transaction, server);
+      await forget(transaction, 'upstream_credentials', key);
       await transaction
         .insertInto('upstream_credentials')
         .values({
-          server_uid: server,
+          server_uid: key.server,
           issuer: grant.issuer,
-          owner: EVERYBODY,
-          ...this.#sealed('upstream_credentials', server, grant.issuer, grant),
+          owner: key.owner,
+          ...this.#sealed('upstream_credentials', key, grant.issuer, grant),
           version: Number(before?.version ?? 0) + 1,
           lost: null,
           lease: null,
@@ -114,150 +99,187 @@ export class Vault {
     });
   }
 
-  /** Takes the right to refresh this version; whoever dies with it is waited for until `until`. */
-  async lease(server: string, { version, grant }: KeptGrant, lease: string, until: number): Promise<boolean> {
+  async lease(key: GrantKey, kept: KeptGrant, lease: string, until: number): Promise<boolean> {
     const { numUpdatedRows } = await this.#store.db
       .updateTable('upstream_credentials')
       .set({ lease, lease_until: until })
-      .where('server_uid', '=', server)
-      .where('owner', '=', EVERYBODY)
-      .where('issuer', '=', grant.issuer)
-      .where('version', '=', version)
-      .where('lease_until', '<=', Date.now())
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
+      .where('issuer', '=', kept.grant.issuer)
+      .where('version', '=', kept.version)
+      .where('lease_until', '=', kept.leaseUntil)
       .executeTakeFirst();
     return Number(numUpdatedRows) === 1;
   }
 
-  /** Keeps the tokens of a refresh under the lease that it was made with. False: a newer grant is there. */
-  async renew(server: string, { version }: KeptGrant, lease: string, grant: Grant): Promise<boolean> {
+  async extend(key: GrantKey, lease: string, until: number): Promise<void> {
+    await this.#store.db
+      .updateTable('upstream_credentials')
+      .set({ lease_until: until })
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
+      .where('lease', '=', lease)
+      .where('lease_until', '>', 0)
+      .execute();
+  }
+
+  async renew(key: GrantKey, { version }: KeptGrant, grant: Grant): Promise<boolean> {
     return this.#write(async (transaction) => {
       const { numUpdatedRows } = await transaction
         .updateTable('upstream_credentials')
         .set({
-          ...this.#sealed('upstream_credentials', server, grant.issuer, grant),
+          ...this.#sealed('upstream_credentials', key, grant.issuer, grant),
           ...{ version: version + 1, lost: null, lease: null, lease_until: 0, retry_at: 0, failures: 0 },
           updated_at: Date.now(),
         })
-        .where('server_uid', '=', server)
-        .where('owner', '=', EVERYBODY)
+        .where('server_uid', '=', key.server)
+        .where('owner', '=', key.owner)
+        .where('issuer', '=', grant.issuer)
         .where('version', '=', version)
-        .where('lease', '=', lease)
         .executeTakeFirst();
       return Number(numUpdatedRows) === 1;
     });
   }
 
-  /** Gives a lease back without new tokens. */
-  async release(
-    server: string,
-    { version }: KeptGrant,
-    lease: string,
-    change: { lost?: string; retryAt?: number; failures?: number },
-  ): Promise<void> {
+  async release(key: GrantKey, { version }: KeptGrant, lease: string, change: Release): Promise<void> {
     await this.#store.db
       .updateTable('upstream_credentials')
       .set({
         lost: change.lost ?? null,
         ...{ retry_at: change.retryAt ?? 0, failures: change.failures ?? 0 },
-        ...{ lease: null, lease_until: 0 },
+        ...{ lease: change.unanswered ? lease : null, lease_until: 0 },
       })
-      .where('server_uid', '=', server)
-      .where('owner', '=', EVERYBODY)
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
       .where('version', '=', version)
       .where('lease', '=', lease)
       .execute();
   }
 
-  /** Removes the grant of a server and a sign-in under way. False: there was neither. */
-  async remove(server: string): Promise<boolean> {
+  async remove(key: GrantKey): Promise<{ grant: Grant | undefined; any: boolean }> {
+    const kept = await this.read(key);
     return this.#write(async (transaction) => {
-      const grants = await this.#forget(transaction, server);
-      const logins = await transaction
-        .deleteFrom('upstream_logins')
-        .where('server_uid', '=', server)
-        .where('owner', '=', EVERYBODY)
-        .executeTakeFirst();
-      return grants + Number(logins.numDeletedRows) > 0;
+      const grants = await forget(transaction, 'upstream_credentials', key);
+      const logins = await forget(transaction, 'upstream_logins', key);
+      const grant = kept?.lost === undefined ? kept?.grant : undefined;
+      return { grant, any: grants + logins > 0 };
     });
   }
 
-  /** The sign-in that was begun last replaces any other. */
-  async begin<T>(server: string, login: KeptLogin<T>): Promise<void> {
+  async begin<T>(key: GrantKey, login: KeptLogin<T>): Promise<void> {
     await this.#write(async (transaction) => {
       await transaction.deleteFrom('upstream_logins').where('expires_at', '<=', Date.now()).execute();
-      const row = {
-        id: login.id,
-        ...this.#sealed('upstream_logins', server, login.id, login.details),
-        flow: login.flow,
-        ...{ poll_at: login.pollAt, expires_at: login.expiresAt },
-      };
+      const others = await transaction
+        .selectFrom('upstream_logins')
+        .select(['id', 'flow'])
+        .where('server_uid', '=', key.server)
+        .where('owner', '=', key.owner)
+        .orderBy('begun_at', 'desc')
+        .execute();
+      const over = others.filter(
+        ({ flow }, at) => at >= MAX_UNDER_WAY - 1 || (flow === 'device' && login.flow === 'device'),
+      );
+      if (over.length > 0) {
+        const ids = over.map(({ id }) => id);
+        await transaction.deleteFrom('upstream_logins').where('id', 'in', ids).execute();
+      }
       await transaction
         .insertInto('upstream_logins')
-        .values({ server_uid: server, owner: EVERYBODY, ...row })
-        .onConflict((conflict) => conflict.columns(['server_uid', 'owner']).doUpdateSet(row))
+        .values({
+          id: login.id,
+          server_uid: key.server,
+          owner: key.owner,
+          ...this.#sealed('upstream_logins', key, login.id, login.details),
+          flow: login.flow,
+          ...{ begun_at: Date.now(), poll_at: login.pollAt, expires_at: login.expiresAt },
+        })
         .execute();
     });
   }
 
-  async login<T>(server: string): Promise<KeptLogin<T> | undefined> {
-    const row = await this.#store.db
-      .selectFrom('upstream_logins')
-      .selectAll()
-      .where('server_uid', '=', server)
-      .where('owner', '=', EVERYBODY)
-      .where('expires_at', '>', Date.now())
-      .executeTakeFirst();
-    const text = row && (await this.#open('upstream_logins', { ...row, part: row.id }));
-    if (!row || text === undefined) return undefined;
-    const details = JSON.parse(text) as T;
-    const { id, poll_at, expires_at } = row;
-    return { id, flow: row.flow as Flow, details, pollAt: Number(poll_at), expiresAt: Number(expires_at) };
-  }
-
-  /** Which servers have a sign-in under way. */
-  async logins(): Promise<ReadonlyMap<string, { flow: Flow; expiresAt: number }>> {
+  async logins<T>(key: GrantKey): Promise<KeptLogin<T>[]> {
     const rows = await this.#store.db
       .selectFrom('upstream_logins')
-      .select(['server_uid', 'flow', 'expires_at'])
-      .where('owner', '=', EVERYBODY)
+      .selectAll()
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
       .where('expires_at', '>', Date.now())
+      .orderBy('begun_at', 'desc')
       .execute();
-    return new Map(
-      rows.map((row) => [row.server_uid, { flow: row.flow as Flow, expiresAt: Number(row.expires_at) }]),
-    );
+    const logins: KeptLogin<T>[] = [];
+    for (const row of rows) {
+      const text = await this.#open('upstream_logins', { ...row, part: row.id });
+      if (text === undefined) continue;
+      const { id, flow, poll_at, expires_at } = row;
+      const times = { pollAt: Number(poll_at), expiresAt: Number(expires_at) };
+      logins.push({ id, flow: flow as Flow, details: JSON.parse(text) as T, ...times });
+    }
+    return logins;
   }
 
-  /** Takes the turn to ask the vendor about a device. False: it is too early, or somebody else asks. */
-  async takePoll(server: string, { id, pollAt }: KeptLogin<unknown>, next: number): Promise<boolean> {
+  async underWay(): Promise<LoginUnderWay[]> {
+    const rows = await this.#store.db
+      .selectFrom('upstream_logins')
+      .select(['server_uid', 'owner', 'flow', 'expires_at'])
+      .where('expires_at', '>', Date.now())
+      .orderBy('begun_at', 'asc')
+      .execute();
+    return rows.map(({ server_uid: server, owner, flow, expires_at }) => ({
+      ...{ server, owner, flow: flow as Flow, expiresAt: Number(expires_at) },
+    }));
+  }
+
+  async takePoll(key: GrantKey, { id, pollAt }: KeptLogin<unknown>, next: number): Promise<boolean> {
     const { numUpdatedRows } = await this.#store.db
       .updateTable('upstream_logins')
       .set({ poll_at: next })
-      .where('server_uid', '=', server)
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
       .where('id', '=', id)
       .where('poll_at', '=', pollAt)
       .executeTakeFirst();
     return Number(numUpdatedRows) === 1;
   }
 
-  /** Keeps what a vendor has changed about a sign-in under way. */
-  async slowDown<T>(server: string, { id }: KeptLogin<T>, details: T, next: number): Promise<void> {
+  async slowDown<T>(key: GrantKey, { id }: KeptLogin<T>, details: T, next: number): Promise<void> {
     await this.#write(async (transaction) => {
       await transaction
         .updateTable('upstream_logins')
-        .set({ ...this.#sealed('upstream_logins', server, id, details), poll_at: next })
-        .where('server_uid', '=', server)
+        .set({ ...this.#sealed('upstream_logins', key, id, details), poll_at: next })
+        .where('server_uid', '=', key.server)
+        .where('owner', '=', key.owner)
         .where('id', '=', id)
         .execute();
     });
   }
 
-  /** Ends one sign-in, and no other that began since. */
-  async endLogin(server: string, id: string): Promise<void> {
+  async endLogin(key: GrantKey, id: string): Promise<void> {
     await this.#store.db
       .deleteFrom('upstream_logins')
-      .where('server_uid', '=', server)
+      .where('server_uid', '=', key.server)
+      .where('owner', '=', key.owner)
       .where('id', '=', id)
       .execute();
+  }
+
+  /** Forgets what belongs to these servers, and to users that are gone. */
+  async prune(servers: readonly string[]): Promise<void> {
+    await this.#write(async (transaction, edit) => {
+      const { users } = edit.access();
+      for (const table of ['upstream_credentials', 'upstream_logins'] as const) {
+        const owners = await transaction
+          .selectFrom(table)
+          .select('owner')
+          .distinct()
+          .where('owner', '!=', EVERYBODY)
+          .execute();
+        const gone = owners.map(({ owner }) => owner).filter((owner) => !users.has(owner));
+        for (const uids of inParts(servers))
+          await transaction.deleteFrom(table).where('server_uid', 'in', uids).execute();
+        for (const emails of inParts(gone))
+          await transaction.deleteFrom(table).where('owner', 'in', emails).execute();
+      }
+    });
   }
 
   /** See SecretValues.reseal. */
@@ -310,27 +332,24 @@ export class Vault {
     }
   }
 
-  #write<T>(work: (transaction: Transaction<Schema>) => Promise<T>): Promise<T> {
-    return this.#resources.edit(async ({ transaction }) => {
+  #write<T>(work: (transaction: Transaction<Schema>, edit: LayerEdit) => Promise<T>): Promise<T> {
+    return this.#resources.edit(async (edit) => {
+      const { transaction } = edit;
       if (!transaction) throw new Error('a write of the vault has no transaction');
       // A key that another process has just put in place seals this already.
       await this.#store.keys.refreshIn(transaction);
-      return work(transaction);
+      return work(transaction, edit);
     });
   }
 
-  async #forget(transaction: Transaction<Schema>, server: string): Promise<number> {
-    const { numDeletedRows } = await transaction
-      .deleteFrom('upstream_credentials')
-      .where('server_uid', '=', server)
-      .where('owner', '=', EVERYBODY)
-      .executeTakeFirst();
-    return Number(numDeletedRows);
-  }
-
-  #sealed(table: Table, server: string, part: string, value: unknown): { key_id: string; sealed: string } {
+  #sealed(
+    table: Table,
+    { server, owner }: GrantKey,
+    part: string,
+    value: unknown,
+  ): { key_id: string; sealed: string } {
     const { sealer } = this.#store.keys;
-    const context = contextOf({ server_uid: server, owner: EVERYBODY, part });
+    const context = contextOf({ server_uid: server, owner, part });
     return { key_id: sealer.keyId, sealed: sealer.seal(PURPOSE[table], JSON.stringify(value), context) };
   }
 
@@ -345,6 +364,24 @@ export class Vault {
     }
     return opened.ok ? opened.value : undefined;
   }
+}
+
+async function forget(
+  transaction: Transaction<Schema>,
+  table: Table,
+  { server, owner }: GrantKey,
+): Promise<number> {
+  const { numDeletedRows } = await transaction
+    .deleteFrom(table)
+    .where('server_uid', '=', server)
+    .where('owner', '=', owner)
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+function inParts(values: readonly string[]): string[][] {
+  const count = Math.ceil(values.length / MAX_LISTED);
+  return Array.from({ length: count }, (_, at) => values.slice(at * MAX_LISTED, (at + 1) * MAX_LISTED));
 }
 
 const contextOf = ({ server_uid, owner, part }: Omit<SealedRow, 'sealed'>) =>

@@ -23,14 +23,15 @@ export class Vendors {
   }
 
   credential(target: CredentialTarget): VendorCredential {
-    const onLost = (server: string, reason: string) => {
-      const about = { actor: { kind: 'castellan' }, server, detail: { reason } } as const;
+    const onLost = ({ name: server, owner }: CredentialTarget, reason: string) => {
+      const detail = owner === '' ? { reason } : { reason, user: owner };
+      const about = { actor: { kind: 'castellan' }, server, detail } as const;
       this.#audit.record({ event: 'login.lost', outcome: 'told', ...about });
     };
-    return new VendorCredential(target, { vault: this.vault, http: this.#http, onLost });
+    return new VendorCredential(target, { store: this.vault, http: this.#http, onLost });
   }
 
   logins(deps: Pick<LoginDeps, 'own' | 'onChange'>): VendorLogins {
-    return new VendorLogins({ ...deps, vault: this.vault, http: this.#http, audit: this.#audit });
+    return new VendorLogins({ ...deps, store: this.vault, http: this.#http, audit: this.#audit });
   }
 }

@@ -159,11 +159,13 @@ describe('signing in for a server', () => {
     assert.equal(vendor.exchanges.length, exchanges);
   });
 
-  test('a new beginning replaces the one before', async () => {
+  test('several may be under way, each is finished by its own answer, and once', async () => {
     const first = await vendor.visit(await begun());
     const second = await vendor.visit(await begun());
+    await passes(['mcp', 'login', name, `--paste=${first}`]);
     await fails(['mcp', 'login', name, `--paste=${first}`], 1, /answers another sign-in/);
     await passes(['mcp', 'login', name, `--paste=${second}`]);
+    assert.equal((await call()).code, 0);
   });
 
   test('is asked for again after a sign-out, after another url, and when the vendor ends it', async () => {

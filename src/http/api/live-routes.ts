@@ -5,6 +5,7 @@ import type { Authorizer } from '../../identity/authorizer.ts';
 import { demand } from '../../identity/guards.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { ProjectEntry, Surface } from '../../resources/spec.ts';
+import { EVERYBODY, type LoginUnderWay } from '../../vendors/grants.ts';
 import type { VendorLogins } from '../../vendors/logins.ts';
 import { seenFreezes } from './freeze-routes.ts';
 import type { LiveView, ServerStatus } from './live.ts';
@@ -54,8 +55,11 @@ export function liveRoutes(deps: ActDeps): Route[] {
       doc: { summary: 'List the states of the servers, from memory', answer: 'ServerStatusList' },
       handle: async (c) =>
         c.json({
-          items: withLogins(live.status(), resources, await logins.underWay()).filter(({ name }) =>
-            sees(c, name),
+          items: withLogins(
+            live.status().filter(({ name }) => sees(c, name)),
+            resources,
+            await logins.underWay(),
+            c.get('caller').owner,
           ),
           frozen: seenFreezes({ authorizer, freezes }, c.get('caller')),
         }),
@@ -76,14 +80,18 @@ export function liveRoutes(deps: ActDeps): Route[] {
   ];
 }
 
+/** Each with the sign-in that was begun last for everybody, or for this user. */
 function withLogins(
   items: readonly ServerStatus[],
   resources: Resources,
-  underWay: Awaited<ReturnType<VendorLogins['underWay']>>,
+  underWay: readonly LoginUnderWay[],
+  user: string,
 ): ServerStatus[] {
   const { servers } = resources.snapshot();
+  const own = underWay.filter(({ owner }) => owner === EVERYBODY || owner === user);
   return items.map((item) => {
-    const login = underWay.get(servers.get(item.name)?.uid ?? '');
+    const uid = servers.get(item.name)?.uid;
+    const login = own.findLast(({ server }) => server === uid);
     if (!login) return item;
     const command = `castellan mcp login ${item.name} --resume`;
     return {

@@ -3,6 +3,7 @@ import type { Resources } from '../../resources/registry.ts';
 import type { ServerEntry } from '../../resources/spec.ts';
 import type { CredentialTarget } from '../../vendors/credentials.ts';
 import type { VendorLogins } from '../../vendors/logins.ts';
+import { credentialTarget } from '../../vendors/targets.ts';
 import { type ApiContext, jsonObject } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
@@ -16,7 +17,7 @@ export function loginRoutes({ resources, logins }: Deps): Route[] {
       return { role: 'edit', resource: 'servers', name: serverAt(resources, name)?.name ?? name } as const;
     },
   };
-  const target = (c: ApiContext) => targetOf(resources, c.req.param('name') ?? '');
+  const target = (c: ApiContext) => targetOf(resources, c.req.param('name') ?? '', c.get('caller').owner);
   return [
     {
       method: 'POST',
@@ -24,10 +25,8 @@ export function loginRoutes({ resources, logins }: Deps): Route[] {
       need,
       doc: { summary: 'Begin to sign in for a server', body: 'LoginWish', answer: 'LoginStep' },
       handle: async (c) => {
-        const { flow } = await onlyKeys(c, ['flow']);
-        if (flow !== undefined && flow !== 'device' && flow !== 'paste')
-          throw new Refusal('invalid', 'flow: must be device or paste, or be left out');
-        return c.json(await logins.begin(target(c), flow));
+        const { flow, redirectUri } = await onlyKeys(c, ['flow', 'redirectUri']);
+        return c.json(await logins.begin(target(c), wishOf(flow, redirectUri)));
       },
     },
     {
@@ -51,9 +50,10 @@ export function loginRoutes({ resources, logins }: Deps): Route[] {
         answer: 'LoginProgress',
       },
       handle: async (c) => {
-        const { url } = await onlyKeys(c, ['url']);
+        const { url, id } = await onlyKeys(c, ['url', 'id']);
         if (url !== undefined && typeof url !== 'string') throw new Refusal('invalid', 'url: must be text');
-        return c.json(await logins.goOn(target(c), url));
+        if (id !== undefined && typeof id !== 'string') throw new Refusal('invalid', 'id: must be text');
+        return c.json(await logins.goOn(target(c), url, id));
       },
     },
     {
@@ -61,9 +61,20 @@ export function loginRoutes({ resources, logins }: Deps): Route[] {
       path: '/servers/:name/login',
       need,
       doc: { summary: 'Forget what somebody signed in for a server with', answer: 'LoginEnded' },
-      handle: async (c) => c.json({ ended: await logins.end(target(c)) }),
+      handle: async (c) => c.json(await logins.end(target(c))),
     },
   ];
+}
+
+function wishOf(flow: unknown, redirectUri: unknown): Parameters<VendorLogins['begin']>[1] {
+  if (flow === 'browser') {
+    if (typeof redirectUri === 'string') return { flow, redirectUri };
+    throw new Refusal('invalid', 'redirectUri: is missing: flow browser needs the address that waits for it');
+  }
+  if (redirectUri !== undefined)
+    throw new Refusal('invalid', 'redirectUri: counts with flow browser alone: leave it out');
+  if (flow === undefined || flow === 'device' || flow === 'paste') return flow;
+  throw new Refusal('invalid', 'flow: must be device, paste or browser, or be left out');
 }
 
 function serverAt(resources: Resources, nameOrUid: string): ServerEntry | undefined {
@@ -72,15 +83,12 @@ function serverAt(resources: Resources, nameOrUid: string): ServerEntry | undefi
 }
 
 /** @throws Refusal when the server takes no tokens of an authorization server */
-function targetOf(resources: Resources, nameOrUid: string): CredentialTarget {
+function targetOf(resources: Resources, nameOrUid: string, user: string): CredentialTarget {
   const entry = serverAt(resources, nameOrUid);
   if (!entry) throw notThere({ resource: 'servers', name: nameOrUid });
-  const { name, uid, spec, error } = entry;
-  if (!spec) throw new Refusal('conflict', `${name}: ${error ?? 'its configuration is invalid'}`);
-  const { target, auth } = spec;
-  if (!auth || target.type !== 'http')
-    throw new Refusal('conflict', `server "${name}" needs no sign-in: its auth is not { type: oauth }`);
-  return { name, uid, url: target.url, auth };
+  const target = credentialTarget(entry, user);
+  if (!target.ok) throw new Refusal('conflict', target.error);
+  return target.value;
 }
 
 async function onlyKeys(c: ApiContext, known: readonly string[]): Promise<Record<string, unknown>> {

@@ -67,8 +67,9 @@ const ServerStatus = z.strictObject({
 });
 
 const LoginStep = z.strictObject({
-  flow: z.enum(['device', 'paste']),
-  url: text.describe('To be opened in a browser, anywhere.'),
+  id: text.describe('Of this sign-in: others may be under way beside it.'),
+  flow: z.enum(['device', 'paste', 'browser', 'page']),
+  url: text.describe('To be opened in a browser; anywhere, unless the flow is browser.'),
   userCode: text.optional(),
   redirectUri: text.describe('Where the browser comes back to, whether it gets there or not.').optional(),
   expiresAt: time,
@@ -165,15 +166,19 @@ const OTHERS = {
   }),
   ServerStatus,
   LoginStep,
-  LoginWish: z.strictObject({ flow: z.enum(['device', 'paste']).optional() }),
+  LoginWish: z.strictObject({
+    flow: z.enum(['device', 'paste', 'browser']).optional(),
+    redirectUri: text.describe('Of the port that waits on the machine of the browser.').optional(),
+  }),
   LoginAnswer: z.strictObject({
+    id: text.describe('Of the sign-in of a device; without it the one begun last.').optional(),
     url: text.describe('What the browser came back to; left out for a device.').optional(),
   }),
   LoginProgress: z.strictObject({
     state: z.enum(['signed_in', 'pending']),
     retryAfterMs: z.int().optional(),
   }),
-  LoginEnded: z.strictObject({ ended: z.boolean() }),
+  LoginEnded: z.strictObject({ ended: z.boolean(), revoked: z.boolean().optional() }),
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Approval: APPROVAL_VIEW,
   ApprovalList: listOf(APPROVAL_VIEW),
