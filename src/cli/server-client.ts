@@ -18,26 +18,40 @@ const MAX_SILENCE_MS = 60_000;
 
 /** Adds the options that say which server a verb talks to. */
 export function withServer(command: Command): Command {
-  return withAccess(
-    command.option(
-      '--server <url>',
-      'the server to talk to (default: that of the context, else the one on the data directory)',
-    ),
-  );
+  return withAccess(withServerUrl(command));
 }
 
 /** The same without `--server`, for verbs where that means something else too. */
 export function withAccess(command: Command): Command {
+  return withKept(command).option(
+    '--as <subject>',
+    'act as User:EMAIL or McpToken:ID, with what both may do (needs impersonate)',
+  );
+}
+
+/** The same without `--as`, for a verb that acts for nobody but its credential. */
+export function withOwnServer(command: Command): Command {
+  return withKept(withServerUrl(command));
+}
+
+function withServerUrl(command: Command): Command {
+  return command.option(
+    '--server <url>',
+    'the server to talk to (default: that of the context, else the one on the data directory)',
+  );
+}
+
+function withKept(command: Command): Command {
   return command
     .option('--context <name>', 'a server that `castellan login` or `castellan context set` made known')
     .option(
       '--data-dir <dir>',
       `data directory of the server (default: $CASTELLAN_DATA_DIR, else ${DEFAULT_DATA_DIR})`,
-    )
-    .option('--as <subject>', 'act as User:EMAIL or McpToken:ID, with what both may do (needs impersonate)');
+    );
 }
 
-type Access = { url: URL; credential: string; as?: string | undefined };
+/** Where a server is, by its origin, and what proves the caller there. */
+export type Access = { url: URL; credential: string; as?: string | undefined };
 
 /** Talks to the REST API of one server. Every method throws a CommandFailure that names the fault and the fix. */
 export class ServerClient {
@@ -63,6 +77,11 @@ export class ServerClient {
       as: flags.as,
     });
     return new ServerClient(findAccess, await findAccess(), timeoutMs);
+  }
+
+  /** With what is at hand already. */
+  static over(access: Access): ServerClient {
+    return new ServerClient(async () => access, access, TIMEOUT_MS);
   }
 
   get origin(): string {
@@ -185,7 +204,7 @@ type Query = Readonly<Record<string, string | boolean | undefined>>;
  * By flags, else by the variable, else by the current context, else the server on the default data directory.
  * @param refused a credential that the server takes no more
  */
-async function accessOf(
+export async function accessOf(
   flags: ServerFlags,
   env: VerbContext['env'],
   refused: string | undefined,

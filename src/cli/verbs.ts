@@ -146,6 +146,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/mcp.ts')).defineMcp,
   },
   {
+    name: 'mcp-serve',
+    group: CLIENTS,
+    summary: 'serve MCP over stdio to the client that starts it',
+    load: async () => (await import('./commands/mcp-serve.ts')).defineMcpServe,
+  },
+  {
     name: 'test',
     group: TOOLS,
     summary: 'test any MCP endpoint from outside',

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { ListKind } from '../gateway/list-kinds.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { isObject, type JsonObject, type RequestId } from '../protocol/jsonrpc.ts';
+import { LIST_NOTICES, type ListNotice } from '../protocol/list-notices.ts';
 import { Meta } from '../protocol/revisions.ts';
 import { startEventStream } from './event-stream-head.ts';
 import type { OpenStream, OpenStreams } from './open-streams.ts';
@@ -9,14 +10,6 @@ import type { ResumableStream } from './resumable-stream.ts';
 
 const MAX_UNREAD = 256 * 1024;
 const MAX_EARLY = 1_000;
-
-export const LIST_NOTICES = {
-  toolsListChanged: 'notifications/tools/list_changed',
-  promptsListChanged: 'notifications/prompts/list_changed',
-  resourcesListChanged: 'notifications/resources/list_changed',
-} as const;
-
-export type ListNotice = keyof typeof LIST_NOTICES;
 
 const NOTICE_OF = {
   tools: 'toolsListChanged',

@@ -262,11 +262,17 @@ test('a token with the right sees the rows of its own project alone', async () =
   assert.equal(other.status, 403);
 });
 
-type Act = { path: string | (() => string); body?: object; before?: () => Promise<unknown> };
-const api = (method: string, route: string, body?: object, trace = newTrace()) =>
+type Act = {
+  path: string | (() => string);
+  body?: object;
+  before?: () => Promise<unknown>;
+  /** Of the administrator, where it is not the one of the data directory. */
+  credential?: () => string;
+};
+const api = (method: string, route: string, body?: object, trace = newTrace(), credential = admin) =>
   fetch(`${castellan.url}/api/v1/${route}`, {
     method,
-    headers: headersOf(admin, trace),
+    headers: headersOf(credential, trace),
     ...(body ? { body: JSON.stringify(body) } : {}),
   });
 const server = (name: string) => ({
@@ -280,12 +286,12 @@ const make = (name: string) => () => api('POST', 'mcptokens', tokenBody(name));
 
 let approval = '';
 /** Holds a call, so that there is something to decide. */
-async function hold(): Promise<void> {
+async function hold(credential = token): Promise<void> {
   const when = 'has(args.held)';
   const rules = [{ tools: ['everything__echo'], when, action: 'approve', selfApproval: 'cli', holdMs: 0 }];
   const policy = { kind: 'Policy', metadata: { name: 'holding' }, spec: { projects: ['demo'], rules } };
   await api('PUT', 'policies/holding', withApi(policy));
-  const { text } = await call('demo', token, 'everything__echo', { message: 'x', held: newTrace() });
+  const { text } = await call('demo', credential, 'everything__echo', { message: 'x', held: newTrace() });
   approval = /apr_\w+/.exec(text)?.[0] ?? '';
 }
 /** As if the process had been killed before the call was answered. */
@@ -295,7 +301,23 @@ async function lose(): Promise<void> {
   database.prepare("update approvals set state = 'unknown' where id = ?").run(approval);
   database.close();
 }
-const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: hold });
+let decider = '';
+/** Holds a call of somebody else, on which a token of the administrator decides. */
+async function holdOfAnother(): Promise<void> {
+  const name = 'asker@example.com';
+  await api('PUT', `users/${name}`, withApi({ kind: 'User', metadata: { name }, spec: {} }));
+  const roleBindings = [
+    { role: 'run', resource: 'tools' },
+    { role: 'create', resource: 'mcptokens' },
+  ];
+  const spec = { subjects: [{ kind: 'User', name }], roleBindings };
+  await api('PUT', 'rbac/asker', withApi({ kind: 'Rbac', metadata: { name: 'asker' }, spec }));
+  const bind = ['--bind', 'role:run,resource:tools', '--as', `User:${name}`];
+  const asker = await castellan.cli('create', 'mcptoken', 'asker', '-p', 'demo', ...bind);
+  decider = await newToken('decider', 'demo', 'role:approve,resource:approvals');
+  await hold(asker.stdout.trim());
+}
+const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: () => hold() });
 
 const cameBack = { url: '' };
 let vendor: Vendor | undefined;
@@ -338,6 +360,12 @@ const ACTS: Readonly<Record<string, Act>> = {
   'POST /users/:name/rotate': { path: 'users/admin/rotate' },
   'POST /approvals/:id/approve': decision('approve'),
   'POST /approvals/:id/reject': decision('reject'),
+  'POST /approvals/:id/decide': {
+    ...decision('decide'),
+    body: { decision: 'approve' },
+    before: holdOfAnother,
+    credential: () => decider,
+  },
   'POST /approvals/:id/cancel': decision('cancel'),
   'POST /approvals/:id/resolve': { ...decision('resolve'), before: lose, body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { path: 'freezes/open', body: { reason: 'an exercise' } },
@@ -406,7 +434,7 @@ test('every mutating route has its rows, as the golden table says', async () => 
     const { path: at, body } = wanted;
     const trace = newTrace();
     const to = typeof at === 'string' ? at : at();
-    const answer = await api(route.split(' ')[0]!, to, body, trace);
+    const answer = await api(route.split(' ')[0]!, to, body, trace, wanted.credential?.());
     assert.ok(answer.ok, `${route}: ${answer.status} ${await answer.text()}`);
     // Whatever was recorded before this row is written before it.
     const mark = newTrace();

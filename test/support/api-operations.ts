@@ -40,6 +40,7 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'PUT /mcptokens/:name': {
     body: { kind: 'McpToken', metadata: { name: 'UNIQUE', project: 'demo' }, spec: {} },
   },
+  'POST /approvals/:id/decide': { body: { decision: 'approve' } },
   'POST /approvals/:id/resolve': { body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { body: {} },
   'POST /policies/test': { body: { tool: 'web__x', expect: 'allow', project: 'demo' } },

@@ -66,7 +66,7 @@ function reasonOf(url: URL, code: string, message: string): string {
 }
 
 /** `fetch` wraps the error of the socket, once or twice, and several addresses in an AggregateError. */
-function rootCause(error: unknown): { code: string; message: string } {
+export function rootCause(error: unknown): { code: string; message: string } {
   let current = error as Caused | undefined;
   for (let depth = 0; depth < 5 && current; depth += 1) {
     const nested = Array.isArray(current.errors) ? (current.errors[0] as Caused) : (current.cause as Caused);

@@ -186,7 +186,7 @@ export function contentType(headers: Headers): string {
   return (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-async function readText(response: Response, maxBytes: number): Promise<string> {
+export async function readText(response: Response, maxBytes: number): Promise<string> {
   if (!response.body) return '';
   const decoder = new TextDecoder();
   let text = '';
@@ -211,7 +211,7 @@ export function parseJson(text: string): unknown {
 }
 
 /** What a body that is no JSON-RPC says, on one line. */
-function sentenceOf(parsed: unknown, body: string, type: string): string {
+export function sentenceOf(parsed: unknown, body: string, type: string): string {
   if (isObject(parsed)) {
     const error = isObject(parsed.error) ? parsed.error.message : parsed.error;
     const told = parsed.error_description ?? parsed.message ?? error;

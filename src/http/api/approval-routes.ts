@@ -60,6 +60,25 @@ export function approvalRoutes({ approvals }: Deps): Route[] {
     },
     {
       method: 'POST',
+      path: '/approvals/:id/decide',
+      need: 'credential',
+      doc: {
+        summary: 'Approve or reject as a program, which no credential makes an act of a person',
+        body: 'ApprovalDecision',
+        answer: 'Approval',
+      },
+      handle: async (c) => {
+        const decider: Decider = { caller: c.get('caller'), way: 'mcp', fresh: false };
+        const { decision, reason } = await decisionIn(c);
+        const decided =
+          decision === 'approve'
+            ? await approvals.approve(idOf(c), decider)
+            : await approvals.reject(idOf(c), decider, reason);
+        return shown(c, decided);
+      },
+    },
+    {
+      method: 'POST',
       path: '/approvals/:id/cancel',
       need: 'credential',
       doc: { summary: 'Take a call back that waits', body: 'ApprovalReason', answer: 'Approval' },
@@ -95,7 +114,20 @@ function deciderOf(c: ApiContext): Decider {
 
 async function reasonOf(c: ApiContext): Promise<string | undefined> {
   if (c.req.header('content-type') === undefined) return undefined;
-  const { reason } = await jsonObject(c);
+  return checkedReason((await jsonObject(c)).reason);
+}
+
+async function decisionIn(
+  c: ApiContext,
+): Promise<{ decision: 'approve' | 'reject'; reason: string | undefined }> {
+  const { decision, reason } = await jsonObject(c);
+  if (decision === 'reject') return { decision, reason: checkedReason(reason) };
+  if (decision !== 'approve') throw new Refusal('invalid', 'decision: must be approve or reject');
+  if (reason === undefined) return { decision, reason };
+  throw new Refusal('invalid', 'reason: is said to whoever is rejected; leave it out');
+}
+
+function checkedReason(reason: unknown): string | undefined {
   if (reason === undefined || reason === '') return undefined;
   if (typeof reason === 'string' && reason.length <= MAX_REASON) return reason;
   throw new Refusal('invalid', `reason: must be text of at most ${MAX_REASON} characters`);

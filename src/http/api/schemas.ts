@@ -183,6 +183,7 @@ const OTHERS = {
   Approval: APPROVAL_VIEW,
   ApprovalList: listOf(APPROVAL_VIEW),
   ApprovalReason: z.strictObject({ reason: text.optional() }),
+  ApprovalDecision: z.strictObject({ decision: z.enum(['approve', 'reject']), reason: text.optional() }),
   ApprovalResolution: z.strictObject({ outcome: z.enum(['succeeded', 'failed']) }),
   Freeze,
   SessionList: listOf(Session),
