@@ -317,7 +317,11 @@ async function holdOfAnother(): Promise<void> {
   decider = await newToken('decider', 'demo', 'role:approve,resource:approvals');
   await hold(asker.stdout.trim());
 }
-const decision = (verb: string) => ({ path: () => `approvals/${approval}/${verb}`, body: {}, before: () => hold() });
+const decision = (verb: string) => ({
+  path: () => `approvals/${approval}/${verb}`,
+  body: {},
+  before: () => hold(),
+});
 
 const cameBack = { url: '' };
 let vendor: Vendor | undefined;
