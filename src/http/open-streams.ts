@@ -1,3 +1,4 @@
+import { Bag } from '../base/bag.ts';
 import type { AuthenticatedCaller } from '../identity/caller.ts';
 import { ResumableStreams } from './resumable-streams.ts';
 
@@ -26,7 +27,7 @@ const MAX_PER_PRINCIPAL = 256;
 export class OpenStreams {
   /** What is kept for legacy clients that lose their connection. */
   readonly resumable = new ResumableStreams();
-  private readonly streams = new Set<OpenStream>();
+  private readonly streams = new Bag<OpenStream>();
   private readonly counts = new Map<string, number>();
   private readonly hold: (tokenId: string) => () => void;
   private readonly releases = new Map<OpenStream, () => void>();

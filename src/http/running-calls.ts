@@ -1,3 +1,4 @@
+import { Bag } from '../base/bag.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
 import type { RequestId } from '../protocol/jsonrpc.ts';
@@ -6,11 +7,13 @@ import type { Reply } from './reply.ts';
 
 const CLIENT_LEFT = 'the client closed the stream';
 
+type Named = { handle: string; id: RequestId; cancellation: Cancellation };
+
 /** Calls on their way to an answer: their streams, and what cancels them. */
 export class RunningCalls {
   private readonly streams: OpenStreams;
   /** Those of legacy sessions, which `notifications/cancelled` may name. */
-  private readonly named = new Map<string, Cancellation>();
+  private readonly named = new Bag<Named>();
 
   constructor(streams: OpenStreams) {
     this.streams = streams;
@@ -25,21 +28,18 @@ export class RunningCalls {
     if (!this.streams.add(reply)) return undefined;
     // In the legacy era a lost connection is no wish to stop (2025-11-25 basic/transports#sending-messages).
     if (!legacy) reply.onLost(() => cancellation.cancel(CLIENT_LEFT));
-    const key = legacy?.session && keyOf(legacy.session, legacy.id);
-    const registered = key !== undefined && !this.named.has(key);
-    if (registered) this.named.set(key, cancellation);
+    const named = legacy?.session && { handle: legacy.session.handle, id: legacy.id, cancellation };
+    if (named) this.named.add(named);
     return () => {
       this.streams.delete(reply);
-      if (registered) this.named.delete(key);
+      if (named) this.named.delete(named);
     };
   }
 
   /** The client of the session no longer wants an answer. */
-  cancel(session: LegacySession, id: unknown): void {
-    this.named.get(keyOf(session, id))?.cancel('cancelled by the client');
+  cancel({ handle }: LegacySession, id: unknown): void {
+    for (const one of this.named) {
+      if (one.id === id && one.handle === handle) one.cancellation.cancel('cancelled by the client');
+    }
   }
-}
-
-function keyOf({ handle }: LegacySession, id: unknown): string {
-  return `${handle} ${JSON.stringify(id)}`;
 }

@@ -1,3 +1,4 @@
+import { Bag } from '../base/bag.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import { encodeHeaderValue, mirroredName } from '../protocol/headers.ts';
 import {
@@ -83,7 +84,21 @@ const SET_LEVEL_BYTES = 64 * 1024;
 const MAX_TASKS_REPORTING = 256;
 
 /** A call on a legacy server that may ask its caller. */
-type LiveLeg = { channel: Channel; id: number; method: string };
+type LiveLeg = { channel: Channel; method: string; running: Running };
+
+/** One call under way. */
+type Running = {
+  readonly id: number;
+  /** The task whose result it fetches: what the server asks for the task is asked there. */
+  readonly task: string | undefined;
+  /** `mute`: its caller can be asked nothing · `none`: nobody called, we ask on our own behalf */
+  readonly caller: 'live' | 'mute' | 'none';
+  live: LiveCall | undefined;
+  /** What the server asked a mute caller all the same. */
+  asked: InputRequest | undefined;
+  progress: Progress | undefined;
+  onLog: ((params: JsonObject) => void) | undefined;
+};
 
 /** The calls under way on one connection: ids, progress tokens, deadlines, cancellation. */
 export class Calls {
@@ -91,20 +106,11 @@ export class Calls {
   /** Takes what arrives on a call's own stream and is not its answer. */
   private readonly receive: (message: JsonRpcRequest | JsonRpcNotification, exchangeId: number) => void;
   private nextId = 1;
-  /** Calls that can ask their caller, by request id. */
-  private readonly live = new Map<number, LiveCall>();
-  /** Calls under way whose caller can be asked nothing, with what the server asked all the same. */
-  private readonly mute = new Map<number, InputRequest | undefined>();
-  private readonly progressListeners = new Map<number, Progress>();
-  private readonly logListeners = new Map<number, (params: JsonObject) => void>();
+  private readonly running = new Bag<Running>();
   private readonly subscriptions = new Map<number, Subscription>();
-  /** The `tasks/result` under way for a task, by the task's id: what the server asks for the task is asked there. */
-  private readonly results = new Map<string, number>();
-  /** All `tasks/result` under way. */
-  private readonly fetching = new Set<number>();
   private readonly taskQuestions = new TaskQuestions();
   /** Answered calls that began a task, oldest first: their progress token stays valid. */
-  private readonly reporting: number[] = [];
+  private readonly reporting: Progress[] = [];
   private readonly logLevel = new SessionLogLevel((channel, params) =>
     this.run(channel, {
       method: 'logging/setLevel',
@@ -122,64 +128,82 @@ export class Calls {
     this.receive = receive;
   }
 
-  async run(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
+  /** Throws or rejects with an UpstreamFault. */
+  run(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
     const left = call.cancellation?.cancelled;
     // The caller went away while the server was being reached: nothing has been sent, so nothing will be.
     if (left !== undefined) throw new UpstreamFault('abandoned', left);
     const telling = call.logs?.explicit ? this.logLevel.ensure(channel, call.logs.level) : undefined;
-    if (telling) await telling;
+    return telling ? telling.then(() => this.begin(channel, call)) : this.begin(channel, call);
+  }
+
+  private begin(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
     const { peer, transport } = channel;
     const id = this.nextId;
     this.nextId += 1;
     const exchange = transport.exchange(this.requestOf(channel, call, id), this.optionsOf(channel, call, id));
-    if (call.onProgress) this.progressListeners.set(id, new Progress(call.onProgress));
-    if (call.logs) this.logListeners.set(id, call.logs.onLog);
-    const task = peer.era === 'legacy' && call.method === 'tasks/result' ? String(call.params.taskId) : '';
-    if (task !== '') {
-      this.results.set(task, id);
-      this.fetching.add(id);
-    }
-    if (peer.era === 'legacy' && call.relayed && call.relayed.signature !== '') {
-      const live = new LiveCall(transport, exchange, id, () => {
-        this.live.delete(id);
-        this.stopHearing(id, call, task);
-      });
-      this.live.set(id, live);
-      if (task !== '') for (const asked of this.taskQuestions.take(task, transport)) live.ask(asked);
-      return this.replyOf({ channel, id, method: call.method }, await live.run(call));
-    }
-    if (call.relayed) this.mute.set(id, undefined);
+    const mayAsk = peer.era === 'legacy' && call.relayed !== undefined && call.relayed.signature !== '';
+    const running: Running = {
+      id,
+      task: peer.era === 'legacy' && call.method === 'tasks/result' ? String(call.params.taskId) : undefined,
+      caller: mayAsk ? 'live' : call.relayed ? 'mute' : 'none',
+      live: undefined,
+      asked: undefined,
+      progress: call.onProgress && new Progress(id, call.onProgress),
+      onLog: call.logs?.onLog,
+    };
+    this.running.add(running);
+    return mayAsk
+      ? this.runLive(channel, exchange, call, running)
+      : this.runMute(channel, exchange, call, running);
+  }
+
+  private async runLive(
+    channel: Channel,
+    exchange: Exchange,
+    call: UpstreamCall,
+    running: Running,
+  ): Promise<UpstreamReply> {
+    const { transport } = channel;
+    const live = new LiveCall(transport, exchange, running.id, () => this.settle(running, call));
+    running.live = live;
+    if (running.task !== undefined)
+      for (const asked of this.taskQuestions.take(running.task, transport)) live.ask(asked);
+    return this.replyOf({ channel, method: call.method, running }, await live.run(call));
+  }
+
+  private async runMute(
+    channel: Channel,
+    exchange: Exchange,
+    call: UpstreamCall,
+    running: Running,
+  ): Promise<UpstreamReply> {
     const timer = setTimeout(
-      () => giveUp(channel, exchange, id, lateFault(call.method)),
+      () => giveUp(channel, exchange, running.id, lateFault(call.method)),
       Math.max(1, call.deadline - Date.now()),
     );
     const offCancel = call.cancellation?.onCancel((reason) =>
-      giveUp(channel, exchange, id, new UpstreamFault('abandoned', reason, { sent: true })),
+      giveUp(channel, exchange, running.id, new UpstreamFault('abandoned', reason, { sent: true })),
     );
     try {
-      const reply = replyTo(peer.era, call.method, await exchange.answer);
-      const asked = this.mute.get(id);
+      const reply = replyTo(channel.peer.era, call.method, await exchange.answer);
+      const { asked } = running;
       // A server that can do without the answer has the last word.
       const failedForIt = asked && (!reply.ok || ('result' in reply && reply.result.isError === true));
       return failedForIt ? { ok: false, error: capabilityFault({ asked }, NOTHING_RELAYED)! } : reply;
     } finally {
       clearTimeout(timer);
       offCancel?.();
-      this.mute.delete(id);
-      this.stopHearing(id, call, task);
+      this.settle(running, call);
     }
   }
 
   /** A call is over. The progress of one that may have become a task goes on. */
-  private stopHearing(id: number, call: UpstreamCall, task: string): void {
-    if (call.logs) this.logListeners.delete(id);
-    this.fetching.delete(id);
-    if (task !== '' && this.results.get(task) === id) this.results.delete(task);
-    if (!call.onProgress) return;
-    if (call.params.task === undefined) this.progressListeners.delete(id);
-    else if (this.reporting.push(id) > MAX_TASKS_REPORTING) {
-      this.progressListeners.delete(this.reporting.shift()!);
-    }
+  private settle(running: Running, call: UpstreamCall): void {
+    this.running.delete(running);
+    if (!running.progress || call.params.task === undefined) return;
+    this.reporting.push(running.progress);
+    if (this.reporting.length > MAX_TASKS_REPORTING) this.reporting.shift();
   }
 
   private requestOf({ peer }: Channel, call: UpstreamCall, id: number): JsonRpcRequest {
@@ -210,32 +234,37 @@ export class Calls {
    */
   attribute(request: JsonRpcRequest, exchangeId: number | undefined, channel: Channel | undefined): boolean {
     const task = relatedTaskOf(request.params);
-    const id = task === undefined ? (exchangeId ?? this.onlyCall()) : this.results.get(task);
-    if (id === undefined) {
+    const call = task === undefined ? this.calledBy(exchangeId) : this.fetching(task);
+    if (!call) {
       return task !== undefined && channel !== undefined
         ? this.taskQuestions.keep(task, request, channel.transport)
         : false;
     }
-    const live = this.live.get(id);
-    live?.ask(request);
-    if (this.mute.has(id)) this.mute.set(id, request);
-    return live !== undefined;
+    call.live?.ask(request);
+    if (call.caller === 'mute') call.asked = request;
+    return call.live !== undefined;
   }
 
-  /** The call that is under way, if it is one. */
-  private onlyCall(): number | undefined {
+  /** The call on whose stream something came, else the one that is under way, if it is one. */
+  private calledBy(exchangeId: number | undefined): Running | undefined {
+    if (exchangeId !== undefined) return this.running.find(({ id }) => id === exchangeId);
     // What belongs to a task says so: whoever waits for one is not meant.
-    if (this.live.size + this.mute.size - this.fetching.size !== 1) return undefined;
-    for (const id of this.live.keys()) if (!this.fetching.has(id)) return id;
-    for (const id of this.mute.keys()) if (!this.fetching.has(id)) return id;
-    return undefined;
+    const isMeant = (one: Running) => one.caller !== 'none' && one.task === undefined;
+    const first = this.running.find(isMeant);
+    return this.running.find((one) => one !== first && isMeant(one)) ? undefined : first;
+  }
+
+  /** The `tasks/result` under way for a task. */
+  private fetching(task: string): Running | undefined {
+    return this.running.find((one) => one.task === task);
   }
 
   /** Delivers a progress notification to the call whose token it carries. False: it is something else. */
   progress(method: string, params: JsonObject): boolean {
     if (method !== 'notifications/progress') return false;
     const { progressToken, ...rest } = params;
-    if (typeof progressToken === 'number') this.progressListeners.get(progressToken)?.report(rest);
+    const isMeant = ({ id }: { id: number }) => id === progressToken;
+    (this.running.find(isMeant)?.progress ?? this.reporting.find(isMeant))?.report(rest);
     return true;
   }
 
@@ -245,10 +274,10 @@ export class Calls {
    */
   log(params: JsonObject, exchangeId: number | undefined): boolean {
     const task = relatedTaskOf(params);
-    const id = exchangeId ?? (task === undefined ? this.onlyCall() : this.results.get(task));
-    if (id === undefined) return false;
-    this.logListeners.get(id)?.(params);
-    return true;
+    const call =
+      exchangeId !== undefined || task === undefined ? this.calledBy(exchangeId) : this.fetching(task);
+    call?.onLog?.(params);
+    return call !== undefined || exchangeId !== undefined;
   }
 
   /** Has a modern server tell of what changes, until it is stopped or ends by itself. */
@@ -290,11 +319,9 @@ export class Calls {
   }
 
   /** The caller came back on another stream: from now on the call is heard there. */
-  private async hear({ channel, id }: LiveLeg, { logs, onProgress }: HeardLeg): Promise<void> {
-    const progress = this.progressListeners.get(id);
-    if (progress) progress.listener = onProgress;
-    if (logs && this.live.has(id)) this.logListeners.set(id, logs.onLog);
-    else this.logListeners.delete(id);
+  private async hear({ channel, running }: LiveLeg, { logs, onProgress }: HeardLeg): Promise<void> {
+    if (running.progress) running.progress.listener = onProgress;
+    running.onLog = logs?.onLog;
     if (logs?.explicit) await this.logLevel.ensure(channel, logs.level);
   }
 
@@ -342,10 +369,12 @@ function modernHeaders(call: UpstreamCall, revision: string): Record<string, str
 
 /** Progress must increase (2026-07-28 basic/patterns/progress): a report that does not is dropped. */
 class Progress {
+  readonly id: number;
   listener: ((params: JsonObject) => void) | undefined;
   private last = Number.NEGATIVE_INFINITY;
 
-  constructor(listener: (params: JsonObject) => void) {
+  constructor(id: number, listener: (params: JsonObject) => void) {
+    this.id = id;
     this.listener = listener;
   }
 

@@ -1,3 +1,4 @@
+import { Bag } from '../base/bag.ts';
 import type { OriginLease } from '../net/server-client.ts';
 import { parseMessage } from '../protocol/answer-text.ts';
 import type { JsonRpcMessage, JsonRpcRequest } from '../protocol/jsonrpc.ts';
@@ -37,7 +38,7 @@ export class HttpTransport implements Transport {
   readonly #address: HttpTargetAddress;
   readonly #lease: OriginLease;
   readonly #events: TransportEvents;
-  readonly #inFlight = new Set<{ abandon(fault: UpstreamFault): void }>();
+  readonly #inFlight = new Bag<{ abandon(fault: UpstreamFault): void }>();
   readonly #host: ExchangeHost & { session: { id: string | undefined } | undefined };
   #postHeaders: string[];
   #getHeaders: string[];
