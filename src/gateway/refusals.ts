@@ -8,6 +8,7 @@ import { UpstreamFault } from '../upstream/transport.ts';
 export type RefusalCode =
   | 'UPSTREAM_UNAVAILABLE'
   | 'UPSTREAM_NEEDS_LOGIN'
+  | 'UPSTREAM_FORBIDDEN'
   | 'UPSTREAM_TIMEOUT'
   | 'RESULT_TOO_LARGE'
   | 'CANCELLED'
@@ -63,6 +64,7 @@ export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
           }
         : unavailable(server, 'connecting', fault);
     case 'needs_auth':
+    case 'needs_scope':
       return {
         code: 'UPSTREAM_NEEDS_LOGIN',
         retry: 'after_login',
@@ -70,6 +72,13 @@ export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
           fault.status === undefined
             ? `${fault.message}. The call was not made; a retry helps once that is done.`
             : `${server} refused our credential. Its owner has to renew it before a retry can help.`,
+        more: { server },
+      };
+    case 'forbidden':
+      return {
+        code: 'UPSTREAM_FORBIDDEN',
+        retry: 'never',
+        sentence: `${fault.message}. The call was not made.`,
         more: { server },
       };
     case 'too_large':

@@ -16,6 +16,7 @@ import * as approvals from './migrations/0012-approvals.ts';
 import * as tickets from './migrations/0013-tickets.ts';
 import * as upstreamCredentials from './migrations/0014-upstream-credentials.ts';
 import * as userGrants from './migrations/0017-user-grants.ts';
+import * as vendorScopes from './migrations/0018-vendor-scopes.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
@@ -35,6 +36,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0013-tickets': tickets,
   '0014-upstream-credentials': upstreamCredentials,
   '0017-user-grants': userGrants,
+  '0018-vendor-scopes': vendorScopes,
 };
 
 const APPLIED = 'castellan_migration';

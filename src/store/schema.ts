@@ -34,6 +34,7 @@ export interface Schema {
   ticket_words: TicketWordsTable;
   upstream_credentials: UpstreamCredentialsTable;
   upstream_logins: UpstreamLoginsTable;
+  upstream_scopes: UpstreamScopesTable;
 }
 
 /** Facts about this database itself. */
@@ -480,4 +481,15 @@ export interface UpstreamLoginsTable {
   /** The vendor is not asked again before. */
   poll_at: number;
   expires_at: number;
+}
+
+/** Owner: vendors. What servers want beyond what somebody signed in for. */
+export interface UpstreamScopesTable {
+  server_uid: string;
+  /** See UpstreamCredentialsTable. */
+  owner: string;
+  /** All that the next sign-in asks for, by RFC 6749 section 3.3. */
+  scope: string;
+  /** That asked for it, the one before among them. */
+  sign_ins: number;
 }

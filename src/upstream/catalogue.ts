@@ -13,7 +13,7 @@
 import { messageOf } from '../base/errors.ts';
 import { isObject } from '../protocol/jsonrpc.ts';
 import type { Listing } from './listing.ts';
-import { UpstreamFault } from './transport.ts';
+import { isAboutAccess, UpstreamFault } from './transport.ts';
 
 export type CatalogueOptions = {
   load(deadline: number): Promise<Listing>;
@@ -135,7 +135,7 @@ export class Catalogue {
   private retryLater(error: unknown): void {
     this.failures += 1;
     // A server that wants a login has one after somebody acted, and not after some time.
-    const hopeless = error instanceof UpstreamFault && error.kind === 'needs_auth';
+    const hopeless = error instanceof UpstreamFault && isAboutAccess(error);
     if (hopeless || this.closed || Date.now() - this.lastWanted > WANTED_MS) return;
     const wait = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** Math.min(8, this.failures - 1));
     this.retryTimer = setTimeout(() => void this.start(), wait).unref();

@@ -1,7 +1,7 @@
 import type { ChildProcesses } from '../base/child-processes.ts';
 import type { ServerClient } from '../net/server-client.ts';
 import type { ServerEntry, ServerSpec, StdioTarget } from '../resources/spec.ts';
-import type { VendorCredential } from '../vendors/credentials.ts';
+import type { Credential } from '../vendors/credential.ts';
 import { HttpTransport } from './http-transport.ts';
 import { SseTransport } from './sse-transport.ts';
 import { StdioTransport } from './stdio-transport.ts';
@@ -22,7 +22,7 @@ export function transportsOver(
   client: ServerClient,
   starting: (entry: StdioEntry) => void,
 ): TransportFactory {
-  const httpOptions = ({ name, spec }: ServerEntry, credential: VendorCredential | undefined) => {
+  const httpOptions = ({ name, spec }: ServerEntry, credential: Credential | undefined) => {
     if (spec?.target.type !== 'http') throw new Error(`${name} is no HTTP server`);
     return { url: spec.target.url, headers: spec.target.headers, credential, client, serverName: name };
   };

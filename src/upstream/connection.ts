@@ -4,7 +4,8 @@
  * disconnected  no channel: at birth, after idleness, after the server went away while nobody used it
  * connecting    one dial is under way; every caller waits for it, each to its own deadline
  * connected     calls pass
- * needs_auth    the server answered 401 or 403 to the dial or to a call, or nobody has signed in for it
+ * needs_auth    the server answered 401 or 403 to the dial or to a call, or nobody has signed in for it; a 403 that
+ *               wants more scopes for one call changes nothing for the others
  * failed        the last dial or channel broke; calls fail at once until the breaker lets a probe through
  * stopping      close() was called; terminal
  *
@@ -20,14 +21,15 @@ import { messageOf } from '../base/errors.ts';
 import { isInputMethod } from '../protocol/input-requests.ts';
 import { isObject, type JsonObject, type JsonRpcMessage } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
-import type { VendorCredential } from '../vendors/credentials.ts';
+import { scopesWanted } from '../vendors/challenge.ts';
+import type { Credential } from '../vendors/credential.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
 import { EarlyMessages } from './early-messages.ts';
 import type { Channel, Peer } from './peer.ts';
 import type { Slot, SlotHolder } from './slots.ts';
 import type { Subscription } from './subscription.ts';
-import { type TransportEvents, UpstreamFault } from './transport.ts';
+import { isAboutAccess, type TransportEvents, UpstreamFault } from './transport.ts';
 import { Usage } from './usage.ts';
 
 export type LinkState = 'disconnected' | 'connecting' | 'connected' | 'needs_auth' | 'failed' | 'stopping';
@@ -43,7 +45,7 @@ export type ConnectionOptions = {
   self: Implementation;
   slot: Slot;
   /** Undefined: what every request proves itself with is in its configuration. */
-  credential: VendorCredential | undefined;
+  credential: Credential | undefined;
   /** `hangUp` ends the dial at once, whatever it waits for. */
   dial(events: TransportEvents, deadline: number, hangUp: Cancellation): Promise<Channel>;
   /** How long a dial may take when no caller sets an earlier deadline, ms. */
@@ -260,13 +262,22 @@ export class Connection implements SlotHolder {
     throw fault;
   }
 
-  /** Whether there is another token than the one that the server has just refused. */
-  private async reauthorize(fault: UpstreamFault): Promise<boolean> {
+  /** Undefined: there is another token than the one that was refused, so that the same may be tried again. */
+  private async reauthorize(fault: UpstreamFault): Promise<UpstreamFault | undefined> {
     const { credential } = this.options;
-    if (!credential || fault.kind !== 'needs_auth' || fault.status !== 401) return false;
+    if (!credential || fault.kind !== 'needs_auth') return fault;
+    const scopes = fault.status === 403 ? scopesWanted(fault.challenge) : undefined;
+    if (scopes) {
+      const wider = await credential.widen(scopes).catch(() => undefined);
+      if (!wider) return fault;
+      if (wider.ok) return undefined;
+      return new UpstreamFault(wider.error.login ? 'needs_scope' : 'forbidden', wider.error.message);
+    }
+    if (fault.status !== 401) return fault;
     credential.refuse();
     const token = await credential.prepare().catch(() => undefined);
-    return token?.ok === true;
+    if (token?.ok) return undefined;
+    return token?.error.login ? new UpstreamFault('needs_auth', token.error.message) : fault;
   }
 
   private async connect(deadline: number): Promise<Channel> {
@@ -297,7 +308,8 @@ export class Connection implements SlotHolder {
       }
       const { events, early } = this.eventsOf(mine);
       const channel = await this.options.dial(events, deadline, hangUp).catch(async (error) => {
-        if (!(await this.reauthorize(asFault(error)))) throw error;
+        const fault = await this.reauthorize(asFault(error));
+        if (fault) throw fault;
         return this.options.dial(events, deadline, hangUp);
       });
       if (mine !== this.dialNumber || this.current !== 'connecting') {
@@ -315,7 +327,7 @@ export class Connection implements SlotHolder {
       if (mine === this.dialNumber && this.current === 'connecting') {
         this.options.slot.release(this);
         this.recordFailure(fault, 1);
-        this.move(fault.kind === 'needs_auth' ? 'needs_auth' : 'failed');
+        this.move(isAboutAccess(fault) ? 'needs_auth' : 'failed');
       }
       throw fault;
     } finally {
@@ -353,23 +365,29 @@ export class Connection implements SlotHolder {
     fault: UpstreamFault,
   ): Promise<UpstreamReply> {
     if (fault.kind !== 'session_lost') {
-      if (this.channel === channel && (await this.reauthorize(fault)))
-        return this.tryWithNewToken(channel, call);
-      this.judge(fault, channel);
-      throw fault;
+      const final = this.channel === channel ? await this.reauthorize(fault) : fault;
+      if (!final) return this.tryWithNewToken(channel, call);
+      this.judge(final, channel);
+      throw final;
     }
     if (this.channel === channel) await this.drop('disconnected', undefined);
     if (this.lost) throw fault;
     return this.calls.run(await this.connect(call.deadline), call);
   }
 
-  /** A 401 says that the call was not run, so another token may try. */
+  /** A refused token says that the call was not run, so another one may try. */
   private async tryWithNewToken(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
     try {
       return await this.calls.run(channel, call);
     } catch (error) {
-      this.judge(asFault(error), channel);
-      throw error;
+      const fault = asFault(error);
+      const wants = `${this.server} wants more of every token, also of one that it was just given`;
+      const final =
+        fault.status === 403
+          ? ((await this.reauthorize(fault)) ?? new UpstreamFault('forbidden', wants))
+          : fault;
+      this.judge(final, channel);
+      throw final;
     }
   }
 
@@ -385,6 +403,9 @@ export class Connection implements SlotHolder {
       // A process that answers nobody is not asked again: the next probe starts a new one.
       const hung = this.breaker.openUntil !== 0 && channel.transport.kind === 'stdio';
       if (hung) void this.drop('failed', fault);
+    } else if (fault.kind === 'needs_scope' || fault.kind === 'forbidden') {
+      // The token is good for other calls.
+      this.lastError = fault.message;
     } else if (fault.kind === 'needs_auth') {
       void this.drop('needs_auth', fault);
       this.recordFailure(fault, 1);

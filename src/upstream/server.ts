@@ -5,7 +5,7 @@ import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
 import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
-import type { VendorCredential } from '../vendors/credentials.ts';
+import type { Credential } from '../vendors/credential.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
 import { Channels, DIAL_TIMEOUT_MS } from './channels.ts';
@@ -47,7 +47,7 @@ export type UpstreamServerOptions = {
   slots: Slots;
   transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
   /** The same that the transports use. */
-  credential?: VendorCredential | undefined;
+  credential?: Credential | undefined;
   onCatalogueChange(server: UpstreamServer): void;
   /** The server said something on the connection of this conversation alone, during none or several of its calls. */
   onSessionNotice(session: string, method: string, params: JsonObject): void;

@@ -40,6 +40,7 @@ export class UpstreamFault extends Error {
 
 /**
  * unreachable: no channel (refused, DNS, executable missing, child exited) · timeout · needs_auth: 401 or 403
+ * needs_scope: 403 for want of scopes that a sign-in can bring · forbidden: 403 that no sign-in ends
  * http: any other HTTP status that is no answer · session_lost: 404 for our session id · protocol: the bytes were no
  * valid JSON-RPC · too_large: over the byte cap · abandoned: the caller gave up · capacity: no slot in time
  */
@@ -47,12 +48,19 @@ export type FaultKind =
   | 'unreachable'
   | 'timeout'
   | 'needs_auth'
+  | 'needs_scope'
+  | 'forbidden'
   | 'http'
   | 'session_lost'
   | 'protocol'
   | 'too_large'
   | 'abandoned'
   | 'capacity';
+
+/** It passes when somebody has acted, and not with time. */
+export function isAboutAccess({ kind }: UpstreamFault): boolean {
+  return kind === 'needs_auth' || kind === 'needs_scope' || kind === 'forbidden';
+}
 
 export type ExchangeOptions = {
   /** Extra request headers; only HTTP transports send them. */

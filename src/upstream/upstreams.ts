@@ -2,7 +2,8 @@ import { messageOf } from '../base/errors.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { Implementation } from '../protocol/model.ts';
 import type { ServerEntry, Snapshot } from '../resources/spec.ts';
-import type { CredentialTarget, VendorCredential } from '../vendors/credentials.ts';
+import type { Credential } from '../vendors/credential.ts';
+import type { CredentialTarget } from '../vendors/credentials.ts';
 import { type BuiltinOffer, BuiltinServer, type ConfiguredServer } from './builtin-server.ts';
 import type { Circle } from './circle.ts';
 import type { Dialler, SessionTransport } from './dial.ts';
@@ -15,12 +16,8 @@ import type { Transport, TransportEvents } from './transport.ts';
 /** How to open a channel to a server of each kind; the composition root knows the transports. */
 export type TransportFactory = {
   stdio(entry: ServerEntry, events: TransportEvents): Transport;
-  http(
-    entry: ServerEntry,
-    events: TransportEvents,
-    credential: VendorCredential | undefined,
-  ): SessionTransport;
-  sse(entry: ServerEntry, events: TransportEvents, credential: VendorCredential | undefined): Transport;
+  http(entry: ServerEntry, events: TransportEvents, credential: Credential | undefined): SessionTransport;
+  sse(entry: ServerEntry, events: TransportEvents, credential: Credential | undefined): Transport;
 };
 
 export type UpstreamsOptions = {
@@ -29,7 +26,7 @@ export type UpstreamsOptions = {
   /** What the built-in toolset of this name offers; undefined where this process has none. */
   toolset(name: string): BuiltinOffer | undefined;
   /** What to prove ourselves with to a server that takes tokens of its authorization server. */
-  credential: ((target: CredentialTarget) => VendorCredential) | undefined;
+  credential: ((target: CredentialTarget) => Credential) | undefined;
   maxHttpServers: number;
   maxStdioServers: number;
   onCatalogueChange(server: string): void;
@@ -135,7 +132,7 @@ export class Upstreams implements AsyncDisposable {
       return;
     }
     const { target, auth } = entry.spec;
-    let credential: VendorCredential | undefined;
+    let credential: Credential | undefined;
     if (auth && target.type === 'http') {
       credential = this.options.credential?.({
         name: entry.name,

@@ -11,6 +11,7 @@ import type { Grant } from './grants.ts';
 import { isDue, tokensOf } from './tokens.ts';
 import { Vault } from './vault.ts';
 import { VendorHttp } from './vendor-http.ts';
+import { WantedScopes } from './wanted-scopes.ts';
 
 const AUTH = { custom: false, allowOrigins: [] } as unknown as OAuthSpec;
 const logger = quietLogger();
@@ -23,7 +24,7 @@ async function openProcess(database: TestDatabase, test: TestContext) {
     ...{ store, audit, files: [], env: {}, logger, dataDir: dataDir.path, nodePath: '' },
   });
   test.after(() => resources.close());
-  return { store, audit, resources, vault: new Vault(store, resources) };
+  return { store, audit, resources, vault: new Vault(store, resources), scopes: new WantedScopes(store) };
 }
 
 type Answer = { status?: number; body: object | string; waitFor?: Promise<void> };
@@ -58,10 +59,13 @@ async function signIn(vault: Vault, grant: Grant): Promise<void> {
   assert.equal(await vault.settle(KEY, 'l', grant), true);
 }
 
-const credentialOf = (target: ConstructorParameters<typeof VendorCredential>[0], vault: Vault) => {
+const credentialOf = (
+  target: ConstructorParameters<typeof VendorCredential>[0],
+  { vault, scopes }: { vault: Vault; scopes: WantedScopes },
+) => {
   const lost: string[] = [];
   const http = new VendorHttp(new GuardedClient());
-  const deps = { store: vault, http, onLost: (_: unknown, reason: string) => void lost.push(reason) };
+  const deps = { store: vault, http, scopes, onLost: (_: unknown, reason: string) => void lost.push(reason) };
   return { credential: new VendorCredential(target, deps), lost };
 };
 
@@ -81,7 +85,7 @@ onEachDatabase('the credential of a server', (make) => {
     }));
     await signIn(process.vault, vendor.grant);
     // Of each process two that know nothing of each other.
-    const credentials = [...processes, ...processes].map(({ vault }) => credentialOf(vendor.target, vault));
+    const credentials = [...processes, ...processes].map((one) => credentialOf(vendor.target, one));
     const calls = Array.from({ length: 200 }, (_, index) =>
       credentials[index % credentials.length]!.credential.prepare(),
     );
@@ -99,7 +103,7 @@ onEachDatabase('the credential of a server', (make) => {
     const { process } = await opened(test);
     const vendor = await vendorWith(test, () => ({ body: { access_token: 'a1', refresh_token: '' } }));
     await signIn(process.vault, vendor.grant);
-    const { credential } = credentialOf(vendor.target, process.vault);
+    const { credential } = credentialOf(vendor.target, process);
     assert.equal((await credential.prepare()).ok, true);
     const kept = await process.vault.read(KEY);
     assert.equal(kept?.grant.tokens.refresh, 'r0');
@@ -111,7 +115,7 @@ onEachDatabase('the credential of a server', (make) => {
     const { process } = await opened(test);
     const vendor = await vendorWith(test, () => ({ status: 400, body: { error: 'invalid_grant' } }));
     await signIn(process.vault, vendor.grant);
-    const { credential, lost } = credentialOf(vendor.target, process.vault);
+    const { credential, lost } = credentialOf(vendor.target, process);
     for (const _ of [1, 2, 3]) {
       const token = await credential.prepare();
       assert.ok(!token.ok && token.error.login);
@@ -137,7 +141,7 @@ onEachDatabase('the credential of a server', (make) => {
     ]) {
       const vendor = await vendorWith(test, () => answer);
       await signIn(process.vault, vendor.grant);
-      const { credential, lost } = credentialOf(vendor.target, process.vault);
+      const { credential, lost } = credentialOf(vendor.target, process);
       for (const _ of [1, 2]) {
         const token = await credential.prepare();
         assert.ok(!token.ok && !token.error.login && (token.error.retryAfterMs ?? 0) > 0);
@@ -157,7 +161,7 @@ onEachDatabase('the credential of a server', (make) => {
       waitFor: gate.promise,
     }));
     await signIn(process.vault, vendor.grant);
-    const { credential } = credentialOf(vendor.target, process.vault);
+    const { credential } = credentialOf(vendor.target, process);
     const late = credential.prepare();
     while (vendor.forms.length === 0) await new Promise((resolve) => setImmediate(resolve));
     const fresh = { ...vendor.grant.tokens, access: 'b0', refresh: 'b1', expiresAt: undefined };
@@ -184,7 +188,7 @@ onEachDatabase('the credential of a server', (make) => {
       [{ auth: { ...AUTH, clientId: 'other' } }, /clientId was changed/],
       [{ auth: { ...AUTH, tokenEndpoint: 'https://x.example/token' } }, /tokenEndpoint was changed/],
     ] as const) {
-      const token = await credentialOf({ ...vendor.target, ...more }, process.vault).credential.prepare();
+      const token = await credentialOf({ ...vendor.target, ...more }, process).credential.prepare();
       assert.ok(!token.ok && token.error.login);
       assert.match(token.error.message, said);
     }

@@ -16,9 +16,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
+import type { Credential, NoScope } from './credential.ts';
 import type { Grant, GrantKey, GrantStore, KeptGrant } from './grants.ts';
 import { isDue, isOver, tokensOf } from './tokens.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
+import type { WantedScopes } from './wanted-scopes.ts';
 
 /** `login`: a person has to sign in; otherwise it may go by itself. `message` is fit for a user. */
 export type NoToken = { login: boolean; message: string; retryAfterMs?: number };
@@ -29,6 +31,7 @@ export type CredentialTarget = { name: string; uid: string; owner: string; url: 
 export type CredentialDeps = {
   store: GrantStore;
   http: VendorHttp;
+  scopes: WantedScopes;
   /** A grant is lost, and only a person can get another. */
   onLost(target: CredentialTarget, reason: string): void;
 };
@@ -55,7 +58,7 @@ const LOST_ERRORS = new Set([
   'unsupported_grant_type',
 ]);
 
-export class VendorCredential {
+export class VendorCredential implements Credential {
   readonly #target: CredentialTarget;
   readonly #key: GrantKey;
   readonly #deps: CredentialDeps;
@@ -97,6 +100,25 @@ export class VendorCredential {
   /** The server refused the token: the next look gets another one, or says that a person has to. */
   refuse(): void {
     if (this.#kept) this.#refused = this.#kept.version;
+  }
+
+  async widen(scopes: readonly string[]): Promise<Result<string, NoScope>> {
+    const { name } = this.#target;
+    const before = this.#kept?.version;
+    const kept = await this.#deps.store.read(this.#key);
+    // There is another token than the one that was not enough.
+    if (kept && kept.version !== before && this.#unusable(kept) === undefined) return this.#use(kept);
+    if (scopes.length === 0)
+      return refused({
+        login: false,
+        message: `server "${name}" wants more scopes and does not say which: set scopes in its auth`,
+      });
+    const may = await this.#deps.scopes.want(this.#key, kept?.grant.tokens.scope, scopes);
+    const wants = `server "${name}" wants the scope ${scopes.join(' ')}`;
+    const message = may
+      ? `${wants}: somebody has to sign in again and agree to it, run \`castellan mcp login ${name}\``
+      : `${wants}, and refuses it to whoever signed in, although it was asked for again and again: its vendor has to allow them more`;
+    return refused({ login: may, message });
   }
 
   /** Somebody signed in or out. */

@@ -12,6 +12,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import { Refusal } from '../base/errors.ts';
 import { endpointFault } from '../resources/endpoint-url.ts';
+import { scopesIn, unionOf } from './challenge.ts';
 import type { VendorClient } from './client-proof.ts';
 import {
   answeredLogin,
@@ -28,6 +29,7 @@ import type { Flow, Grant, GrantKey, GrantStore, LoginUnderWay } from './grants.
 import { DEVICE_GRANT, type OwnAddresses, registeredClient } from './registration.ts';
 import { tokensOf } from './tokens.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
+import type { WantedScopes } from './wanted-scopes.ts';
 
 export type { LoginStep } from './code-login.ts';
 
@@ -42,6 +44,7 @@ export type WayBack = { flow: 'browser'; redirectUri: string } | { flow: 'page';
 export type LoginDeps = {
   store: GrantStore;
   http: VendorHttp;
+  scopes: WantedScopes;
   own: () => OwnAddresses;
   audit: Pick<Audit, 'record' | 'origin'>;
   /** There is a grant now, or none any more. */
@@ -70,11 +73,12 @@ export class VendorLogins {
     target: CredentialTarget,
     wanted: 'device' | 'paste' | WayBack | undefined,
   ): Promise<LoginStep> {
-    const { http, own } = this.#deps;
+    const { http, scopes, own } = this.#deps;
     const way = typeof wanted === 'object' ? wanted : undefined;
     const found = await discover(http, target);
     if (!found.ok) throw new Refusal('conflict', found.error.message);
-    const vendor = found.value;
+    const more = scopesIn((await scopes.of(keyOf(target))) ?? '');
+    const vendor = { ...found.value, scope: unionOf(found.value.scope, more) };
     const offered = vendor.deviceAuthorizationEndpoint === undefined ? 'paste' : 'device';
     const flow = way ? way.flow : typeof wanted === 'string' ? wanted : offered;
     refuseMissing(target, vendor, flow);
@@ -135,6 +139,7 @@ export class VendorLogins {
   /** Forgets the grant, at the vendor too where that can be told, and the sign-ins under way. */
   async end(target: CredentialTarget): Promise<LoginEnded> {
     const { grant, any } = await this.#deps.store.remove(keyOf(target));
+    await this.#deps.scopes.forget(keyOf(target));
     if (!any) return { ended: false };
     const revoked = grant && (await this.#revoke(target, grant));
     this.#tell('login.ended', 'ok', target, { ...(revoked !== undefined && { revoked }) });
@@ -259,6 +264,7 @@ export class VendorLogins {
     const grant: Grant = { tokens: { ...tokens.value, scope }, ...where, client };
     if (!(await untilStored(() => this.#deps.store.settle(keyOf(target), login.id, grant))))
       throw new Refusal('conflict', `this sign-in of ${target.name} was ended meanwhile: begin another one`);
+    await this.#deps.scopes.signedIn(keyOf(target));
     this.#tell('login.completed', 'ok', target, { flow: login.flow, issuer, scopes: scope });
     this.#deps.onChange(target);
     return { state: 'signed_in' };

@@ -14,5 +14,6 @@ export function credentialTarget(entry: ServerEntry, user: string): Result<Crede
   const { target, auth } = spec;
   if (!auth || target.type !== 'http')
     return refused(`server "${name}" needs no sign-in: its auth is not { type: oauth }`);
+  if (auth.machine) return refused(`server "${name}" needs nobody to sign in: Castellan does so by itself`);
   return ok({ name, uid, owner: auth.perUser ? user : EVERYBODY, url: target.url, auth });
 }

@@ -2,17 +2,21 @@
  * The client that the suite starts, with the URL of its mock server as last argument: it connects to that server
  * through a Castellan of its own, or directly where CONFORMANCE_DIRECT is set.
  */
+import { runAuthScenario } from './auth-scenarios.ts';
 import { CLIENT_SCENARIOS, connector } from './client-scenarios.ts';
 import { startGateway } from './gateway.ts';
+import type { SuiteContext } from './operator.ts';
 
 const url = process.argv.at(-1) ?? '';
 const scenario = process.env.MCP_CONFORMANCE_SCENARIO ?? '';
 const revision = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? '2025-11-25';
 const context: unknown = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? 'null');
 const run = CLIENT_SCENARIOS[scenario];
-if (!run) throw new Error(`no client for the scenario ${scenario}`);
 
-if (process.env.CONFORMANCE_DIRECT === '1') {
+if (scenario.startsWith('auth/')) {
+  await runAuthScenario(url, scenario, revision, context as SuiteContext);
+} else if (!run) throw new Error(`no client for the scenario ${scenario}`);
+else if (process.env.CONFORMANCE_DIRECT === '1') {
   await run(connector(url, undefined, revision), context);
 } else {
   await using gateway = await startGateway([{ name: 'mock', url, protocol: revision }]);

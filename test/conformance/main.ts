@@ -14,7 +14,7 @@ import { type ExpectedFailure, judge, readExpectedFailures } from './expected-fa
 import { startFixture } from './fixture/server.ts';
 import { type Gateway, startGateway, type Upstream } from './gateway.ts';
 import { type Check, runOfficialTool } from './official-tool.ts';
-import { AUTHORIZATION, SUITES, type Suite } from './suites.ts';
+import { AUTHORIZATION, notRun, SUITES, type Suite } from './suites.ts';
 
 const CLIENT = fileURLToPath(new URL('client-main.ts', import.meta.url));
 
@@ -132,6 +132,7 @@ function report(
     for (const { key, status, message } of checks)
       if (status === 'WARNING') console.log(`  warning ${key}: ${message}`);
   }
+  for (const [scenario, reason] of notRun()) console.log(`not scored, not run: ${scenario}: ${reason}`);
   console.log(`${passed} passed, ${failed} failed`);
   return failed > 0 ? 1 : 0;
 }

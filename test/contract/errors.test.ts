@@ -27,6 +27,8 @@ const KINDS = Object.keys({
   unreachable: true,
   timeout: true,
   needs_auth: true,
+  needs_scope: true,
+  forbidden: true,
   http: true,
   session_lost: true,
   protocol: true,

@@ -1,0 +1,21 @@
+import type { Result } from '../base/result.ts';
+import type { NoToken } from './credentials.ts';
+
+/** What the connections of one server prove themselves with. */
+export type Credential = {
+  /** `Authorization` of the next request; undefined while there is none. */
+  readonly header: string | undefined;
+  /** Whether the token at hand still counts. */
+  readonly ready: boolean;
+  /** Has a token that can be used. Callers share one look. Rejects when the store fails. */
+  prepare(): Promise<Result<string, NoToken>>;
+  /** The server refused the token: the next look gets another one, or says what has to be done. */
+  refuse(): void;
+  /** The server wants these scopes besides. Good: there is another token, and the call may be made again. */
+  widen(scopes: readonly string[]): Promise<Result<string, NoScope>>;
+  /** Somebody signed in or out. */
+  forget(): void;
+};
+
+/** `login`: signing in again may help; otherwise nothing here does. `message` is fit for a user. */
+export type NoScope = { login: boolean; message: string };
