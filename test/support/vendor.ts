@@ -5,9 +5,12 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Provider } from 'oidc-provider';
 
+/** Names who sits at a browser; without it Ann does. */
+const ACCOUNT = 'x-account';
+
 /**
  * A vendor on one origin: an MCP server that takes tokens alone, and the authorization server that issues them, which
- * is oidc-provider with refresh tokens that rotate. Whoever asks is signed in as Ann and agrees.
+ * is oidc-provider with refresh tokens that rotate. Whoever asks is signed in and agrees.
  */
 export class Vendor implements AsyncDisposable {
   readonly origin: string;
@@ -22,6 +25,10 @@ export class Vendor implements AsyncDisposable {
   lifeSeconds = 3_600;
   /** Answers a request to the token endpoint instead of the provider, if it wants to. */
   lie: ((form: URLSearchParams, res: ServerResponse) => boolean | Promise<boolean>) | undefined;
+  /** Holds an answer of the token endpoint back: what it says is done. */
+  answered: ((form: URLSearchParams) => Promise<void>) | undefined;
+  /** How long a refresh token that was replaced counts again, seconds; another use after that ends the grant. */
+  graceSeconds = 0;
   /** Changes what the provider says of itself. */
   metadata: (metadata: Record<string, unknown>) => void = () => {};
   readonly #server: Server;
@@ -53,25 +60,10 @@ export class Vendor implements AsyncDisposable {
   }
 
   /** Goes to an address as a browser would, and answers where it is sent in the end, outside of the vendor. */
-  async visit(address: string): Promise<string> {
-    const cookies = new Map<string, string>();
-    let url = address;
-    for (let step = 0; step < 10; step += 1) {
-      const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-      const response = await fetch(url, { redirect: 'manual', headers: { cookie } });
-      for (const line of response.headers.getSetCookie()) {
-        const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
-        cookies.set(name, value);
-      }
-      const location = response.headers.get('location');
-      assert.ok(location, `${url} answered ${response.status}: ${await response.text()}`);
-      url = new URL(location, url).href;
-      if (!url.startsWith(this.origin)) {
-        this.#remember(new URL(url).searchParams.get('code'));
-        return url;
-      }
-    }
-    throw new Error(`${address} leads nowhere`);
+  async visit(address: string, account = 'ann'): Promise<string> {
+    const url = await visited(address, this.origin, account);
+    this.#remember(new URL(url).searchParams.get('code'));
+    return url;
   }
 
   /** Agrees to what a device asks for. */
@@ -107,6 +99,7 @@ export class Vendor implements AsyncDisposable {
       const form = new URLSearchParams(body);
       this.exchanges.push(form);
       if (await this.lie?.(form, res)) return;
+      if (this.answered) holdBack(res, () => this.answered?.(form));
       for (const name of ['code_verifier', 'refresh_token', 'device_code']) this.#remember(form.get(name));
       Object.assign(req, { body: Object.fromEntries(form) });
     }
@@ -132,9 +125,10 @@ export class Vendor implements AsyncDisposable {
 
   async #agree(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const details = await this.provider.interactionDetails(req, res);
+    const accountId = String(req.headers[ACCOUNT]);
     if (details.prompt.name === 'login')
-      return this.provider.interactionFinished(req, res, { login: { accountId: 'ann' } });
-    const grant = new this.provider.Grant({ accountId: 'ann', clientId: String(details.params.client_id) });
+      return this.provider.interactionFinished(req, res, { login: { accountId } });
+    const grant = new this.provider.Grant({ accountId, clientId: String(details.params.client_id) });
     grant.addOIDCScope('openid offline_access mcp');
     grant.addResourceScope(this.url, 'mcp');
     await this.provider.interactionFinished(
@@ -148,7 +142,8 @@ export class Vendor implements AsyncDisposable {
   async #mcp(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const body = await text(req);
     const token = /^Bearer (\S+)$/.exec(req.headers.authorization ?? '')?.[1];
-    if (token === undefined || !(await this.provider.AccessToken.find(token))) {
+    const found = token === undefined ? undefined : await this.provider.AccessToken.find(token);
+    if (token === undefined || !found) {
       const metadata = `${this.origin}/.well-known/oauth-protected-resource/mcp`;
       res.setHeader('www-authenticate', `Bearer resource_metadata="${metadata}", scope="mcp"`);
       return send(res, { error: 'invalid_token' }, 401);
@@ -159,7 +154,7 @@ export class Vendor implements AsyncDisposable {
     const results: Record<string, object> = {
       'server/discover': { supportedVersions: ['2026-07-28'], capabilities: { tools: {} } },
       'tools/list': { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] },
-      'tools/call': { content: [{ type: 'text', text: 'done' }] },
+      'tools/call': { content: [{ type: 'text', text: `done for ${found.accountId}` }] },
     };
     const result = { resultType: 'complete', ...results[method] };
     send(res, { jsonrpc: '2.0', id, result });
@@ -189,8 +184,44 @@ export class Vendor implements AsyncDisposable {
       issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
       rotateRefreshToken: true,
     });
+    const { adapter } = provider.RefreshToken as unknown as { adapter: { find(id: string): Promise<Kept> } };
+    const find = adapter.find.bind(adapter);
+    adapter.find = async (id) => {
+      const kept = await find(id);
+      const forgiven = kept?.consumed && Date.now() / 1_000 - kept.consumed < this.graceSeconds;
+      return forgiven ? { ...kept, consumed: undefined } : kept;
+    };
     return provider;
   }
+}
+
+type Kept = { consumed?: number | undefined } | undefined;
+
+/** Goes to an address of a vendor as a browser would, and answers where it is sent in the end. */
+export async function visited(address: string, origin: string, account: string): Promise<string> {
+  const cookies = new Map<string, string>();
+  let url = address;
+  for (let step = 0; step < 10; step += 1) {
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const response = await fetch(url, { redirect: 'manual', headers: { cookie, [ACCOUNT]: account } });
+    for (const line of response.headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+      cookies.set(name, value);
+    }
+    const location = response.headers.get('location');
+    assert.ok(location, `${url} answered ${response.status}: ${await response.text()}`);
+    url = new URL(location, url).href;
+    if (!url.startsWith(origin)) return url;
+  }
+  throw new Error(`${address} leads nowhere`);
+}
+
+function holdBack(res: ServerResponse, until: () => Promise<void> | undefined): void {
+  const end = res.end.bind(res) as (...args: unknown[]) => ServerResponse;
+  res.end = ((...args: unknown[]) => {
+    void Promise.resolve(until()).then(() => end(...args));
+    return res;
+  }) as typeof res.end;
 }
 
 function send(res: ServerResponse, value: object, status = 200): void {

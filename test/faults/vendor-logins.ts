@@ -1,0 +1,58 @@
+/**
+ * What holds whatever happens to signing in for servers, on SQLite and on PostgreSQL, where two processes share it:
+ *
+ *   node test/faults/vendor-logins.ts refresh [CALLS]        default 200 at once on a token that is over: one refresh
+ *   node test/faults/vendor-logins.ts kills [KILLS]          default 300 while renewing; the vendor forgives 10 seconds
+ *   node test/faults/vendor-logins.ts strict [KILLS]         default 100; the vendor forgives nothing
+ */
+import { type KillFigures, killWhileRenewing, type Place, refreshOnce } from '../support/vendor-torment.ts';
+
+const LANES = 3;
+const PLACES: readonly Place[] = ['SQLite', 'PostgreSQL'];
+const [mode = '', given] = process.argv.slice(2);
+const count = (otherwise: number) => {
+  const times = Number(given ?? otherwise);
+  if (Number.isInteger(times) && times > 0) return times;
+  throw new Error('how often must be a whole number above 0');
+};
+
+async function kills(times: number, graceSeconds: number): Promise<void> {
+  for (const place of PLACES) {
+    const lanes = Array.from({ length: Math.min(LANES, times) }, (_, lane) => {
+      const share = Math.floor((times + lane) / Math.min(LANES, times));
+      return killWhileRenewing(place, share, graceSeconds);
+    });
+    const all = (await Promise.all(lanes)).reduce(sumOf);
+    const { asked, issued, answered, lost, slowestMs } = all;
+    process.stdout.write(
+      `${place}: ${all.kills} kills (${asked} before the vendor had replaced the token, ${issued} after that and before it answered, ${answered} after its answer), ${lost} grants lost, back after ${Math.round(slowestMs)} ms at most\n`,
+    );
+    if (graceSeconds > 0 && lost > 0) throw new Error(`${lost} grants were lost`);
+  }
+}
+
+const sumOf = (one: KillFigures, other: KillFigures): KillFigures => ({
+  kills: one.kills + other.kills,
+  asked: one.asked + other.asked,
+  issued: one.issued + other.issued,
+  answered: one.answered + other.answered,
+  lost: one.lost + other.lost,
+  slowestMs: Math.max(one.slowestMs, other.slowestMs),
+});
+
+switch (mode) {
+  case 'refresh':
+    for (const place of PLACES) {
+      await refreshOnce(place, count(200));
+      process.stdout.write(`${place}: ${count(200)} calls at once on a token that was over, one refresh\n`);
+    }
+    break;
+  case 'kills':
+    await kills(count(300), 10);
+    break;
+  case 'strict':
+    await kills(count(100), 0);
+    break;
+  default:
+    throw new Error('name what to try: refresh, kills or strict');
+}
