@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { sql } from 'kysely';
 import { onEachDatabase, openAudit, quietLogger, type TestDatabase } from '../../test/support/databases.ts';
+import { eventually } from '../../test/support/processes.ts';
 import { ScriptedUpstream, sendJson } from '../../test/support/scripted-upstream.ts';
 import { GuardedClient } from '../net/guarded-client.ts';
 import { KeyRotation } from '../resources/key-rotation.ts';
@@ -53,10 +55,10 @@ async function vendorWith(test: TestContext, answer: (count: number) => Answer) 
   return { forms, grant, target };
 }
 
-async function signIn(vault: Vault, grant: Grant): Promise<void> {
+async function signIn(vault: Vault, grant: Grant, key = KEY): Promise<void> {
   const login = { id: 'l', flow: 'paste', details: {}, pollAt: 0, expiresAt: Date.now() + 60_000 } as const;
-  await vault.begin(KEY, login);
-  assert.equal(await vault.settle(KEY, 'l', grant), true);
+  await vault.begin(key, login);
+  assert.equal(await vault.settle(key, 'l', grant), true);
 }
 
 const credentialOf = (
@@ -169,6 +171,78 @@ onEachDatabase('the credential of a server', (make) => {
     gate.resolve();
     assert.deepEqual(await late, { ok: true, value: 'Bearer b0' });
     assert.equal((await process.vault.read(KEY))?.lost, undefined);
+  });
+
+  it('is stored in the end when the store is away while it is renewed, and not used before', async (test) => {
+    const { process } = await opened(test);
+    let attempts = 0;
+    class CountingVault extends Vault {
+      override renew(...args: Parameters<Vault['renew']>): Promise<boolean> {
+        attempts += 1;
+        return super.renew(...args);
+      }
+    }
+    const vault = new CountingVault(process.store, process.resources);
+    const gate = Promise.withResolvers<void>();
+    const vendor = await vendorWith(test, () => ({
+      body: { access_token: 'a1', refresh_token: 'r1', expires_in: 3600 },
+      waitFor: gate.promise,
+    }));
+    await signIn(vault, vendor.grant);
+    const { credential } = credentialOf(vendor.target, vault);
+    const token = credential.prepare();
+    await eventually('the vendor is asked', () => vendor.forms.length === 1);
+    await sql`alter table upstream_credentials rename to elsewhere`.execute(process.store.db);
+    gate.resolve();
+    await eventually('it was tried more than once', () => attempts > 1);
+    assert.equal(credential.header, undefined);
+    await sql`alter table elsewhere rename to upstream_credentials`.execute(process.store.db);
+    assert.deepEqual(await token, { ok: true, value: 'Bearer a1' });
+    assert.equal((await vault.read(KEY))?.grant.tokens.refresh, 'r1');
+    assert.equal(vendor.forms.length, 1);
+  });
+
+  it('is renewed by the next one when a process died with it, and the reason says so if that fails', async (test) => {
+    for (const forgives of [true, false]) {
+      const { process } = await opened(test);
+      const vendor = await vendorWith(test, () =>
+        forgives ? { body: { access_token: 'a1' } } : { status: 400, body: { error: 'invalid_grant' } },
+      );
+      await signIn(process.vault, vendor.grant);
+      const kept = await process.vault.read(KEY);
+      assert.ok(kept);
+      assert.equal(await process.vault.lease(KEY, kept, 'dead', Date.now() + 5_000), true);
+      assert.equal(await process.vault.lease(KEY, kept, 'late', Date.now() + 5_000), false);
+      const token = await credentialOf(vendor.target, process.vault).credential.prepare();
+      if (forgives) assert.deepEqual(token, { ok: true, value: 'Bearer a1' });
+      else assert.match(token.ok ? '' : token.error.message, /a renewal was cut off.*castellan mcp login x/);
+      assert.equal(vendor.forms.length, 1);
+    }
+  });
+
+  it('belongs to one user alone where each has their own', async (test) => {
+    const { process } = await opened(test);
+    const vendor = await vendorWith(test, () => ({ body: {} }));
+    const lasting = (access: string) => ({
+      ...vendor.grant,
+      tokens: { ...vendor.grant.tokens, access, expiresAt: undefined },
+    });
+    const of = (owner: string) =>
+      credentialOf({ ...vendor.target, owner }, process.vault).credential.prepare();
+    await signIn(process.vault, lasting('of ann'), { ...KEY, owner: 'ann@example.com' });
+    assert.deepEqual(await of('ann@example.com'), { ok: true, value: 'Bearer of ann' });
+    for (const other of ['', 'bob@example.com']) {
+      const token = await of(other);
+      assert.ok(!token.ok && token.error.login);
+    }
+    await process.vault.prune([]);
+    const pruned = await of('ann@example.com');
+    assert.ok(!pruned.ok, 'nobody of that name is a user');
+    await signIn(process.vault, lasting('shared'));
+    await process.vault.prune(['another-server']);
+    assert.equal((await of('')).ok, true);
+    await process.vault.prune([KEY.server]);
+    assert.equal((await of('')).ok, false);
   });
 
   it('goes to no other address, and counts for no other client', async (test) => {
