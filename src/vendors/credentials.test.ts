@@ -189,7 +189,7 @@ onEachDatabase('the credential of a server', (make) => {
       waitFor: gate.promise,
     }));
     await signIn(vault, vendor.grant);
-    const { credential } = credentialOf(vendor.target, vault);
+    const { credential } = credentialOf(vendor.target, { ...process, vault });
     const token = credential.prepare();
     await eventually('the vendor is asked', () => vendor.forms.length === 1);
     await sql`alter table upstream_credentials rename to elsewhere`.execute(process.store.db);
@@ -213,7 +213,7 @@ onEachDatabase('the credential of a server', (make) => {
       assert.ok(kept);
       assert.equal(await process.vault.lease(KEY, kept, 'dead', Date.now() + 5_000), true);
       assert.equal(await process.vault.lease(KEY, kept, 'late', Date.now() + 5_000), false);
-      const token = await credentialOf(vendor.target, process.vault).credential.prepare();
+      const token = await credentialOf(vendor.target, process).credential.prepare();
       if (forgives) assert.deepEqual(token, { ok: true, value: 'Bearer a1' });
       else assert.match(token.ok ? '' : token.error.message, /a renewal was cut off.*castellan mcp login x/);
       assert.equal(vendor.forms.length, 1);
@@ -228,7 +228,7 @@ onEachDatabase('the credential of a server', (make) => {
       tokens: { ...vendor.grant.tokens, access, expiresAt: undefined },
     });
     const of = (owner: string) =>
-      credentialOf({ ...vendor.target, owner }, process.vault).credential.prepare();
+      credentialOf({ ...vendor.target, owner }, process).credential.prepare();
     await signIn(process.vault, lasting('of ann'), { ...KEY, owner: 'ann@example.com' });
     assert.deepEqual(await of('ann@example.com'), { ok: true, value: 'Bearer of ann' });
     for (const other of ['', 'bob@example.com']) {
