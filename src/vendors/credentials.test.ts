@@ -227,8 +227,7 @@ onEachDatabase('the credential of a server', (make) => {
       ...vendor.grant,
       tokens: { ...vendor.grant.tokens, access, expiresAt: undefined },
     });
-    const of = (owner: string) =>
-      credentialOf({ ...vendor.target, owner }, process).credential.prepare();
+    const of = (owner: string) => credentialOf({ ...vendor.target, owner }, process).credential.prepare();
     await signIn(process.vault, lasting('of ann'), { ...KEY, owner: 'ann@example.com' });
     assert.deepEqual(await of('ann@example.com'), { ok: true, value: 'Bearer of ann' });
     for (const other of ['', 'bob@example.com']) {
