@@ -2,7 +2,7 @@
 const levels = [
   ['base'],
   ['protocol', 'store', 'net', 'policy'],
-  ['audit'],
+  ['audit', 'results'],
   ['resources'],
   ['identity'],
   ['limits', 'freezes', 'vendors'],

@@ -10,6 +10,8 @@ export type CastellanOptions = {
   /** 0: any free port. */
   port: number;
   dataDir: string;
+  /** Disposable: what is in it may be removed at any time. */
+  cacheDir: string;
   databaseUrl: string | undefined;
   /** Without a slash at its end. */
   publicUrl: string | undefined;

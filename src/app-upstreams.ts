@@ -8,6 +8,7 @@ import type { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
+import type { LongResults } from './gateway/long-results.ts';
 import type { LegacySessions } from './gateway/sessions.ts';
 import { ToolNews } from './gateway/tool-news.ts';
 import type { Toolsets } from './gateway/toolsets.ts';
@@ -36,6 +37,7 @@ export type UpstreamDeps = {
   toolsets: Toolsets;
   vendors: Vendors;
   children: ChildProcesses;
+  results: LongResults;
   logger: Logger;
 };
 
@@ -45,7 +47,7 @@ export function openUpstreams(
   deps: UpstreamDeps,
 ): { gateway: Gateway; upstreams: Upstreams } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
-  const { approvals, callers, toolsets, vendors, children } = deps;
+  const { approvals, callers, toolsets, vendors, children, results } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
@@ -88,7 +90,8 @@ export function openUpstreams(
   const limiter = new CallLimiter(() => performance.now());
   const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
   const holding = { approvals, callers, snapshot: () => resources.snapshot() };
-  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets, holding);
+  const { sealer } = data;
+  const gateway = new Gateway(self, upstreams, sealer, authorizer, audit, gates, toolsets, holding, results);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {

@@ -10,6 +10,7 @@ import { messageOf } from './base/errors.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { Sealer } from './base/seal.ts';
 import { Freezes } from './freezes/freezes.ts';
+import { LongResults } from './gateway/long-results.ts';
 import { LegacySessions } from './gateway/sessions.ts';
 import { hostInUrl, listen } from './http/bind.ts';
 import { AbsentCallers } from './identity/absent-callers.ts';
@@ -21,6 +22,7 @@ import { Tokens } from './identity/tokens.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
+import { KeptResults } from './results/kept-results.ts';
 import { type DataDirectory, openDataDirectory } from './store/data-directory.ts';
 import { openStore, type Store } from './store/database.ts';
 import { openBuiltIn } from './toolsets/built-in.ts';
@@ -73,8 +75,10 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     });
     const shared = { store, audit, resources, authorizer, logger };
     const { tickets, toolsets } = openBuiltIn(stack, { ...shared, approvals });
+    const results = await openResults(stack, options.cacheDir, data, logger);
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
-    const upstream = openUpstreams(stack, { ...kept, vendors, approvals, callers, toolsets, children });
+    const called = { vendors, approvals, callers, toolsets, children, results };
+    const upstream = openUpstreams(stack, { ...kept, ...called });
     stack.defer(() => approvals.close());
     const door = openDoor(stack, {
       options,
@@ -160,6 +164,18 @@ function openResources(
     dataDir: data.path,
     nodePath: process.execPath,
   });
+}
+
+async function openResults(
+  stack: AsyncDisposableStack,
+  cacheDir: string,
+  data: DataDirectory,
+  logger: Logger,
+) {
+  const kept = new KeptResults(cacheDir, data.instanceId, logger);
+  stack.defer(() => kept.close());
+  await kept.open();
+  return new LongResults(kept);
 }
 
 function openSessions(stack: AsyncDisposableStack, data: DataDirectory, store: Store, logger: Logger) {

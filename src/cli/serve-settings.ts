@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import path from 'node:path';
 import ipaddr from 'ipaddr.js';
 import type { CastellanOptions } from '../app-options.ts';
 import { LOG_LEVELS, type LogLevel } from '../base/logger.ts';
@@ -22,7 +24,6 @@ export type ServeFlags = {
 
 /** What the server is started with: flags before environment, checked, defaults filled in. */
 export type ServeSettings = Omit<CastellanOptions, 'version'> & {
-  cacheDir: string | undefined;
   insecureHttp: boolean;
   graceMs: number;
 };
@@ -49,7 +50,7 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     host,
     port: portOf(pick(flags.port, '--port', env, 'CASTELLAN_PORT')),
     dataDir: pick(flags.dataDir, '--data-dir', env, 'CASTELLAN_DATA_DIR')?.value ?? './.castellan',
-    cacheDir: env.CASTELLAN_CACHE_DIR || undefined,
+    cacheDir: cacheDirOf(env),
     databaseUrl: databaseUrlOf(env.CASTELLAN_DATABASE_URL),
     publicUrl,
     trustedProxies: listOf(env.CASTELLAN_TRUSTED_PROXIES).map(rangeOf),
@@ -72,6 +73,12 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     accessTokenTtlMs: accessTokenTtlOf(env.CASTELLAN_ACCESS_TOKEN_TTL || '24h'),
     env,
   };
+}
+
+/** Where the launcher keeps compiled code, too. */
+function cacheDirOf({ CASTELLAN_CACHE_DIR, XDG_CACHE_HOME }: Environment): string {
+  const base = XDG_CACHE_HOME || path.join(homedir(), '.cache');
+  return path.resolve(CASTELLAN_CACHE_DIR || path.join(base, 'castellan'));
 }
 
 function retentionOf(text: string): number {

@@ -26,6 +26,7 @@ import { Interactions } from './interactions.ts';
 import { capabilitiesOf, instructionsOf, tasksOf } from './introduction.ts';
 import { ListDigests } from './list-kinds.ts';
 import { ListPages } from './list-pages.ts';
+import { keepsResults, type LongResults } from './long-results.ts';
 import { OwnCalls } from './own/own-calls.ts';
 import { ownTools } from './own/own-tools.ts';
 import { OwnedEntries } from './owned-entries.ts';
@@ -81,17 +82,18 @@ export class Gateway {
     gates: Gates,
     toolsets: Toolsets,
     holding: { approvals: Approvals; callers: AbsentCallers; snapshot: () => Snapshot },
+    results: LongResults,
   ) {
     this.toolsets = toolsets;
     this.audit = audit;
     this.gates = gates;
-    this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices });
+    this.tasks = new Tasks({ sealer, upstreams, authorizer, notices: this.sessionNotices, results });
     this.bridge = { interactions: new Interactions(sealer), tasks: this.tasks };
     this.pages = new ListPages(sealer, this.lists);
     this.self = self;
     this.upstreams = upstreams;
-    this.views = new Views(upstreams, gates, ownTools({ upstreams }));
-    this.owned = new OwnedEntries(this.views, upstreams, (from, server, params) =>
+    this.views = new Views(upstreams, gates, ownTools({ upstreams, results }));
+    this.owned = new OwnedEntries(this.views, upstreams, results, (from, server, params) =>
       this.relay(from, server, params),
     );
     this.watches = new ResourceWatches({
@@ -103,7 +105,7 @@ export class Gateway {
     const { views, stats, bridge } = this;
     const shared = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
     this.heldCalls = new HeldCalls({ ...shared, ...holding, audit });
-    const deps = { ...shared, heldCalls: this.heldCalls, ownCalls: new OwnCalls(gates) };
+    const deps = { ...shared, heldCalls: this.heldCalls, ownCalls: new OwnCalls(gates), results };
     this.handlers = {
       initialize: (from) => this.initialize(from),
       'server/discover': (from) => this.discover(from),
@@ -224,7 +226,13 @@ export class Gateway {
     for (const server of servers) server.catalogue(circle).peek();
     const parts = this.partsOf(scope, circle);
     return {
-      capabilities: capabilitiesOf(parts),
+      capabilities: capabilitiesOf(
+        parts,
+        keepsResults(
+          scope,
+          servers.map(({ spec }) => spec),
+        ),
+      ),
       instructions: instructionsOf(scope, parts),
       tasks: tasksOf(parts),
     };

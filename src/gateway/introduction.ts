@@ -7,13 +7,13 @@ const MAX_INSTRUCTIONS = 16_384;
 
 /**
  * The union of what the servers of a surface offer. A server that nobody has reached yet may offer anything, and a
- * client asks only for what it was told of: the unknown counts as offered.
+ * client asks only for what it was told of: the unknown counts as offered. Kept results are read as resources.
  */
-export function capabilitiesOf(parts: readonly Part[]): JsonObject {
+export function capabilitiesOf(parts: readonly Part[], keepsResults: boolean): JsonObject {
   const offered = (capability: string) =>
     parts.some(({ listing }) => listing === undefined || isObject(listing.peer.capabilities[capability]));
   const capabilities: JsonObject = { tools: { listChanged: true } };
-  if (offered('resources'))
+  if (keepsResults || offered('resources'))
     capabilities.resources = { listChanged: true, ...(subscribable(parts) && { subscribe: true }) };
   if (offered('prompts')) capabilities.prompts = { listChanged: true };
   if (offered('completions')) capabilities.completions = {};

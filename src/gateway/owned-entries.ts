@@ -1,6 +1,7 @@
 import { ErrorCode, isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import type { LongResults } from './long-results.ts';
 import { invalidParams } from './refusals.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
 import type { GatewayOutcome } from './tool-call.ts';
@@ -21,9 +22,11 @@ const NOTHING: GatewayOutcome = {
 export class OwnedEntries {
   private readonly views: Views;
   private readonly upstreams: Upstreams;
+  private readonly results: LongResults;
   private readonly relay: Relay;
 
-  constructor(views: Views, upstreams: Upstreams, relay: Relay) {
+  constructor(views: Views, upstreams: Upstreams, results: LongResults, relay: Relay) {
+    this.results = results;
     this.views = views;
     this.upstreams = upstreams;
     this.relay = relay;
@@ -41,6 +44,7 @@ export class OwnedEntries {
   async readResource(from: GatewayRequest): Promise<GatewayOutcome> {
     const { uri } = from.request.params;
     if (typeof uri !== 'string') return invalidParams('params.uri must be the URI of a resource');
+    if (this.results.owns(uri)) return this.results.readResource(from, uri);
     const owners = await this.ownersOf(from.scope, from.circle, uri);
     const answer = await this.firstOf(owners, from);
     return answer ?? invalidParams(`Resource not found: ${uri.slice(0, MAX_QUOTED)}`, { uri });
@@ -75,6 +79,7 @@ export class OwnedEntries {
 
   /** The server that lists the URI, else those whose template fits it, else every one that has resources at all. */
   private ownersIn(view: View, scope: Scope, circle: Circle, uri: string): string[] {
+    if (this.results.owns(uri)) return [];
     const owner = view.resources.get(uri);
     if (owner !== undefined) return [owner];
     const fitting = new Set(

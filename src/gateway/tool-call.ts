@@ -18,6 +18,7 @@ import { unannounced } from './call-record.ts';
 import { type Bridge, dispatch } from './dispatch.ts';
 import type { Gates } from './gates.ts';
 import type { HeldCalls } from './held-calls.ts';
+import type { LongResults, ShapedTool } from './long-results.ts';
 import type { OwnCalls } from './own/own-calls.ts';
 import {
   asFault,
@@ -45,6 +46,7 @@ export type ToolCallDeps = {
   toolsets: Toolsets;
   heldCalls: HeldCalls;
   ownCalls: OwnCalls;
+  results: LongResults;
 };
 
 /** How long a call waits for the list of a server that nobody has reached yet, ms. */
@@ -108,7 +110,18 @@ function callFound(
   if (!call) return failed(unknownTool(String(from.request.params.name)));
   const mismatch = from.mirrored && paramHeaderFault(call.tool.tool.paramHeaders, args, from.mirrored);
   if (mismatch) return failed({ code: ErrorCode.headerMismatch, message: mismatch });
-  return pass(deps, from, call, args);
+  const outcome = pass(deps, from, call, args);
+  const { shape } = tool;
+  return shape ? shaped(deps.results, from, { ...tool, shape }, outcome) : outcome;
+}
+
+async function shaped(
+  results: LongResults,
+  from: GatewayRequest,
+  tool: ShapedTool,
+  outcome: GatewayOutcome | Promise<GatewayOutcome>,
+): Promise<GatewayOutcome> {
+  return results.shaped(from, tool, await outcome);
 }
 
 /** Through what may stop a call although its caller has the right to it. */

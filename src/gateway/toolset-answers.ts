@@ -21,6 +21,7 @@ export function argumentFault(
 export function resultOf(answer: ToolsetAnswer, hasOutputSchema: boolean): JsonObject {
   if (!answer.ok)
     return asToolResult(toolRefused(answer.code, answer.message, answer.field), hasOutputSchema);
+  if ('texts' in answer) return { content: answer.texts.map((text) => ({ type: 'text', text })) };
   const text = answer.text ?? JSON.stringify(answer.structured);
   const failed = answer.isError ? { isError: true } : {};
   return { content: [{ type: 'text', text }], structuredContent: answer.structured, ...failed };

@@ -17,10 +17,12 @@ export type ToolsetCall = {
 
 /**
  * `structured` fits the tool's output schema and has a `message`, one sentence. `text` is what models read when that is
- * not the JSON of it; `isError`: it was done, and failed. A refusal names the field and the fix.
+ * not the JSON of it; `isError`: it was done, and failed. `texts` alone is the answer of a tool without output schema.
+ * A refusal names the field and the fix.
  */
 export type ToolsetAnswer =
   | { ok: true; structured: { message: string } & JsonObject; text?: string; isError?: boolean }
+  | { ok: true; texts: readonly string[] }
   | { ok: false; code: ToolRefusalCode; message: string; field?: string };
 
 /** What a tool says of itself, each part a sentence or two without a full stop at the end. */

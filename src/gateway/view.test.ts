@@ -9,7 +9,7 @@ import { buildView, itemsOf, type View, type ViewPart } from './view.ts';
 
 type Offer = { tools?: string[]; prompts?: string[]; resources?: string[]; templates?: string[] };
 
-const project = { name: 'p', uid: '1', spec: {} as ProjectSpec };
+const project = { name: 'p', uid: '1', spec: { results: { maxBytes: undefined } } as ProjectSpec };
 const scope: Scope = { project, surface: 'consumer', rights: EVERY_TOOL };
 const viewOf = (parts: ViewPart[]): View =>
   buildView(scope, parts, { tool: () => false, server: () => false }, []);
@@ -20,7 +20,7 @@ function part(
   offer: Offer | undefined,
   type: 'http' | 'builtin' = 'http',
 ): ViewPart {
-  const tools = { allow: ['*'], deny: [], readOnly: [], override: {} };
+  const tools = { allow: ['*'], deny: [], readOnly: [], override: {}, results: [] };
   return {
     server,
     // Only what a view looks at.

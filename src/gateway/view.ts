@@ -4,6 +4,7 @@ import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../proto
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
 import { OWN_TOOLS } from '../resources/builtin-toolsets.ts';
 import type { PrefixMode, ServerSpec } from '../resources/spec.ts';
+import { type ResultShape, resultShape } from '../results/result-rules.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
 import { LeftOut } from './left-out.ts';
 import type { OwnTool } from './own/own-tool.ts';
@@ -28,6 +29,8 @@ export type ViewTool = {
   definition: JsonObject;
   readOnly: boolean;
   taskSupport: TaskSupport;
+  /** What becomes of its results; undefined: they go to the caller as they come. */
+  shape: ResultShape | undefined;
   /** A server that nobody has read yet may have an older claim to the name. */
   provisional: boolean;
 };
@@ -130,11 +133,9 @@ export function buildView(
         leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner ?? 'Castellan'}`);
         continue;
       }
-      const definition = exposedDefinition(
-        tool.definition,
-        exposed,
-        overrideOf(tool.name, spec)?.description,
-      );
+      const shape = resultShape(spec.tools.results, tool.name, project.spec.results.maxBytes);
+      const { description } = overrideOf(tool.name, spec) ?? {};
+      const definition = exposedDefinition(tool.definition, exposed, description, shape);
       const provisional =
         wanted === own &&
         unread.some((one) => one.spec.prefix !== 'always' && (one.at < at || spec.prefix === 'conditional'));
@@ -150,6 +151,7 @@ export function buildView(
         definition,
         readOnly,
         taskSupport,
+        shape,
         provisional,
       });
     }
@@ -306,8 +308,11 @@ function exposedDefinition(
   definition: JsonObject,
   name: string,
   description: string | undefined,
+  shape: ResultShape | undefined,
 ): JsonObject {
   const exposed: JsonObject = { ...definition, name };
+  // Clients refuse structured content that is not what the schema says, and a result without any.
+  if (shape) delete exposed.outputSchema;
   if (description !== undefined) exposed.description = description;
   // Only clients that call tools as tasks may be told that this one can be.
   if (isObject(exposed.execution) && 'taskSupport' in exposed.execution) {

@@ -21,3 +21,8 @@ export const Meta = {
   serverInfo: 'io.modelcontextprotocol/serverInfo',
   subscriptionId: 'io.modelcontextprotocol/subscriptionId',
 } as const;
+
+/** Whether content may hold links to resources (since 2025-06-18 server/tools#resource-links). */
+export function takesResourceLinks(revision: string): boolean {
+  return revision >= '2025-06-18';
+}

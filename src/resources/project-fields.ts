@@ -6,6 +6,7 @@ import { callLimits, LIMITS } from './limit-fields.ts';
 import { nameFault } from './names.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration } from './quantities.ts';
+import { RESULT_BYTES, resultBytes } from './result-fields.ts';
 import type { ProjectSpec, Surface } from './spec.ts';
 
 const serverNames = z.array(textThat(nameFault)).max(1000);
@@ -17,6 +18,7 @@ export const PROJECT = keysOnly({
   defaultAction: soon(['allow', 'deny'], ['approve']),
   newTools: soon(['list'], ['hold']),
   limits: LIMITS.optional(),
+  results: keysOnly({ maxBytes: RESULT_BYTES }).optional(),
   tickets: keysOnly({ selfHandle: z.boolean().optional() }).optional(),
   audit: keysOnly({
     intent: z.enum(['strict', 'relaxed']).optional(),
@@ -76,6 +78,7 @@ export function projectSpec(written: unknown): ProjectSpec {
     defaultAction: spec.defaultAction ?? 'allow',
     newTools: spec.newTools ?? 'list',
     limits: callLimits(spec.limits),
+    results: { maxBytes: resultBytes(spec.results?.maxBytes) },
     tickets: { selfHandle: spec.tickets?.selfHandle ?? false },
     audit: { intent: spec.audit?.intent ?? 'strict', arguments: spec.audit?.arguments ?? false },
   };

@@ -3,6 +3,7 @@ import { BUILTIN_TOOLSETS } from './builtin-toolsets.ts';
 import { oauthSpec } from './oauth-auth.ts';
 import { keysOnly, type Problem, problemsOf, textThat } from './problems.ts';
 import { duration, type Quantity, quantityFault, size } from './quantities.ts';
+import { resultRule, resultRules } from './result-fields.ts';
 import { authFields, authHeader, authProblems } from './server-auth.ts';
 import type { HealthCheckSpec, LifecycleSpec, ServerSpec } from './spec.ts';
 
@@ -48,6 +49,7 @@ function serverFields(mode: Mode) {
           keysOnly({ name: text(toolNameFault).optional(), description: z.string().max(10_000).optional() }),
         )
         .optional(),
+      results: z.array(resultRule(text)).max(100).optional(),
     }).optional(),
     lifecycle: keysOnly({
       connect: z.enum(['lazy', 'eager']).optional(),
@@ -96,6 +98,7 @@ export function serverSpec(written: WrittenServer): ServerSpec {
       deny: written.tools?.deny ?? [],
       readOnly: written.tools?.readOnly ?? [],
       override: written.tools?.override ?? {},
+      results: resultRules(written.tools?.results ?? []),
     },
     lifecycle: lifecycleOf(written.lifecycle ?? {}),
     healthCheck: written.healthCheck && healthCheckOf(written.healthCheck),

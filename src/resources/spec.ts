@@ -1,4 +1,5 @@
 import type { PolicyBook } from '../policy/policy-book.ts';
+import type { ResultRule } from '../results/result-rules.ts';
 import type { Binding } from './bindings.ts';
 
 /** Shapes of the resources as the rest of the house sees them: defaults filled in, `${…}` expanded. */
@@ -12,6 +13,8 @@ export type ToolsSpec = {
   deny: string[];
   readOnly: string[];
   override: Record<string, { name?: string; description?: string }>;
+  /** The first that matches a tool counts. */
+  results: readonly ResultRule[];
 };
 
 export type LifecycleSpec = {
@@ -96,6 +99,8 @@ export type ProjectSpec = {
   newTools: 'list' | 'hold';
   /** Undefined: none. */
   limits: CallLimits | undefined;
+  /** How much text of a result goes to a model, bytes, where no rule of its server says; undefined: all of it. */
+  results: { maxBytes: number | undefined };
   /** `selfHandle`: whoever has `handle` may handle tickets of their own user, too. */
   tickets: { selfHandle: boolean };
   audit: {

@@ -24,6 +24,9 @@ const WHO = {
   requestedSchema: { type: 'object', properties: { name: { type: 'string' } } },
 };
 
+/** What the tool `writes` answers. */
+export const LONG_TEXT = Array.from({ length: 300 }, (_, at) => `line ${at}`).join('\n');
+
 /** A server of 2025-11-25 with tasks, made of the SDK's own parts; its tasks live and die with their session. */
 export class LegacyTaskServer implements AsyncDisposable {
   /** Methods of all requests and notifications that it got, in order. */
@@ -128,6 +131,7 @@ export class LegacyTaskServer implements AsyncDisposable {
       await delay(150);
       return said('reported');
     });
+    this.task(mcp, 'writes', 'required', async () => said(LONG_TEXT));
     mcp.registerTool('plain', {}, async () => said('plain is done'));
     return mcp;
   }

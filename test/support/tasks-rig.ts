@@ -37,9 +37,9 @@ before(async () => {
 metadata: { name: ${name} }
 spec: { url: "${url}", prefix: never }
 `;
-  const project = (name: string, servers: string) => `kind: Project
+  const project = (name: string, servers: string, more = '') => `kind: Project
 metadata: { name: ${name} }
-spec: { servers: [${servers}] }
+spec: { servers: [${servers}]${more} }
 `;
   const parts = [
     server('old', old.url),
@@ -47,6 +47,7 @@ spec: { servers: [${servers}] }
     project('old', 'old'),
     project('new', 'new'),
     project('both', 'old, new'),
+    project('short', 'old, new', ', results: { maxBytes: 1KiB }'),
   ];
   await writeFile(config, parts.join('---\n'));
   castellan = await startCastellan(['--config', config], { dataDir });

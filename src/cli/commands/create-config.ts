@@ -19,6 +19,7 @@ type ServerFields = CreateFlags & {
   deny?: string[];
   readOnly?: string[];
   override?: string;
+  result?: string[];
   connect?: string;
   idleTimeout?: string;
   callTimeout?: string;
@@ -33,6 +34,7 @@ type ProjectFields = CreateFlags & {
   defaultAction?: string;
   newTools?: string;
   limits?: string;
+  results?: string;
   audit?: string;
 };
 
@@ -69,6 +71,7 @@ export function defineCreateConfig(create: Command, context: VerbContext): void 
     .option('--default-action <action>', 'allow or deny, where no policy says')
     .option('--new-tools <how>', 'list')
     .option('--limits <yaml>', 'token, user, tool, surface and project, each with calls, per, concurrent')
+    .option('--results <yaml>', 'maxBytes: how much text of a result goes to a model')
     .option('--audit <yaml>', 'intent and arguments')
     .addHelpText('after', PROJECT_EXAMPLES)
     .action((name: string, flags: ProjectFields) =>
@@ -105,6 +108,11 @@ function withServerFields(command: Command): Command {
     .option('--deny <glob>', 'no tools such as delete_*; may be given again', repeated)
     .option('--read-only <glob>', 'tools that change nothing; may be given again', repeated)
     .option('--override <yaml>', 'another name or description: {search: {name: find}}')
+    .option(
+      '--result <yaml>',
+      'tools, jsonPath, truncate, maxBytes: docs/results.md; again for more',
+      repeated,
+    )
     .option('--connect <when>', 'lazy or eager')
     .option('--idle-timeout <time>', 'such as 10m')
     .option('--call-timeout <time>', 'such as 60s')
@@ -116,6 +124,7 @@ function serverOf(flags: ServerFields, rest: readonly string[]): Record<string, 
   const { command, cwd, url, protocol, isolation, prefix, allow, deny, readOnly } = flags;
   const { connect, idleTimeout, callTimeout, maxResultBytes } = flags;
   const args = [...(flags.arg ?? []), ...rest];
+  const results = flags.result?.map((text) => yamlOf('--result', text));
   return {
     command,
     args: args.length > 0 ? args : undefined,
@@ -126,7 +135,7 @@ function serverOf(flags: ServerFields, rest: readonly string[]): Record<string, 
     protocol,
     isolation,
     prefix,
-    tools: present({ allow, deny, readOnly, override: yaml('--override', flags.override) }),
+    tools: present({ allow, deny, readOnly, override: yaml('--override', flags.override), results }),
     lifecycle: present({ connect, idleTimeout, callTimeout, maxResultBytes }),
     healthCheck: yaml('--health-check', flags.healthCheck),
   };
@@ -135,8 +144,9 @@ function serverOf(flags: ServerFields, rest: readonly string[]): Record<string, 
 function projectOf(flags: ProjectFields): Record<string, unknown> {
   const { servers, operatorServers, exposure, defaultAction, newTools } = flags;
   const limits = yaml('--limits', flags.limits);
+  const results = yaml('--results', flags.results);
   const audit = yaml('--audit', flags.audit);
-  return { servers, operatorServers, exposure, defaultAction, newTools, limits, audit };
+  return { servers, operatorServers, exposure, defaultAction, newTools, limits, results, audit };
 }
 
 /** The fields that have a value; undefined where none has. */

@@ -7,6 +7,7 @@ import type { Upstreams } from '../../upstream/upstreams.ts';
 import type { Scope } from '../scope.ts';
 import { withTasks } from './declared.ts';
 import type { TaskIds } from './task-ids.ts';
+import type { TaskResults } from './task-results.ts';
 
 export type TaskOnlooker = { caller: AuthenticatedCaller; scope(): Scope; circle: Circle };
 
@@ -27,10 +28,12 @@ const ASK_MS = 20_000;
 export class TaskWatches {
   private readonly ids: TaskIds;
   private readonly upstreams: Upstreams;
+  private readonly results: TaskResults;
   /** Principals of the open subscriptions. */
   private readonly open: string[] = [];
 
-  constructor(ids: TaskIds, upstreams: Upstreams) {
+  constructor(ids: TaskIds, upstreams: Upstreams, results: TaskResults) {
+    this.results = results;
     this.ids = ids;
     this.upstreams = upstreams;
   }
@@ -44,12 +47,17 @@ export class TaskWatches {
     const principal = callerKey(onlooker.caller);
     const open: { names: Map<string, string>; subscription: TaskSubscription }[] = [];
     for (const [server, names] of this.byServer(onlooker, wanted)) {
-      const isOwn = (taskId: string) =>
-        this.ids.open({ caller: onlooker.caller, scope: onlooker.scope() }, taskId) !== undefined;
       const tell = (id: unknown, { _meta: _, resultType: __, ...state }: JsonObject) => {
         const taskId = names.get(String(id));
         // Rights and surface may have changed since the stream began.
-        if (taskId !== undefined && isOwn(taskId)) told({ ...state, taskId });
+        const to = { caller: onlooker.caller, scope: onlooker.scope() };
+        const task = this.ids.open(to, taskId);
+        if (!task) return;
+        const whole = { ...state, taskId };
+        const shaped = this.results.told(to, task, whole);
+        // Whoever is not told still finds the state when it asks.
+        if (shaped) shaped.then(told, () => {});
+        else told(whole);
       };
       if (!this.hasRoom(principal)) break;
       const subscription = this.subscribe(server, onlooker.circle, [...names.keys()], tell);

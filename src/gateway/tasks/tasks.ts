@@ -7,6 +7,7 @@ import type { UpstreamReply } from '../../upstream/calls.ts';
 import { isEnded } from '../../upstream/task-followers.ts';
 import { UpstreamFault } from '../../upstream/transport.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
+import type { LongResults } from '../long-results.ts';
 import { failed, invalidParams } from '../refusals.ts';
 import type { GatewayRequest } from '../scope.ts';
 import type { SessionNotices } from '../session-notices.ts';
@@ -18,6 +19,7 @@ import { LegacyDesk } from './legacy-desk.ts';
 import { relayOf } from './legacy-relay.ts';
 import { LiveTasks, TaskLine } from './live-tasks.ts';
 import { circleOf, TaskIds, type TaskRef } from './task-ids.ts';
+import { TaskResults } from './task-results.ts';
 import { TaskWatches } from './task-watches.ts';
 
 export type TasksDeps = {
@@ -25,6 +27,7 @@ export type TasksDeps = {
   authorizer: Authorizer;
   upstreams: Upstreams;
   notices: SessionNotices;
+  results: LongResults;
 };
 
 /** Sends a request on, in the names of its server. */
@@ -43,17 +46,19 @@ const KEEP_MS = 3_600_000;
 export class Tasks {
   readonly watches: TaskWatches;
   private readonly ids: TaskIds;
+  private readonly results: TaskResults;
   private readonly upstreams: Upstreams;
   private readonly notices: SessionNotices;
   private readonly live = new LiveTasks();
   private readonly desk = new LegacyDesk();
   private held = 0;
 
-  constructor({ sealer, authorizer, upstreams, notices }: TasksDeps) {
+  constructor({ sealer, authorizer, upstreams, notices, results }: TasksDeps) {
+    this.results = new TaskResults(upstreams, results);
     this.ids = new TaskIds(sealer, authorizer);
     this.upstreams = upstreams;
     this.notices = notices;
-    this.watches = new TaskWatches(this.ids, upstreams);
+    this.watches = new TaskWatches(this.ids, upstreams, this.results);
   }
 
   /** A tool call on its course: the server to send it to, and the request as it goes there. */
@@ -96,6 +101,12 @@ export class Tasks {
 
   /** Answers a request about one task. */
   async handle(from: GatewayRequest, relay: Relay): Promise<NeutralOutcome> {
+    const outcome = await this.answer(from, relay);
+    const task = outcome.ok ? this.of(from) : undefined;
+    return task ? this.results.outcome(from, task, outcome) : outcome;
+  }
+
+  private async answer(from: GatewayRequest, relay: Relay): Promise<NeutralOutcome> {
     const { method, params, envelope } = from.request;
     const modern = envelope.era === 'modern';
     if (modern && !declares(from.circle.relayed.modern, TASKS)) return failed(extensionFault(TASKS));

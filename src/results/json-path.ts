@@ -1,0 +1,113 @@
+import { JSONPathEnvironment, JSONPathError, type JSONPathQuery, type JSONValue, jsonpath } from 'json-p3';
+import { ok, type Result, refused } from '../base/result.ts';
+
+const MAX_EXPRESSION = 256;
+/** What the selectors of all segments multiply to, such as 2 of `$.items[*]['name','url']`. */
+const MAX_BRANCHES = 16;
+/** Evaluation visits each value a bounded number of times; so many values take a fraction of a second. */
+const MAX_VALUES = 100_000;
+const MAX_DEPTH = 64;
+
+const { FilterSelector } = jsonpath.selectors;
+const { FilterQuery, FunctionExtension, InfixExpression, LogicalExpression, PrefixExpression } =
+  jsonpath.expressions;
+type Filter = jsonpath.expressions.FilterExpression;
+
+const environment = new JSONPathEnvironment({ maxRecursionDepth: MAX_DEPTH + 2 });
+// Of the others some backtrack (match, search), and some walk over everything for each value (count).
+for (const name of environment.functionRegister.keys())
+  if (name !== 'length') environment.functionRegister.delete(name);
+
+/**
+ * A JSONPath expression (RFC 9535) with bounds on what its evaluation can cost: one `..`, few alternatives, and filters
+ * that look at single places and call no function but `length`.
+ */
+export class JsonPath {
+  readonly #query: JSONPathQuery;
+
+  private constructor(query: JSONPathQuery) {
+    this.#query = query;
+  }
+
+  /** Refused with a sentence that begins with a verb and names the position of the mistake, counted from 1. */
+  static compile(text: string): Result<JsonPath, string> {
+    if (text.length > MAX_EXPRESSION)
+      return refused(`is longer than ${MAX_EXPRESSION} characters: shorten it`);
+    let query: JSONPathQuery;
+    try {
+      query = environment.compile(text);
+    } catch (error) {
+      if (error instanceof JSONPathError) return refused(syntaxFault(error));
+      throw error;
+    }
+    const fault = costFault(query);
+    return fault === undefined ? ok(new JsonPath(query)) : refused(fault);
+  }
+
+  /**
+   * What the expression finds: the list of values, or of an expression for a single place that value itself.
+   * Refused where the value is too large to be searched.
+   */
+  select(value: unknown): Result<{ found: number; value: unknown }, string> {
+    if (!isSearchable(value))
+      return refused(`it has more than ${MAX_VALUES} values or more than ${MAX_DEPTH} levels`);
+    const found = Array.from(this.#query.lazyQuery(value as JSONValue), (node) => node.value);
+    return ok({
+      found: found.length,
+      value: this.#query.singularQuery() && found.length > 0 ? found[0] : found,
+    });
+  }
+}
+
+/** Whether the fault of an expression is told, and where. */
+function syntaxFault({ message, token }: JSONPathError): string {
+  // The library ends its sentence with the expression and the position.
+  const what = message.slice(0, message.lastIndexOf(" ('")).trim() || 'it ends too early';
+  const only = token.kind === jsonpath.TokenKind.FUNCTION ? '; length() alone can be used here' : '';
+  return `is no JSONPath (RFC 9535): ${what} at character ${token.index + 1}${only}: write one such as $.items[*].name`;
+}
+
+function costFault({ segments }: JSONPathQuery): string | undefined {
+  let branches = 1;
+  let descents = 0;
+  for (const { selectors, token } of segments) {
+    branches *= selectors.length;
+    if (token.kind === jsonpath.TokenKind.DDOT) descents += 1;
+    if (descents > 1) return `has a second ".." at character ${token.index + 1}: keep one`;
+    if (branches > MAX_BRANCHES)
+      return `has too many alternatives from character ${token.index + 1} on: at most ${MAX_BRANCHES}, all lists multiplied`;
+    for (const selector of selectors) {
+      const fault = selector instanceof FilterSelector ? filterFault(selector.expression) : undefined;
+      if (fault !== undefined) return fault;
+    }
+  }
+  return undefined;
+}
+
+function filterFault(filter: Filter): string | undefined {
+  if (filter instanceof FilterQuery) {
+    if (filter.path.singularQuery()) return undefined;
+    const at = filter.token.index + 1;
+    return `has a path at character ${at} that a filter cannot follow: names and numbers alone lead to one place, such as @.price`;
+  }
+  return partsOf(filter).reduce<string | undefined>((fault, part) => fault ?? filterFault(part), undefined);
+}
+
+function partsOf(filter: Filter): readonly Filter[] {
+  if (filter instanceof LogicalExpression) return [filter.expression];
+  if (filter instanceof PrefixExpression) return [filter.right];
+  if (filter instanceof InfixExpression) return [filter.left, filter.right];
+  return filter instanceof FunctionExtension ? filter.args : [];
+}
+
+function isSearchable(value: unknown): boolean {
+  let left = MAX_VALUES;
+  const fits = (one: unknown, depth: number): boolean => {
+    left -= 1;
+    if (left < 0 || depth > MAX_DEPTH) return false;
+    if (typeof one !== 'object' || one === null) return true;
+    for (const child of Object.values(one)) if (!fits(child, depth + 1)) return false;
+    return true;
+  };
+  return fits(value, 1);
+}

@@ -1,0 +1,34 @@
+const LINE_BREAK = 0x0a;
+const SPACE = 0x20;
+const COMMA = 0x2c;
+
+/**
+ * Cuts a text into parts of at most `maxBytes` bytes of UTF-8 that make the text again when put together. Each ends
+ * after a line where one ends in its second half, else after a space or a comma near its end, and never within a
+ * character.
+ */
+export function sectionsOf(text: string, maxBytes: number): string[] {
+  const bytes = Buffer.from(text, 'utf8');
+  const sections: string[] = [];
+  let start = 0;
+  while (start < bytes.length) {
+    const end = endOf(bytes, start, maxBytes);
+    sections.push(bytes.toString('utf8', start, end));
+    start = end;
+  }
+  return sections;
+}
+
+function endOf(bytes: Buffer, start: number, maxBytes: number): number {
+  if (bytes.length - start <= maxBytes) return bytes.length;
+  const most = start + maxBytes;
+  const line = bytes.lastIndexOf(LINE_BREAK, most - 1);
+  if (line >= start + maxBytes / 2) return line + 1;
+  const near = start + maxBytes * 0.9;
+  const gap = Math.max(bytes.lastIndexOf(SPACE, most - 1), bytes.lastIndexOf(COMMA, most - 1));
+  if (gap >= near) return gap + 1;
+  let end = most;
+  // All bytes of a character but its first are 10xxxxxx (RFC 3629).
+  while ((bytes[end]! & 0xc0) === 0x80) end -= 1;
+  return end;
+}
