@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
+import { BUILTIN_TOOLSETS } from '../resources/builtin-toolsets.ts';
+import type { Surface } from '../resources/spec.ts';
 import { definitionOf, toolsetTool } from './toolset.ts';
 import { Toolsets } from './toolsets.ts';
 
@@ -31,6 +33,20 @@ test('a tool that stands on no surface keeps Castellan from starting', () => {
     () => new Toolsets([toolset]),
     /^Error: tool speak_up of the toolset speech is on no surface$/,
   );
+});
+
+test('so does one that stands on both', () => {
+  const all = BUILTIN_TOOLSETS as Map<string, { surface: Surface; tools: string[] }>;
+  all.set('speech', { surface: 'operator', tools: ['speak_up'] });
+  all.set('theatre', { surface: 'consumer', tools: ['speak_up'] });
+  try {
+    const toolset = { name: 'speech', instructions: '', tools: [speak] };
+    const both = /^Error: tool speak_up of the toolset speech is on both surfaces$/;
+    assert.throws(() => new Toolsets([toolset]), both);
+  } finally {
+    all.delete('speech');
+    all.delete('theatre');
+  }
 });
 
 test('a tool is listed with its schemas, and with an example that its own schema takes', () => {
