@@ -103,18 +103,15 @@ function machineProblems(auth: OAuthAuth, wrong: (field: keyof OAuthAuth, messag
 }
 
 function endpointProblems(auth: OAuthAuth, wrong: (field: keyof OAuthAuth, message: string) => void): void {
-  if (auth.provider !== 'custom') {
-    const fix =
-      auth.provider === undefined ? 'add that, or remove this' : `remove this, or provider: ${auth.provider}`;
+  const { provider } = auth;
+  if (provider !== 'custom') {
+    const fix = provider === undefined ? 'add that, or remove this' : 'remove this';
     for (const field of ENDPOINTS)
       if (auth[field] !== undefined) wrong(field, `counts only with provider: custom; ${fix}`);
-    if (auth.redirectUri !== undefined && auth.provider === undefined)
+    if (auth.redirectUri !== undefined && provider === undefined)
       wrong('redirectUri', 'counts only with provider: custom; add that, or remove this');
-    if (auth.provider !== undefined && auth.clientId === undefined)
-      wrong(
-        'clientId',
-        `is missing: register Castellan with ${auth.provider}, which registers nobody by itself`,
-      );
+    if (PROVIDERS[provider ?? '']?.endpoints && auth.clientId === undefined)
+      wrong('clientId', `is missing: ${provider} registers nobody by itself, so register Castellan there`);
     return;
   }
   for (const field of ['tokenEndpoint', 'clientId'] as const)
@@ -131,24 +128,21 @@ function endpointProblems(auth: OAuthAuth, wrong: (field: keyof OAuthAuth, messa
 export function oauthSpec(auth: { type: string } | OAuthAuth | undefined): OAuthSpec | undefined {
   if (!isOAuth(auth)) return undefined;
   const known = PROVIDERS[auth.provider ?? ''];
-  const own = auth.discoveryAllowlist ?? [];
   return {
-    custom: auth.provider !== undefined,
+    custom: auth.provider === 'custom',
     machine: auth.grant !== undefined,
     perUser: auth.credentials === 'per-user',
-    authorizationEndpoint: known?.authorizationEndpoint ?? auth.authorizationEndpoint,
-    tokenEndpoint: known?.tokenEndpoint ?? auth.tokenEndpoint,
-    deviceAuthorizationEndpoint: known?.deviceAuthorizationEndpoint ?? auth.deviceAuthorizationEndpoint,
+    authorizationEndpoint: known?.endpoints?.authorization ?? auth.authorizationEndpoint,
+    tokenEndpoint: known?.endpoints?.token ?? auth.tokenEndpoint,
+    deviceAuthorizationEndpoint: known?.endpoints?.device ?? auth.deviceAuthorizationEndpoint,
     clientId: auth.clientId,
     clientSecret: auth.clientSecret,
     privateKey: auth.privateKey,
     redirectUri: known ? undefined : auth.redirectUri,
-    scopes: auth.scopes ?? known?.scopes,
+    scopes: auth.scopes,
     resource: auth.resource,
-    sendsResource: known?.refusesResource !== true,
-    parameters: known?.parameters ?? {},
     clientMetadataUrl: auth.clientMetadataUrl,
-    allowOrigins: own,
+    allowOrigins: auth.discoveryAllowlist ?? [],
   };
 }
 

@@ -38,7 +38,7 @@ export type BuiltinTarget = { type: 'builtin'; toolset: string };
 
 /** How Castellan signs in at the authorization server of an HTTP server. */
 export type OAuthSpec = {
-  /** Endpoints are those that stand here, and nothing is discovered. */
+  /** Endpoints are those that stand here, and the server is not asked for anything. */
   custom: boolean;
   /** Castellan signs in as itself (`client_credentials`), and nobody has to. */
   machine: boolean;
@@ -55,10 +55,6 @@ export type OAuthSpec = {
   /** Undefined: those that the server asks for. */
   scopes: readonly string[] | undefined;
   resource: string | undefined;
-  /** Whether the vendor takes `resource` (RFC 8707) at all. */
-  sendsResource: boolean;
-  /** What its authorization endpoint needs besides. */
-  parameters: Readonly<Record<string, string>>;
   clientMetadataUrl: string | undefined;
   /** Beside the server's own: may be asked, wherever they lie. */
   allowOrigins: readonly string[];

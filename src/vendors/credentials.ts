@@ -15,6 +15,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ok, type Result, refused } from '../base/result.ts';
+import { providerAt } from '../resources/providers.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
 import type { Credential, NoScope } from './credential.ts';
 import type { Grant, GrantKey, GrantStore, KeptGrant } from './grants.ts';
@@ -113,7 +114,8 @@ export class VendorCredential implements Credential {
         login: false,
         message: `server "${name}" wants more scopes and does not say which: set scopes in its auth`,
       });
-    const may = await this.#deps.scopes.want(this.#key, kept?.grant.tokens.scope, scopes);
+    const had = kept && hadScope(kept.grant);
+    const may = await this.#deps.scopes.want(this.#key, had, scopes);
     const wants = `server "${name}" wants the scope ${scopes.join(' ')}`;
     const message = may
       ? `${wants}: somebody has to sign in again and agree to it, run \`castellan mcp login ${name}\``
@@ -187,7 +189,9 @@ export class VendorCredential implements Credential {
     if (lost !== undefined) return lost;
     const { url, auth } = this.#target;
     if (grant.url !== url) return 'the address of the server is another one than it was';
-    if (auth.resource !== undefined && auth.resource !== grant.resource) return 'auth.resource was changed';
+    const { resource } = grant;
+    if (auth.resource !== undefined && resource !== undefined && auth.resource !== resource)
+      return 'auth.resource was changed';
     if (auth.clientId !== undefined && auth.clientId !== grant.client.id) return 'auth.clientId was changed';
     if (auth.tokenEndpoint !== undefined && auth.tokenEndpoint !== grant.tokenEndpoint)
       return 'auth.tokenEndpoint was changed';
@@ -248,6 +252,9 @@ export class VendorCredential implements Credential {
 
   #where = ({ tokenEndpoint }: Grant) => new URL(tokenEndpoint).origin;
 }
+
+const hadScope = ({ tokens, tokenEndpoint }: Grant) =>
+  providerAt(tokenEndpoint).commaScopes ? tokens.scope?.replaceAll(',', ' ') : tokens.scope;
 
 /** Why a refresh will never work again; undefined: it may. */
 function lossOf({ status, error }: VendorAnswer, { lease }: KeptGrant): string | undefined {

@@ -1,6 +1,7 @@
 import { ok, type Result, refused } from '../base/result.ts';
 import { LATEST_LEGACY_REVISION } from '../protocol/revisions.ts';
 import { endpointFault } from '../resources/endpoint-url.ts';
+import { providerAt } from '../resources/providers.ts';
 import { type Challenge, challengeOf, unionOf } from './challenge.ts';
 import type { ProofsTaken } from './client-proof.ts';
 import { type CredentialTarget, isResourceOf } from './credentials.ts';
@@ -55,10 +56,14 @@ export async function discover(
   target: CredentialTarget,
 ): Promise<Result<Vendor, DiscoveryFault>> {
   const { auth, url } = target;
-  if (auth.custom) return ok(customVendor(target));
+  if (auth.custom) return ok(configuredVendor(target, {}));
   const origins = originsOf(target);
   const challenge = await challengeAt(http, url, origins);
   const found = await resourceMetadata(http, target, challenge.metadata, origins);
+  if (auth.tokenEndpoint !== undefined) {
+    const said: Partial<Found> = found.ok ? found.value : {};
+    return ok(configuredVendor(target, { ...said, scopes: challenge.scopes ?? said.scopes }));
+  }
   if (!found.ok) return found;
   const { issuers, resource, scopes } = found.value;
   const issuer = issuers.find((one) => origins.includes(originOf(one)));
@@ -71,11 +76,28 @@ export async function discover(
   for (const endpoint of [tokenEndpoint, deviceAuthorizationEndpoint, registrationEndpoint])
     if (endpoint !== undefined && !origins.includes(originOf(endpoint)))
       return final(notAllowed(target.name, originOf(endpoint)));
-  const wanted = auth.scopes ?? challenge.scopes ?? scopes;
   const offers = strings(metadata.value.scopes_supported)?.includes('offline_access') === true;
-  const offline = wanted && offers && !auth.machine ? ['offline_access'] : [];
-  const scope = unionOf(wanted?.join(' '), offline);
-  return ok({ ...read.value, resource: auth.resource ?? resource ?? url, scope });
+  const said = { resource, scopes: challenge.scopes ?? scopes };
+  return ok(askedOf(read.value, target, said, offers ? ['offline_access'] : []));
+}
+
+/** What to ask a vendor for, by what the server says of itself and what is known of the vendor. */
+function askedOf(
+  vendor: Omit<Vendor, 'resource' | 'scope' | 'parameters'>,
+  { auth, url }: CredentialTarget,
+  said: Pick<Partial<Found>, 'resource' | 'scopes'>,
+  offline: readonly string[],
+): Vendor {
+  const known = providerAt(vendor.tokenEndpoint);
+  const wanted = auth.scopes ?? said.scopes;
+  const besides = auth.machine ? [] : [...(known.scopes ?? []), ...(wanted ? offline : [])];
+  return {
+    ...vendor,
+    authMethods: known.authMethods ?? vendor.authMethods,
+    resource: known.refusesResource ? undefined : (auth.resource ?? said.resource ?? url),
+    scope: unionOf(wanted?.join(' '), besides),
+    parameters: known.parameters ?? {},
+  };
 }
 
 /** Whom Castellan may ask for a server, wherever they lie: its own origin, and those that its operator named. */
@@ -85,25 +107,25 @@ export function originsOf({ url, auth }: CredentialTarget): string[] {
 
 const final = (message: string) => refused({ message, passing: false });
 
-function customVendor({ auth, url }: CredentialTarget): Vendor {
-  const tokenEndpoint = auth.tokenEndpoint ?? '';
-  return {
+/** A vendor whose endpoints stand in the configuration, or in the catalogue of providers. */
+function configuredVendor(
+  target: CredentialTarget,
+  said: Pick<Partial<Found>, 'resource' | 'scopes'>,
+): Vendor {
+  const { authorizationEndpoint, tokenEndpoint = '', deviceAuthorizationEndpoint } = target.auth;
+  const vendor = {
     issuer: originOf(tokenEndpoint),
     // Nobody knows how it calls itself (RFC 7523 section 3).
     audience: tokenEndpoint,
-    authorizationEndpoint: auth.authorizationEndpoint,
-    tokenEndpoint,
-    deviceAuthorizationEndpoint: auth.deviceAuthorizationEndpoint,
+    ...{ authorizationEndpoint, tokenEndpoint, deviceAuthorizationEndpoint },
     registrationEndpoint: undefined,
     revocationEndpoint: undefined,
     readsDocuments: false,
     namesItself: undefined,
     authMethods: undefined,
     signingAlgorithms: undefined,
-    resource: auth.sendsResource ? (auth.resource ?? url) : undefined,
-    scope: auth.scopes?.join(' '),
-    parameters: auth.parameters,
   };
+  return askedOf(vendor, target, said, []);
 }
 
 function notAllowed(name: string, origin: string): string {
@@ -179,7 +201,11 @@ async function serverMetadata(
   return final(`${where} describes itself nowhere; ${fix}`);
 }
 
-function vendorOf(metadata: Metadata, issuer: string, machine: boolean): Result<Vendor, string> {
+function vendorOf(
+  metadata: Metadata,
+  issuer: string,
+  machine: boolean,
+): Result<Omit<Vendor, 'resource' | 'scope' | 'parameters'>, string> {
   const where = `the authorization server at ${originOf(issuer)}`;
   const names = {
     authorizationEndpoint: 'authorization_endpoint',
@@ -217,9 +243,6 @@ function vendorOf(metadata: Metadata, issuer: string, machine: boolean): Result<
     namesItself: metadata.authorization_response_iss_parameter_supported === true,
     authMethods: strings(metadata.token_endpoint_auth_methods_supported) ?? ['client_secret_basic'],
     signingAlgorithms: strings(metadata.token_endpoint_auth_signing_alg_values_supported),
-    resource: undefined,
-    scope: undefined,
-    parameters: {},
   });
 }
 

@@ -14,6 +14,8 @@ export type Tokens = {
 
 const MAX_TOKEN_LENGTH = 16 * 1024;
 const TOKEN = /^[\x21-\x7e]+$/;
+/** How Slack calls the bearer token of a user is the second. */
+const BEARERS = new Set(['bearer', 'user']);
 /** Beyond this an expiry says nothing. */
 const MAX_LIFE_MS = 10 * 365 * 86_400_000;
 const MARGIN_MS = 60_000;
@@ -23,7 +25,7 @@ export function tokensOf(body: unknown, now: number): Result<Tokens, string> {
   if (typeof body !== 'object' || body === null) return refused('the answer is no JSON object');
   const { access_token, refresh_token, token_type, expires_in, scope } = body as Record<string, unknown>;
   if (!isToken(access_token)) return refused('the answer has no access token');
-  if (token_type !== undefined && String(token_type).toLowerCase() !== 'bearer')
+  if (token_type !== undefined && !BEARERS.has(String(token_type).toLowerCase()))
     return refused('the token is of another type than Bearer');
   const lifeMs = lifeOf(expires_in);
   return ok({
