@@ -35,8 +35,11 @@ export type { LoginStep } from './code-login.ts';
 
 export type LoginProgress = { state: 'signed_in' } | { state: 'pending'; retryAfterMs: number };
 
-/** `revoked`: whether the vendor says so; undefined where it cannot be told, or there was no grant. */
-export type LoginEnded = { ended: boolean; revoked?: boolean };
+/**
+ * `atVendor`: what became of the grant there: it was taken back, it was not although the vendor was told, or there is no
+ * way to tell it. Undefined: there was no grant.
+ */
+export type LoginEnded = { ended: boolean; atVendor?: 'revoked' | 'kept' | 'untold' };
 
 /** How a browser comes back: to a port of this person's machine, or to a page, in that very browser session. */
 export type WayBack = { flow: 'browser'; redirectUri: string } | { flow: 'page'; browser: string };
@@ -141,10 +144,10 @@ export class VendorLogins {
     const { grant, any } = await this.#deps.store.remove(keyOf(target));
     await this.#deps.scopes.forget(keyOf(target));
     if (!any) return { ended: false };
-    const revoked = grant && (await this.#revoke(target, grant));
-    this.#tell('login.ended', 'ok', target, { ...(revoked !== undefined && { revoked }) });
+    const told = grant && { atVendor: await this.#revoke(target, grant) };
+    this.#tell('login.ended', 'ok', target, { ...told });
     this.#deps.onChange(target);
-    return { ended: true, ...(revoked !== undefined && { revoked }) };
+    return { ended: true, ...told };
   }
 
   #logins(target: CredentialTarget): Promise<UnderWay[]> {
@@ -271,16 +274,16 @@ export class VendorLogins {
   }
 
   /** Best effort: a vendor that is away, or knows no such thing, keeps nobody signed in here. */
-  async #revoke(target: CredentialTarget, grant: Grant): Promise<boolean | undefined> {
+  async #revoke(target: CredentialTarget, grant: Grant): Promise<NonNullable<LoginEnded['atVendor']>> {
     const { revocationEndpoint, tokens, client } = grant;
-    if (revocationEndpoint === undefined) return undefined;
+    if (revocationEndpoint === undefined) return 'untold';
     const refresh = tokens.refresh !== undefined;
     const fields = {
       token: tokens.refresh ?? tokens.access,
       token_type_hint: refresh ? 'refresh_token' : 'access_token',
     };
     const answer = await this.#form(target, revocationEndpoint, fields, client);
-    return answer.ok && answer.value.status === 200;
+    return answer.ok && answer.value.status === 200 ? 'revoked' : 'kept';
   }
 
   async #ask(

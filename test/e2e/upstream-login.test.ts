@@ -3,7 +3,13 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { eventually } from '../support/processes.ts';
-import { type CliResult, runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import {
+  type CliResult,
+  runCli,
+  startCastellan,
+  startCli,
+  type TestCastellan,
+} from '../support/running-castellan.ts';
 import { Vendor } from '../support/vendor.ts';
 
 let castellan: TestCastellan;
@@ -109,6 +115,61 @@ describe('signing in for a server', () => {
     assert.equal((await call()).code, 0);
   });
 
+  test('by a browser on this machine, two at once, and each by its own answer', async () => {
+    const logins = [1, 2].map(() =>
+      startCli(['mcp', 'login', name, '--browser', '--data-dir', castellan.dataDir]),
+    );
+    const addresses = await Promise.all(
+      logins.map(async (login) => {
+        await eventually('a page to open', () => /^ {2}http\S+$/m.test(login.stderr()), 20_000);
+        return /^ {2}(http\S+)$/m.exec(login.stderr())?.[1] ?? '';
+      }),
+    );
+    const [first = '', second = ''] = await Promise.all(addresses.map((address) => vendor.visit(address)));
+    assert.match(first, /^http:\/\/127\.0\.0\.1:\d+\/callback\?/);
+    const lie = new URL(first);
+    lie.search = new URL(second).search;
+    assert.equal((await fetch(lie)).status, 404);
+    for (const back of [first, second]) {
+      const page = await fetch(back);
+      assert.match(await page.text(), /You are signed in/);
+    }
+    for (const { ended } of logins) {
+      const { code, stdout, stderr } = await ended;
+      seen.push(stdout, stderr);
+      assert.equal(code, 0, stderr);
+    }
+    assert.equal((await call()).code, 0);
+    await fails(
+      ['mcp', 'login', name, '--browser', '--device'],
+      64,
+      /--device and --browser are different ways/,
+    );
+    const wish = { flow: 'browser', redirectUri: 'https://elsewhere.example/' };
+    const refused = await api('POST', `servers/${name}/login`, wish);
+    assert.equal(refused.status, 400);
+    assert.match(await refused.text(), /redirectUri: must be http:\/\/127\.0\.0\.1/);
+  });
+
+  test('a sign-out takes the grant back at the vendor, and says when it could not', async () => {
+    await signIn();
+    const refresh = [...vendor.issued].at(-1) ?? '';
+    assert.ok(await vendor.provider.RefreshToken.find(refresh));
+    const out = await passes(['mcp', 'logout', name]);
+    assert.match(out.stdout, /is signed out, at the vendor too/);
+    assert.equal(await vendor.provider.RefreshToken.find(refresh), undefined);
+    assert.match((await passes(['mcp', 'logout', name])).stdout, /nobody was signed in/);
+    vendor.metadata = (metadata) => Object.assign(metadata, { revocation_endpoint: undefined });
+    await signIn();
+    const untold = await passes(['mcp', 'logout', name]);
+    assert.match(untold.stderr, /the vendor names no way to take a grant back/);
+    vendor.metadata = (metadata) =>
+      Object.assign(metadata, { revocation_endpoint: `${vendor.origin}/nowhere` });
+    await signIn();
+    assert.match((await passes(['mcp', 'logout', name])).stderr, /did not take the grant back/);
+    assert.equal((await state())?.state, 'disconnected');
+  });
+
   test('a wrong answer changes nothing, and the right one still counts', async () => {
     const back = await vendor.visit(await begun());
     const changed = (change: (url: URL) => void) => {
@@ -131,7 +192,7 @@ describe('signing in for a server', () => {
     for (const [paste, said] of wrong) await fails(['mcp', 'login', name, paste], 1, said);
     assert.equal(vendor.exchanges.length, exchanges);
     await passes(['mcp', 'login', name, `--paste=${back}`]);
-    await fails(['mcp', 'login', name, `--paste=${back}`], 1, /no sign-in of vendor-3 is under way/);
+    await fails(['mcp', 'login', name, `--paste=${back}`], 1, /no sign-in of vendor-\d+ is under way/);
   });
 
   test('a refusal of the vendor ends it, and says no word of the vendor', async () => {
@@ -147,8 +208,12 @@ describe('signing in for a server', () => {
       /refused the sign-in \(access_denied\)/,
     );
     assert.doesNotMatch(stderr, /call-this-number/);
-    await fails(['mcp', 'login', name, '--resume'], 1, /no sign-in of vendor-4 is under way/);
-    await fails(['mcp', 'login', name, '--device', '--paste'], 64, /choose one/);
+    await fails(['mcp', 'login', name, '--resume'], 1, /no sign-in of vendor-\d+ is under way/);
+    await fails(
+      ['mcp', 'login', name, '--device', '--paste'],
+      64,
+      /--device and --paste are different ways: choose one/,
+    );
   });
 
   test('an answer counts for no other address of the server', async () => {
@@ -271,7 +336,7 @@ describe('provider: custom', () => {
   });
 });
 
-async function api(method: string, to: string): Promise<Response> {
+async function api(method: string, to: string, body?: object): Promise<Response> {
   const { url, credential } = JSON.parse(
     await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8'),
   ) as {
@@ -280,7 +345,8 @@ async function api(method: string, to: string): Promise<Response> {
   };
   const response = await fetch(`${url}/api/v1/${to}`, {
     method,
-    headers: { authorization: `Bearer ${credential}` },
+    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
+    ...(body && { body: JSON.stringify(body) }),
   });
   return response;
 }

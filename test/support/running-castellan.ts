@@ -43,6 +43,25 @@ export async function runCli(
   return { code, stdout, stderr };
 }
 
+/** The command line while it runs. */
+export type RunningCli = { stderr(): string; ended: Promise<CliResult> };
+
+/** Starts the command line, its standard input closed. */
+export function startCli(args: readonly string[], env: Record<string, string> = {}): RunningCli {
+  const options = { env: { ...process.env, ...env }, cwd: ROOT };
+  const child = spawn(process.execPath, [LAUNCHER, ...args], {
+    ...options,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].on('data', (chunk) => {
+      said[name] += chunk;
+    });
+  const ended = new Promise<CliResult>((resolve) => child.on('close', (code) => resolve({ code, ...said })));
+  return { stderr: () => said.stderr, ended };
+}
+
 /** Starts `castellan serve` on a free port and waits until it listens. */
 export async function startCastellan(
   args: readonly string[] = ['--config', 'examples/quickstart.yaml'],

@@ -168,6 +168,7 @@ export class Vendor implements AsyncDisposable {
         devInteractions: { enabled: false },
         deviceFlow: { enabled: true },
         registration: { enabled: true },
+        revocation: { enabled: true },
         resourceIndicators: {
           enabled: true,
           useGrantedResource: () => true,

@@ -1,41 +1,76 @@
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LoginProgress, LoginStep } from '../../vendors/logins.ts';
+import type { LoginEnded, LoginProgress, LoginStep } from '../../vendors/logins.ts';
 import { failed, usage } from '../exit.ts';
 import { ServerClient, type ServerFlags } from '../server-client.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
-export type LoginFlags = ServerFlags & { device?: boolean; paste?: boolean | string; resume?: boolean };
+export type LoginFlags = ServerFlags & {
+  device?: boolean;
+  browser?: boolean;
+  paste?: boolean | string;
+  resume?: boolean;
+};
 
 const MAX_PASTE = 16 * 1024;
 
 /** Signs in for one server, or goes on with what was begun. */
 export async function loginTo(name: string, flags: LoginFlags, context: VerbContext): Promise<void> {
-  const { device, paste, resume } = flags;
-  if (device && paste !== undefined) throw usage('--device and --paste are two ways: choose one');
-  if (resume && (device || paste !== undefined))
-    throw usage('--resume goes on with what was begun: leave out --device and --paste');
+  const { device, browser, paste, resume } = flags;
+  const ways = [device && '--device', browser && '--browser', paste !== undefined && '--paste'].filter(
+    Boolean,
+  );
+  if (ways.length > 1) throw usage(`${ways.join(' and ')} are different ways: choose one`);
+  if (resume && ways.length > 0)
+    throw usage(`--resume goes on with what was begun: leave out ${ways.join()}`);
   const client = await ServerClient.connect(flags, context);
   const path = `servers/${encodeURIComponent(name)}/login`;
-  if (typeof paste === 'string') {
-    await client.post(`${path}/complete`, { url: paste });
-    return signedIn(name, context);
+  if (typeof paste === 'string') await client.post(`${path}/complete`, { url: paste });
+  else if (browser) await waitForBrowser(client, path, name, context);
+  else {
+    const wish = device ? { flow: 'device' } : paste ? { flow: 'paste' } : {};
+    const answer = resume ? await client.get(path) : await client.post(path, wish);
+    const step = answer as unknown as LoginStep;
+    if (step.flow === 'device') await waitForDevice(client, path, step, context);
+    else await readPaste(client, path, name, step, context);
   }
-  const wish = device ? { flow: 'device' } : paste ? { flow: 'paste' } : {};
-  const answer = resume ? await client.get(path) : await client.post(path, wish);
-  const step = answer as unknown as LoginStep;
-  if (step.flow === 'device') await waitForDevice(client, path, step, context);
-  else await readPaste(client, path, name, step, context);
   signedIn(name, context);
+}
+
+async function waitForBrowser(
+  client: ServerClient,
+  path: string,
+  name: string,
+  context: VerbContext,
+): Promise<void> {
+  const { throughBrowser } = await import('../sign-in/loopback-return.ts');
+  const begin = async (redirectUri: string) => {
+    const { url } = (await client.post(path, { flow: 'browser', redirectUri })) as unknown as LoginStep;
+    const page = URL.parse(url);
+    const state = page?.searchParams.get('state');
+    if (!page || !state) throw failed('the server names no page to sign in at');
+    return { url: page, state };
+  };
+  const finish = async ({ href: url }: URL) => {
+    await client.post(`${path}/complete`, { url });
+  };
+  await throughBrowser({ begin, finish, again: `castellan mcp login ${cleanLine(name)} again` }, context);
 }
 
 export async function logoutOf(name: string, flags: ServerFlags, context: VerbContext): Promise<void> {
   const client = await ServerClient.connect(flags, context);
-  const { ended } = await client.delete(`servers/${encodeURIComponent(name)}/login`);
-  const { terminal } = context;
-  if (ended === true) terminal.line(`${cleanLine(name)} is signed out; the vendor may still list the grant`);
-  else terminal.line(`nobody was signed in for ${cleanLine(name)}`);
+  const answer = await client.delete(`servers/${encodeURIComponent(name)}/login`);
+  tellEnded(name, answer as unknown as LoginEnded, context);
+}
+
+function tellEnded(name: string, { ended, atVendor }: LoginEnded, { terminal }: VerbContext): void {
+  const shown = cleanLine(name);
+  const out = `is signed out${atVendor === 'revoked' ? ', at the vendor too' : ''}`;
+  terminal.line(ended ? `${shown} ${out}` : `nobody was signed in for ${shown}`);
+  const there = 'end it on the page of your account there';
+  if (atVendor === 'kept') terminal.warn(`the vendor did not take the grant back: ${there}`);
+  if (atVendor === 'untold') terminal.warn(`the vendor names no way to take a grant back: ${there}`);
 }
 
 function signedIn(name: string, { terminal }: VerbContext): void {
@@ -45,13 +80,13 @@ function signedIn(name: string, { terminal }: VerbContext): void {
 async function waitForDevice(
   client: ServerClient,
   path: string,
-  { url, userCode, expiresAt }: LoginStep,
+  { id, url, userCode, expiresAt }: LoginStep,
   { terminal }: VerbContext,
 ): Promise<void> {
   terminal.note(`Open this address in a browser, anywhere:\n\n  ${cleanLine(url)}\n`);
   terminal.note(`and check that it shows the code ${cleanLine(userCode ?? '')}, or type it there.`);
   while (Date.now() < Date.parse(expiresAt)) {
-    const progress = (await client.post(`${path}/complete`, {})) as unknown as LoginProgress;
+    const progress = (await client.post(`${path}/complete`, { id })) as unknown as LoginProgress;
     if (progress.state === 'signed_in') return;
     await sleep(Math.min(60_000, Math.max(250, progress.retryAfterMs)));
   }

@@ -65,6 +65,7 @@ export function defineMcp(program: Command, context: VerbContext): void {
   const login = verb('login', 'Sign in for a server that takes tokens of its authorization server.')
     .argument('<name>', 'name or id of the server')
     .option('--device', 'by a code that you confirm in a browser, on any machine')
+    .option('--browser', 'by a browser on this machine, which comes back to a port that waits for it')
     .option(
       '--paste [url]',
       'by the address that your browser came back to; as a value of this option it lands in the history of your shell',

@@ -178,7 +178,10 @@ const OTHERS = {
     state: z.enum(['signed_in', 'pending']),
     retryAfterMs: z.int().optional(),
   }),
-  LoginEnded: z.strictObject({ ended: z.boolean(), revoked: z.boolean().optional() }),
+  LoginEnded: z.strictObject({
+    ended: z.boolean(),
+    atVendor: z.enum(['revoked', 'kept', 'untold']).optional(),
+  }),
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Approval: APPROVAL_VIEW,
   ApprovalList: listOf(APPROVAL_VIEW),
