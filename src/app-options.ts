@@ -32,6 +32,8 @@ export type CastellanOptions = {
   clientRegistration: boolean;
   /** Whose documents say who an OAuth client is; undefined: nobody's. */
   documentHosts: DocumentHosts | undefined;
+  /** Whose addresses notices of approvals may go to wherever they lie; all others are public ones. */
+  notifyOrigins: readonly string[];
   /** For `${VAR}` in the files. */
   env: Readonly<Record<string, string | undefined>>;
   version: string;

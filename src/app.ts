@@ -19,6 +19,7 @@ import { makeFileTokens } from './identity/file-tokens.ts';
 import { openLocalAdmin } from './identity/local-admin.ts';
 import { Passwords } from './identity/passwords.ts';
 import { Tokens } from './identity/tokens.ts';
+import { GuardedClient } from './net/guarded-client.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
@@ -69,8 +70,16 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const callers = new AbsentCallers({ tokens, authorizer, resources });
     // Of the master key itself: what it seals outlives the keys that rotate.
     const sealer = new Sealer(data.masterKey);
+    // Where people reach the pages; without a public URL only this machine does.
+    let origin = options.publicUrl;
     const approvals: Approvals = await Approvals.open({
       ...{ store, audit, sealer, authorizer, logger },
+      road: {
+        client: new GuardedClient(),
+        allowOrigins: options.notifyOrigins,
+        withSecrets: (text) => resources.withSecrets(text),
+        origin: () => origin,
+      },
       execute: (approval) => upstream.gateway.heldCalls.execute(approval),
     });
     const shared = { store, audit, resources, authorizer, logger };
@@ -102,12 +111,13 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     await listen(door.server, options);
     const url = `http://${hostInUrl(options.host)}:${(door.server.address() as AddressInfo).port}`;
     await localAdmin.setUrl(url);
+    origin ??= url;
     logger.info({ routes: door.routes }, `listening on ${url}`);
     tellRoutes(door, logger);
     tellOfLife(stack, audit, resources, options.version);
     const fileTokens = await makeFileTokens(tokens, resources.fileTokens(), resources.snapshot(), logger);
     return {
-      url: options.publicUrl ?? url,
+      url: origin,
       projects: [...resources.snapshot().projects.keys()].sort(),
       fileTokens,
       firstLink: peopleSignIn(options) ? await passwords.firstLink(FIRST_USER) : undefined,

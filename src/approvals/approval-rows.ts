@@ -21,6 +21,8 @@ import {
   type StoredOutcome,
 } from './approval.ts';
 import { definitionFingerprint, identityOf } from './call-identity.ts';
+import { noticeOf } from './notice.ts';
+import { addNotice } from './notice-rows.ts';
 
 export type ApprovalRow = Selectable<ApprovalsTable>;
 
@@ -40,6 +42,7 @@ export type Step = {
 
 /** For how long an outcome that was delivered is delivered again: the first answer may have been lost. */
 const AGAIN_MS = 60_000;
+const MAX_REMINDERS = 24;
 const ARGUMENTS = 'approval-arguments';
 const OUTCOME = 'approval-outcome';
 
@@ -67,6 +70,7 @@ export class ApprovalRows {
   async insert(call: HeldCall, now: number, actor: AuditActor): Promise<Approval | undefined> {
     const id = newId('apr');
     const text = canonicalJson(call.arguments);
+    const { expiresMs, notify } = call.terms;
     const row = {
       id,
       identity: identityOf(call),
@@ -85,8 +89,9 @@ export class ApprovalRows {
       policy: JSON.stringify(call.policy),
       terms: JSON.stringify(call.terms),
       requested_at: now,
-      expires_at: now + call.terms.expiresMs,
+      expires_at: now + expiresMs,
       changed_at: now,
+      remind_at: notify?.remindMs === undefined ? null : now + notify.remindMs,
     };
     try {
       await this.db.transaction().execute(async (transaction) => {
@@ -100,6 +105,7 @@ export class ApprovalRows {
           digest: this.#audit.argumentsDigest(call.arguments),
           detail: { policy, rule, expiresAt: new Date(row.expires_at).toISOString() },
         });
+        if (notify) await addNotice(transaction, id, 'pending', now);
       });
     } catch (error) {
       if (isUniqueViolation(error)) return undefined;
@@ -122,7 +128,28 @@ export class ApprovalRows {
       if (!row) return false;
       if (step.told)
         await this.#audit.append(transaction, { outcome: 'told', ...aboutCall(row), ...step.told });
+      const notice = noticeOf(row.state);
+      if (notice && termsOf(row).notify) await addNotice(transaction, row.id, notice, now);
       return true;
+    });
+  }
+
+  /** Reminds of one that is due for it, once, however many processes look; a time that was missed is not made up. */
+  async remind({ id, remind_at: due, reminders, ...row }: ApprovalRow, now: number): Promise<void> {
+    const every = termsOf(row).notify?.remindMs;
+    if (due === null || due > now || every === undefined) return;
+    const next = due + every * (Math.floor((now - due) / every) + 1);
+    const last = Number(reminders) + 1 >= MAX_REMINDERS || next >= row.expires_at;
+    await this.db.transaction().execute(async (transaction) => {
+      const { numUpdatedRows } = await transaction
+        .updateTable('approvals')
+        .set({ remind_at: last ? null : next, reminders: Number(reminders) + 1 })
+        .where('id', '=', id)
+        .where('state', '=', 'pending')
+        .where('remind_at', '=', due)
+        .where('expires_at', '>', now)
+        .executeTakeFirst();
+      if (Number(numUpdatedRows) === 1) await addNotice(transaction, id, 'reminder', now);
     });
   }
 
@@ -201,7 +228,7 @@ export class ApprovalRows {
       definition: JSON.parse(row.definition) as JsonObject,
       fingerprint: row.fingerprint,
       policy: JSON.parse(row.policy) as HoldingRule,
-      terms: JSON.parse(row.terms) as HoldTerms,
+      terms: termsOf(row),
       requestedAt: row.requested_at,
       expiresAt: row.expires_at,
       changedAt: row.changed_at,
@@ -213,6 +240,7 @@ export class ApprovalRows {
       settledAt: row.settled_at,
       outcome: row.outcome === null ? undefined : JSON.parse(this.#open(OUTCOME, row.outcome, row.id)),
       deliveredAt: row.delivered_at,
+      reminders: Number(row.reminders),
     };
   }
 
@@ -222,6 +250,8 @@ export class ApprovalRows {
     return opened.value;
   }
 }
+
+const termsOf = ({ terms }: Pick<ApprovalRow, 'terms'>) => JSON.parse(terms) as HoldTerms;
 
 function aboutCall(row: Pick<ApprovalRow, 'id' | 'project' | 'surface' | 'server' | 'tool'>) {
   const { id, project, surface, server, tool } = row;

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Approval } from './approval.ts';
@@ -6,9 +7,13 @@ import type { ApprovalClock } from './approval-clock.ts';
 import type { ApprovalRow, ApprovalRows } from './approval-rows.ts';
 import type { Prepared } from './approvals.ts';
 import type { Executions } from './executions.ts';
+import type { NoticeRows } from './notice-rows.ts';
+import type { Notices } from './notices.ts';
 
 type SweepDeps = {
   rows: ApprovalRows;
+  noticeRows: NoticeRows;
+  notices: Notices;
   clock: ApprovalClock;
   executions: Executions;
   /** No other process executes anything: whatever this one does not execute is executed by nobody. */
@@ -20,13 +25,16 @@ type SweepDeps = {
 
 const EVERY_MS = 1_000;
 const BATCH = 200;
+/** What a notice under way gets to end, ms; it is tried again after a start. */
+const CLOSE_MS = 1_000;
 /** How long an approval that is over is kept, ms. The audit keeps what it tells of it for longer. */
 const KEPT_MS = 30 * 86_400_000;
 const PRUNE_EVERY_MS = 3_600_000;
 
 /**
- * Looks, again and again, at every active approval and does what its state calls for: it expires, it is executed after
- * all, or nobody is left who executes it. Whatever was missed is found by the next look; to look twice changes nothing.
+ * Looks, again and again, at every active approval and does what its state calls for: it expires, somebody is reminded
+ * of it, it is executed after all, or nobody is left who executes it. Then at the notices that are due. Whatever was
+ * missed is found by the next look; to look twice changes nothing.
  */
 export class ApprovalSweep {
   readonly #deps: SweepDeps;
@@ -34,7 +42,7 @@ export class ApprovalSweep {
   /** Approved calls that are being made ready here. */
   readonly #executing = new Set<string>();
   #looking: Promise<void> | undefined;
-  /** Whether the last look saw something active. */
+  /** Whether there may be something to look after. */
   #active = true;
   #prunedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -74,50 +82,76 @@ export class ApprovalSweep {
     this.#closed = true;
     clearInterval(this.#timer);
     await this.#looking;
+    await Promise.race([this.#deps.notices.idle(), delay(CLOSE_MS, undefined, { ref: false })]);
   }
 
   #tick(): void {
     // On PostgreSQL others make approvals, too.
     if (this.#looking || this.#closed || (this.#deps.alone && !this.#active)) return;
+    // Whatever comes to be meanwhile wakes it again.
+    this.#active = false;
     this.#looking = this.#look()
-      .catch((error) =>
-        this.#deps.logger.warn(
-          { error: messageOf(error) },
-          'approvals were not looked after; again in a moment',
-        ),
-      )
+      .then((active) => {
+        this.#active ||= active;
+      })
+      .catch((error) => {
+        this.#active = true;
+        const message = 'approvals were not looked after; again in a moment';
+        this.#deps.logger.warn({ error: messageOf(error) }, message);
+      })
       .finally(() => {
         this.#looking = undefined;
       });
   }
 
-  async #look(): Promise<void> {
-    const { rows, clock, executions, logger } = this.#deps;
+  /** Whether there is something left. */
+  async #look(): Promise<boolean> {
+    const { noticeRows, notices, clock, executions, logger } = this.#deps;
     await executions.renew();
-    const found = await rows.db
+    const now = await clock.now();
+    for (let batch = await this.#due(now, ''); batch.length > 0; ) {
+      for (const row of batch) {
+        try {
+          await this.#lookAt(row, now);
+        } catch (error) {
+          // One that cannot be looked after is in nobody's way.
+          logger.error({ approval: row.id, error: messageOf(error) }, 'an approval was not looked after');
+        }
+      }
+      batch = batch.length < BATCH ? [] : await this.#due(now, batch.at(-1)?.id ?? '');
+    }
+    await notices.deliverDue(now);
+    if (performance.now() - this.#prunedAt > PRUNE_EVERY_MS) await this.#prune(now);
+    return (await this.#anyActive()) || noticeRows.anyWaiting();
+  }
+
+  /** Those whose state calls for something, in the order of their ids. */
+  #due(now: number, after: string): Promise<ApprovalRow[]> {
+    return this.#deps.rows.db
       .selectFrom('approvals')
       .selectAll()
-      .where('state', 'in', ACTIVE)
-      .orderBy('expires_at')
+      .where(({ and, or, eb }) =>
+        or([
+          eb('state', 'in', ['approved', 'executing']),
+          and([eb('state', '=', 'pending'), or([eb('expires_at', '<=', now), eb('remind_at', '<=', now)])]),
+        ]),
+      )
+      .where('id', '>', after)
+      .orderBy('id')
       .limit(BATCH)
       .execute();
-    this.#active = found.length > 0;
-    const now = await clock.now();
-    for (const row of found) {
-      try {
-        await this.#lookAt(row, now);
-      } catch (error) {
-        // One that cannot be looked after is in nobody's way.
-        logger.error({ approval: row.id, error: messageOf(error) }, 'an approval was not looked after');
-      }
-    }
-    if (performance.now() - this.#prunedAt > PRUNE_EVERY_MS) await this.#prune(now);
+  }
+
+  async #anyActive(): Promise<boolean> {
+    const one = this.#deps.rows.db.selectFrom('approvals').select('id').where('state', 'in', ACTIVE).limit(1);
+    return (await one.executeTakeFirst()) !== undefined;
   }
 
   async #lookAt(row: ApprovalRow, now: number): Promise<void> {
     const approval = this.#deps.rows.read(row);
     if (row.state === 'executing') await this.#lost(approval, row.execution, row.lease_until ?? 0, now);
     else if (approval.expiresAt <= now) await this.expire(approval);
+    else if (row.state === 'pending') await this.#deps.rows.remind(row, now);
     else if (row.state === 'approved' && approval.terms.executeOn === 'approve') this.#execute(approval);
   }
 
@@ -160,5 +194,6 @@ export class ApprovalSweep {
       .where('state', '!=', 'unknown')
       .where('changed_at', '<', now - KEPT_MS)
       .execute();
+    await this.#deps.noticeRows.prune();
   }
 }

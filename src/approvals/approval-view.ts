@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { APPROVAL_STATES, type Approval, type ApprovalState } from './approval.ts';
+import { NOTICE_EVENTS, NOTICE_STATES, type Notice } from './notice.ts';
 
 const text = z.string();
 const time = z.iso.datetime();
@@ -31,8 +32,29 @@ export const APPROVAL_VIEW = z.strictObject({
   reason: text.optional(),
   executedAt: time.optional(),
   settledAt: time.optional(),
+  reminders: z.int().optional().describe('How often somebody was reminded.'),
 });
 export type ApprovalView = z.infer<typeof APPROVAL_VIEW>;
+
+/** The same with what was told of it outside. */
+export const TOLD_APPROVAL_VIEW = APPROVAL_VIEW.extend({
+  notices: z
+    .array(
+      z.strictObject({
+        id: text.describe('The webhook-id.'),
+        event: z.enum(NOTICE_EVENTS),
+        state: z.enum(NOTICE_STATES),
+        madeAt: time,
+        attempts: z.int(),
+        nextAt: time.optional().describe('When it is tried again, while it waits.'),
+        endedAt: time.optional(),
+        problem: text.optional().describe('Of the last attempt.'),
+      }),
+    )
+    .optional()
+    .describe('Where the rule says whom to notify.'),
+});
+export type ToldApprovalView = z.infer<typeof TOLD_APPROVAL_VIEW>;
 
 export function approvalView(approval: Approval): ApprovalView {
   const { requester, policy, terms } = approval;
@@ -61,6 +83,24 @@ export function approvalView(approval: Approval): ApprovalView {
     reason: approval.reason ?? undefined,
     executedAt: iso(approval.executedAt),
     settledAt: iso(approval.settledAt),
+    reminders: approval.reminders || undefined,
+  };
+}
+
+export function toldApprovalView(approval: Approval, notices: readonly Notice[]): ToldApprovalView {
+  return {
+    ...approvalView(approval),
+    notices: approval.terms.notify && notices.map(noticeView),
+  };
+}
+
+function noticeView({ id, event, state, madeAt, dueAt, attempts, problem, endedAt }: Notice) {
+  return {
+    ...{ id, event, state, attempts },
+    madeAt: iso(madeAt)!,
+    nextAt: state === 'waiting' ? iso(dueAt) : undefined,
+    endedAt: iso(endedAt),
+    problem: problem ?? undefined,
   };
 }
 

@@ -94,4 +94,6 @@ export type Approval = Omit<HeldCall, 'arguments'> & {
   settledAt: number | null;
   outcome: StoredOutcome | undefined;
   deliveredAt: number | null;
+  /** How often whoever is told of it was reminded. */
+  reminders: number;
 };

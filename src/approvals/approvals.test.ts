@@ -1,93 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { onEachDatabase, openAudit, type TestDatabase } from '../../test/support/databases.ts';
-import { openIdentity, userCaller } from '../../test/support/identity.ts';
+import { change, DECIDER, HOUR_MS, heldCall, REQUESTER, scene } from '../../test/support/approvals-scene.ts';
+import { onEachDatabase } from '../../test/support/databases.ts';
 import { eventually } from '../../test/support/processes.ts';
-import type { Store } from '../store/database.ts';
-import type { Approval, HeldCall } from './approval.ts';
-import { Approvals, type Prepared, TooManyWaiting } from './approvals.ts';
-
-const REQUESTER = userCaller('asker@example.com');
-const DECIDER = { caller: userCaller('admin'), way: 'cli', fresh: false } as const;
-const HOUR_MS = 3_600_000;
-
-type Scene = {
-  approvals: Approvals;
-  store: Store;
-  /** Another one on the same database. */
-  another(): Promise<Approvals>;
-  /** Calls that were sent, by their arguments. */
-  sent: string[];
-  /** What stands in the way of every call. */
-  obstacle: { now: Prepared | undefined };
-  /** Ends the calls that are being made. */
-  gate: { open: Promise<void> };
-};
-
-const heldCall = (n: number, terms: Partial<HeldCall['terms']> = {}): HeldCall => ({
-  requester: {
-    principal: 'McpToken:0',
-    owner: 'asker@example.com',
-    ownerUid: 'usr_1',
-    ceilings: ['User:asker@example.com'],
-    project: 'demo',
-    projectUid: 'prj_1',
-    surfaces: ['consumer'],
-  },
-  project: { name: 'demo', uid: 'prj_1' },
-  surface: 'consumer',
-  server: 'x',
-  tool: 'x__echo',
-  arguments: { n },
-  definition: { name: 'echo' },
-  policy: { policy: 'humans-first', rule: 0, version: 'v1' },
-  terms: {
-    approvers: [],
-    expiresMs: HOUR_MS,
-    selfApproval: 'never',
-    executeOn: 'approve',
-    holdMs: 0,
-    outcomeTtlMs: HOUR_MS,
-    ...terms,
-  },
-});
-
-async function scene(
-  make: () => Promise<TestDatabase>,
-  play: (scene: Scene) => Promise<void>,
-): Promise<void> {
-  await using stack = new AsyncDisposableStack();
-  const database = await make();
-  stack.defer(() => database.dispose());
-  const sent: string[] = [];
-  const obstacle: Scene['obstacle'] = { now: undefined };
-  const gate = { open: Promise.resolve() };
-  const execute = async (approval: Approval): Promise<Prepared> =>
-    obstacle.now ?? {
-      send: async () => {
-        sent.push(approval.argumentsText);
-        await gate.open;
-        return { state: 'succeeded', outcome: { ok: true, result: { content: [] } } };
-      },
-    };
-  const opened = await database.open();
-  const identity = await openIdentity(opened, database.logger);
-  stack.defer(() => identity.close());
-  const audit = await openAudit(opened);
-  stack.defer(() => audit.close());
-  const { store, dataDir } = opened;
-  const another = async () => {
-    const { authorizer } = identity;
-    const { sealer } = dataDir;
-    const one = await Approvals.open({ store, audit, sealer, authorizer, logger: database.logger, execute });
-    stack.defer(() => one.close());
-    return one;
-  };
-  await play({ approvals: await another(), store, another, sent, obstacle, gate });
-}
-
-const change = (store: Store, id: string, set: object) =>
-  store.db.updateTable('approvals').set(set).where('id', '=', id).execute();
+import { TooManyWaiting } from './approvals.ts';
 
 onEachDatabase('approvals', (make) => {
   it('give the outcome once within its time, again for a minute, and then ask anew', () =>
@@ -153,6 +69,12 @@ onEachDatabase('approvals', (make) => {
       await eventually('it is sent', () => sent.length === 1);
       const other = await another();
       const state = async () => (await other.current(approval)).state;
+      if (store.dialect === 'postgres') {
+        // Another process looks after it more than once meanwhile, and leaves it to whoever executes it.
+        const { approval: short } = await other.request(heldCall(2, { expiresMs: 1_500 }), REQUESTER);
+        await eventually('it looks', async () => (await other.current(short)).state === 'expired');
+        assert.equal(await state(), 'executing');
+      }
       // Whoever executes says that it lives from time to time: it has not, for long.
       await eventually('it is given up', async () => {
         if (store.dialect === 'postgres') await change(store, approval.id, { lease_until: 0 });

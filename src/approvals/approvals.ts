@@ -16,6 +16,9 @@ import { ApprovalSweep } from './approval-sweep.ts';
 import { identityOf } from './call-identity.ts';
 import { type Decider, type DecisionRefusal, refusalToDecide } from './deciders.ts';
 import { Executions, type Send } from './executions.ts';
+import type { Notice } from './notice.ts';
+import { NoticeRows } from './notice-rows.ts';
+import { type NoticeRoad, Notices } from './notices.ts';
 
 /**
  * What stands in the way of an approved call now. `void`: it is not the call any more that was asked for · `later`:
@@ -32,6 +35,8 @@ export type ApprovalsDeps = {
   sealer: Sealer;
   authorizer: Authorizer;
   logger: Logger;
+  /** How notices get to whom a rule names. */
+  road: NoticeRoad;
   /** Looks at everything anew and makes the call ready, on behalf of a caller who is not there. */
   execute(approval: Approval): Promise<Prepared>;
 };
@@ -51,6 +56,7 @@ export class TooManyWaiting extends Error {}
 export class Approvals {
   readonly #deps: ApprovalsDeps;
   readonly #rows: ApprovalRows;
+  readonly #noticeRows: NoticeRows;
   readonly #clock: ApprovalClock;
   readonly #executions: Executions;
   readonly #sweep: ApprovalSweep;
@@ -61,10 +67,15 @@ export class Approvals {
     this.#clock = clock;
     this.#rows = new ApprovalRows(deps);
     const changed = (id: string) => this.#changed(id);
-    const { logger, store } = deps;
-    this.#executions = new Executions({ rows: this.#rows, clock, logger, changed });
+    const { logger, store, audit, road } = deps;
+    const rows = this.#rows;
+    this.#noticeRows = new NoticeRows(store, audit);
+    const noticeRows = this.#noticeRows;
+    this.#executions = new Executions({ rows, clock, logger, changed });
     this.#sweep = new ApprovalSweep({
-      rows: this.#rows,
+      rows,
+      noticeRows,
+      notices: new Notices({ rows, notices: noticeRows, clock, road, logger }),
       clock,
       executions: this.#executions,
       alone: store.dialect === 'sqlite',
@@ -249,6 +260,11 @@ export class Approvals {
     return this.current(approval);
   }
 
+  /** What was told of it outside, the latest last. */
+  notices({ id }: Approval): Promise<Notice[]> {
+    return this.#noticeRows.of(id);
+  }
+
   /** How many approved calls are being made by this process. */
   get executing(): number {
     return this.#executions.running.length;
@@ -299,7 +315,6 @@ export class Approvals {
     );
     if (!moved) throw decided(await this.current(approval));
     this.#changed(approval.id);
-    this.#sweep.wake();
   }
 
   /** It is not the call any more that was asked for. */
@@ -346,6 +361,7 @@ export class Approvals {
   }
 
   #changed(id: string): void {
+    this.#sweep.wake();
     for (const waiter of [...(this.#waiters.get(id) ?? [])]) waiter();
   }
 }

@@ -93,6 +93,7 @@ export const EVENTS = {
   'approval.voided': ['reason'],
   'approval.settled': ['state'],
   'approval.resolved': ['state', 'way'],
+  'approval.untold': ['notice', 'of', 'attempts', 'reason'],
   'ticket.created': ['act', 'as', 'from', 'to', 'provenance', 'fields'],
   'ticket.changed': ['act', 'as', 'from', 'to', 'provenance', 'fields'],
   'calls.frozen': ['reason'],

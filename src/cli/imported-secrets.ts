@@ -1,4 +1,4 @@
-import { isMapping } from '../resources/objects.ts';
+import { isMapping } from '../base/mapping.ts';
 import { secretKeyFault, secretValueFault } from '../resources/secret-fields.ts';
 
 /** Where a server may have a secret that can be kept apart: variables and headers, each under its own name. */

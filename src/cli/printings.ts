@@ -238,6 +238,7 @@ export const approvalPrinting: Printing<ApprovalView> = {
     { title: 'AGE', value: ({ requestedAt }) => ageOf(requestedAt) },
     { title: 'EXPIRES', value: ({ expiresAt }) => minute(expiresAt) },
     { title: 'DECIDED-BY', value: ({ decidedBy }) => decidedBy?.slice(0, 40) },
+    { title: 'REMINDERS', value: ({ reminders }) => reminders?.toString() },
     { title: 'ARGUMENTS', value: ({ arguments: args }) => JSON.stringify(args).slice(0, 200), wide: true },
     { title: 'POLICY', value: ({ policy, rule }) => `${policy} rules[${rule}]`, wide: true },
   ],

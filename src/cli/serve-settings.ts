@@ -54,7 +54,7 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     databaseUrl: databaseUrlOf(env.CASTELLAN_DATABASE_URL),
     publicUrl,
     trustedProxies: listOf(env.CASTELLAN_TRUSTED_PROXIES).map(rangeOf),
-    allowedOrigins: listOf(env.CASTELLAN_ALLOWED_ORIGINS).map(originOf),
+    allowedOrigins: originsOf('CASTELLAN_ALLOWED_ORIGINS', env),
     insecureHttp,
     logLevel: logLevelOf(pick(flags.logLevel, '--log-level', env, 'CASTELLAN_LOG_LEVEL')),
     graceMs: graceOf(flags.grace ?? '20s'),
@@ -68,6 +68,7 @@ export function serveSettings(flags: ServeFlags, env: Environment): ServeSetting
     ),
     clientRegistration: registrationOf(env.CASTELLAN_CLIENT_REGISTRATION, host, publicUrl),
     documentHosts: documentHostsOf(env.CASTELLAN_CLIENT_METADATA_HOSTS || '*'),
+    notifyOrigins: originsOf('CASTELLAN_NOTIFY_ORIGINS', env),
     auditRetentionMs: retentionOf(env.CASTELLAN_AUDIT_RETENTION || '90d'),
     signInProvider: signInProviderOf(env),
     accessTokenTtlMs: accessTokenTtlOf(env.CASTELLAN_ACCESS_TOKEN_TTL || '24h'),
@@ -180,12 +181,14 @@ function rangeOf(text: string): string {
   throw usage(`CASTELLAN_TRUSTED_PROXIES: "${text}" is no address range; give CIDRs such as 10.0.0.0/8`);
 }
 
-function originOf(text: string): string {
-  const url = URL.parse(text);
-  if (url && url.origin !== 'null' && url.pathname === '/' && !url.search && !url.hash) return url.origin;
-  throw usage(
-    `CASTELLAN_ALLOWED_ORIGINS: "${text}" is no origin; give scheme, host and port such as https://app.example.com`,
-  );
+function originsOf(variable: string, env: Environment): string[] {
+  return listOf(env[variable]).map((text) => {
+    const url = URL.parse(text);
+    if (url && url.origin !== 'null' && url.pathname === '/' && !url.search && !url.hash) return url.origin;
+    throw usage(
+      `${variable}: "${text}" is no origin; give scheme, host and port such as https://app.example.com`,
+    );
+  });
 }
 
 function logLevelOf(given: Sourced | undefined): LogLevel {

@@ -43,9 +43,10 @@ export function guardsFor(caller: AuthenticatedCaller): ChangeCheck {
     demand(layers, changeAsk(change));
     if (change.kind === 'Server') {
       guardProcesses(layers, change);
-      guardSecrets(layers, change);
+      guardSecrets(layers, change, (spec) => SECRET_FIELDS.map((field) => spec?.[field] ?? null));
       guardHealthCheck(layers, change);
     }
+    if (change.kind === 'Policy') guardSecrets(layers, change, notifiesOf);
     if (change.kind === 'Project') guardProject(layers, change);
     if (change.kind === 'Rbac') guardGrants(layers, change);
     if (change.kind === 'User') guardMembership(layers, index, change);
@@ -86,15 +87,24 @@ function isEager(spec: Record<string, unknown> | undefined): boolean {
 
 const SECRET_FIELDS = [...PROCESS_FIELDS, 'url', 'headers', 'auth'];
 
-/** Whoever may say where a server is or what it runs has its secrets sent there. */
-function guardSecrets(layers: readonly Layer[], { existing, wanted }: PlannedChange): void {
+/** Where a policy has its notices sent. */
+const notifiesOf = (spec: Record<string, unknown> | undefined) =>
+  ((spec?.rules ?? []) as { notify?: object }[]).flatMap(({ notify }) => notify ?? []);
+
+/** Whoever may say where a server is, what it runs or where notices go has the secrets sent there. */
+function guardSecrets(
+  layers: readonly Layer[],
+  { kind, existing, wanted }: PlannedChange,
+  places: (spec: Record<string, unknown> | undefined) => unknown[],
+): void {
   if (wanted === undefined) return;
   const uses = (spec: unknown) => new Set(secretReferences(spec).map(({ name }) => name));
   const before = uses(existing?.spec);
-  const changed = fieldsText(wanted, SECRET_FIELDS) !== fieldsText(existing?.spec, SECRET_FIELDS);
+  const changed = canonicalJson(places(wanted)) !== canonicalJson(places(existing?.spec));
+  const why = `, which a ${kind.toLowerCase()} that refers to it needs`;
   for (const name of uses(wanted)) {
     if (!changed && before.has(name)) continue;
-    demand(layers, { role: 'use', resource: 'secrets', name }, ', which a server that refers to it needs');
+    demand(layers, { role: 'use', resource: 'secrets', name }, why);
   }
 }
 

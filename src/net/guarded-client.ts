@@ -13,7 +13,7 @@ export type GuardedRequest = {
   /** Lower-case names. */
   headers?: Readonly<Record<string, string>>;
   body?: string;
-  /** Of the body of the answer. */
+  /** Of the body of the answer; 0: it is not waited for, whatever it is. */
   maxBytes: number;
   /** From the name look-up to the last byte. */
   timeoutMs: number;
@@ -167,6 +167,10 @@ class AnswerReader implements Dispatcher.DispatchHandler {
   ): void {
     this.#status = status;
     this.#headers = headers;
+    if (this.#maxBytes === 0) {
+      if (status >= 200) this.onResponseEnd();
+      return;
+    }
     const encoding = headers['content-encoding'] ?? 'identity';
     if (encoding !== 'identity') this.#settle(refused('encoded'));
     else if (Number(headers['content-length'] ?? 0) > this.#maxBytes) this.#settle(refused('too_large'));

@@ -2,8 +2,9 @@
  * Clients whose id is the address of a document about them: draft-ietf-oauth-client-id-metadata-document-00, as MCP
  * 2026-07-28 names it.
  */
+
+import { isMapping } from '../base/mapping.ts';
 import { type Result, refused } from '../base/result.ts';
-import { isMapping } from '../resources/objects.ts';
 import type { ClientRecord } from './clients.ts';
 import { type DescribedClient, describedClient } from './described-client.ts';
 

@@ -1,7 +1,8 @@
 /** What a client says of itself in the words of RFC 7591, in a request to `/register` or in a document of its own. */
+
+import { isMapping } from '../base/mapping.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import { JWKS } from '../resources/client-fields.ts';
-import { isMapping } from '../resources/objects.ts';
 import { redirectFault, redirectKind } from '../resources/redirect-uris.ts';
 import { DEVICE_GRANT } from './built-in-clients.ts';
 import type { ClientAuthMethod, ClientRecord } from './clients.ts';

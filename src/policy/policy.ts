@@ -16,6 +16,17 @@ export type HoldTerms = {
   holdMs: number;
   /** For how long the outcome is kept for a caller that asks again. */
   outcomeTtlMs: number;
+  notify?: NoticeTarget | undefined;
+};
+
+/** Who is told of a call that waits. As it is written: placeholders are filled in when a message leaves. */
+export type NoticeTarget = {
+  url: string;
+  /** Signs the message; at ntfy, the access token. */
+  secret?: string | undefined;
+  format: 'webhook' | 'ntfy' | 'slack';
+  /** They are told again so often while nobody decides. */
+  remindMs?: number | undefined;
 };
 
 /** A rule as it is written, its shape checked. */

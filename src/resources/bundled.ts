@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { messageOf } from '../base/errors.ts';
+import { isMapping } from '../base/mapping.ts';
 import type { BuiltinValue } from './expansion.ts';
 import { nearest } from './names.ts';
-import { isMapping } from './objects.ts';
 
 /** `makesFolders`: false while somebody only asks whether an object would do. */
 export type Bundled = { dataDir: string; nodePath: string; makesFolders?: boolean };

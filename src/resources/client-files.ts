@@ -1,5 +1,5 @@
+import { isMapping } from '../base/mapping.ts';
 import { nameFromLabel, printable } from './names.ts';
-import { isMapping } from './objects.ts';
 import type { FieldPath, Problem } from './problems.ts';
 
 /** A server of a client file. `path` leads to it from the root of the document. */

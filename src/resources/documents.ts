@@ -11,9 +11,10 @@ import {
   visit,
 } from 'yaml';
 import { messageOf } from '../base/errors.ts';
+import { isMapping } from '../base/mapping.ts';
 import { clientServers, isClientFile } from './client-files.ts';
 import { blankComments } from './jsonc.ts';
-import { checkObject, isMapping, type WrittenObject } from './objects.ts';
+import { checkObject, type WrittenObject } from './objects.ts';
 import { type FieldPath, fieldName, type LocatedProblem, type Problem } from './problems.ts';
 
 /** A written object that knows where in which file it stands. */

@@ -1,5 +1,5 @@
+import { isMapping } from '../base/mapping.ts';
 import { nameFault } from './names.ts';
-import { isMapping } from './objects.ts';
 import type { FieldPath, Problem } from './problems.ts';
 import { secretKeyFault } from './secret-fields.ts';
 

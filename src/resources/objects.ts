@@ -1,4 +1,5 @@
 import { Refusal } from '../base/errors.ts';
+import { isMapping } from '../base/mapping.ts';
 import { groupProblems, rbacProblems, userNameFault, userProblems } from './access-fields.ts';
 import { clientNameFault, clientProblems } from './client-fields.ts';
 import { type KindName, kindOf, knownKinds } from './kinds.ts';
@@ -185,8 +186,4 @@ function forbiddenKeys(value: unknown, path: FieldPath): Problem[] {
       ? [{ path: [...path, key], message: 'is not a valid key: rename it' }]
       : forbiddenKeys(item, [...path, key]),
   );
-}
-
-export function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

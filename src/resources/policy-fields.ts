@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { compileRules, type HoldTerms, type Policy, type Rule } from '../policy/policy.ts';
+import { NOTIFY, noticeTarget, notifyProblems } from './notify-fields.ts';
 import {
   describeProblem,
   keysOnly,
@@ -25,10 +26,19 @@ const RULE = keysOnly({
   executeOn: z.enum(['approve', 'retry']).optional(),
   holdMs: z.int().min(0).max(300_000).optional(),
   outcomeTtl: textThat((value) => quantityFault(duration, value, '1m', '30d')).optional(),
+  notify: NOTIFY.optional(),
 });
 
 /** What has a meaning beside `action: approve` alone. */
-const HOLD_FIELDS = ['approvers', 'expires', 'selfApproval', 'executeOn', 'holdMs', 'outcomeTtl'] as const;
+const HOLD_FIELDS = [
+  'approvers',
+  'expires',
+  'selfApproval',
+  'executeOn',
+  'holdMs',
+  'outcomeTtl',
+  'notify',
+] as const;
 const HOUR_MS = 3_600_000;
 
 export const POLICY = keysOnly({
@@ -70,7 +80,10 @@ function readPolicy(spec: unknown): { problems: Problem[] } | { projects: string
 
 function approvalProblems(rule: PolicyFields['rules'][number], index: number): Problem[] {
   const at = (field: string, message: string) => ({ path: ['spec', 'rules', index, field], message });
-  if (rule.action === 'approve') return [];
+  if (rule.action === 'approve') {
+    const path = ['spec', 'rules', index, 'notify'];
+    return rule.notify ? notifyProblems(rule.notify, path, holdTerms(rule).expiresMs) : [];
+  }
   return HOLD_FIELDS.filter((field) => rule[field] !== undefined).map((field) =>
     at(field, `has no meaning beside action: ${rule.action}: remove it`),
   );
@@ -86,6 +99,7 @@ function holdTerms(rule: PolicyFields['rules'][number]): HoldTerms {
     executeOn: rule.executeOn ?? 'approve',
     holdMs: rule.holdMs ?? 25_000,
     outcomeTtlMs: ms(rule.outcomeTtl, 24 * HOUR_MS),
+    ...(rule.notify && { notify: noticeTarget(rule.notify) }),
   };
 }
 

@@ -2,13 +2,14 @@ import type { Audit } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { ok, type Result, refused } from '../base/result.ts';
 import type { Store } from '../store/database.ts';
 import { NO_ACCESS } from './access-model.ts';
 import { bundledValue } from './bundled.ts';
 import { checkedPut } from './checked-put.ts';
 import { ConfigurationPoll } from './configuration-poll.ts';
 import type { FileObject } from './documents.ts';
-import type { Environment } from './expansion.ts';
+import { type Environment, expandText } from './expansion.ts';
 import { fileObject, type KnownObject, type ResourceKind, storedObject } from './known-objects.ts';
 import { type ChangeCheck, type ExpectedVersion, LayerEdit, type PutAction } from './layer-edit.ts';
 import { type FileLayer, type FileToken, NO_FILES, type OtherLayer, readFileLayer } from './layers.ts';
@@ -150,6 +151,14 @@ export class Resources {
     };
     const { spec, problems } = resolveSpec(known, { ...this.#surroundings, secret });
     return { spec, error: problems.length > 0 ? problems.map(describeProblem).join('; ') : undefined };
+  }
+
+  /** A text with its secrets filled in; nothing but them stands for something in it. The error names no value. */
+  withSecrets(text: string): Result<string, string> {
+    const builtin = () => ({ error: 'only secrets stand for something here' });
+    const { secret } = this.#surroundings;
+    const filled = expandText(text, { env: undefined, builtin, secret });
+    return filled.errors[0] === undefined ? ok(filled.text) : refused(filled.errors[0]);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { Refusal } from '../base/errors.ts';
+import { isMapping } from '../base/mapping.ts';
 import { labelKeyFault, labelValueFault } from './labels.ts';
-import { isMapping } from './objects.ts';
 
 /** What a selector looks at; objects of every kind have it. */
 export type Selectable = {

@@ -15,6 +15,7 @@ import * as tokenCeilings from './migrations/0011-token-ceilings.ts';
 import * as approvals from './migrations/0012-approvals.ts';
 import * as tickets from './migrations/0013-tickets.ts';
 import * as upstreamCredentials from './migrations/0014-upstream-credentials.ts';
+import * as approvalNotices from './migrations/0015-approval-notices.ts';
 import * as userGrants from './migrations/0017-user-grants.ts';
 import * as vendorScopes from './migrations/0018-vendor-scopes.ts';
 import type { Schema } from './schema.ts';
@@ -35,6 +36,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0012-approvals': approvals,
   '0013-tickets': tickets,
   '0014-upstream-credentials': upstreamCredentials,
+  '0015-approval-notices': approvalNotices,
   '0017-user-grants': userGrants,
   '0018-vendor-scopes': vendorScopes,
 };

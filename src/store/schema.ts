@@ -28,6 +28,7 @@ export interface Schema {
   oauth_grants: OauthGrantsTable;
   oauth_artifacts: OauthArtifactsTable;
   approvals: ApprovalsTable;
+  approval_notices: ApprovalNoticesTable;
   tickets: TicketsTable;
   ticket_history: TicketHistoryTable;
   ticket_links: TicketLinksTable;
@@ -373,6 +374,27 @@ export interface ApprovalsTable {
   /** Sealed; JSON. */
   outcome: string | null;
   delivered_at: number | null;
+  /** When whoever is told of it is reminded next; null: never again. */
+  remind_at: number | null;
+  /** How often they were. */
+  reminders: Generated<number>;
+}
+
+/** Owner: approvals. What is told of an approval to the address that its rule names. */
+export interface ApprovalNoticesTable {
+  /** The same in every attempt: whoever gets it twice knows. */
+  id: string;
+  approval_id: string;
+  event: string;
+  /** `waiting`, or how it ended: `delivered`, `overtaken`, `failed`. */
+  state: string;
+  made_at: number;
+  /** Nobody tries before; whoever tries has put it off for as long as that takes. */
+  due_at: number;
+  attempts: number;
+  /** What was wrong with the last attempt. */
+  problem: string | null;
+  ended_at: number | null;
 }
 
 /** Owner: toolsets/tickets. */

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { APPROVAL_STATES } from '../../approvals/approval.ts';
-import type { ApprovalView } from '../../approvals/approval-view.ts';
+import type { ApprovalView, ToldApprovalView } from '../../approvals/approval-view.ts';
 import { withHiddenShown } from '../../approvals/hidden-characters.ts';
 import { failed } from '../exit.ts';
 import { watchList } from '../object-watch.ts';
@@ -101,13 +101,23 @@ async function runList(flags: Flags, context: VerbContext): Promise<void> {
 async function runGet(id: string, flags: Flags, context: VerbContext): Promise<void> {
   const { terminal } = context;
   const client = await ServerClient.connect(flags, context);
-  const approval = (await client.get(`approvals/${encodeURIComponent(id)}`)) as unknown as ApprovalView;
+  const approval = (await client.get(`approvals/${encodeURIComponent(id)}`)) as unknown as ToldApprovalView;
   if (flags.output) return printItem(terminal, flags.output, approval, approvalPrinting);
-  const { arguments: args, ...facts } = approval;
+  const { arguments: args, notices = [], ...facts } = approval;
   for (const [name, value] of Object.entries(facts))
     terminal.line(
       cleanLine(`${`${name}:`.padEnd(14)} ${Array.isArray(value) ? value.join(', ') : value}`, 400),
     );
+  for (const { event, state, madeAt, attempts, nextAt, problem } of notices) {
+    const tried = state === 'waiting' && attempts > 0 ? `, again at ${nextAt}` : '';
+    const why = problem === undefined ? '' : `: ${problem}`;
+    terminal.line(
+      cleanLine(
+        `${'notice:'.padEnd(14)} ${madeAt} ${event}, ${state} (${attempts} tries)${tried}${why}`,
+        400,
+      ),
+    );
+  }
   terminal.line('arguments:');
   terminal.line(withHiddenShown(JSON.stringify(args, null, 2)));
 }

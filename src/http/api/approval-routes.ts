@@ -1,5 +1,5 @@
 import { APPROVAL_STATES, type Approval } from '../../approvals/approval.ts';
-import { approvalView, isApprovalState } from '../../approvals/approval-view.ts';
+import { approvalView, isApprovalState, toldApprovalView } from '../../approvals/approval-view.ts';
 import type { Approvals } from '../../approvals/approvals.ts';
 import { type Decider, wayAtApi } from '../../approvals/deciders.ts';
 import { Refusal } from '../../base/errors.ts';
@@ -41,8 +41,11 @@ export function approvalRoutes({ approvals }: Deps): Route[] {
       method: 'GET',
       path: '/approvals/:id',
       need: 'credential',
-      doc: { summary: 'Show an approval', answer: 'Approval' },
-      handle: async (c) => shown(c, await approvals.get(idOf(c), c.get('caller'))),
+      doc: { summary: 'Show an approval, and what was told of it', answer: 'ToldApproval' },
+      handle: async (c) => {
+        const approval = await approvals.get(idOf(c), c.get('caller'));
+        return c.json(toldApprovalView(approval, await approvals.notices(approval)));
+      },
     },
     {
       method: 'POST',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { APPROVAL_VIEW } from '../../approvals/approval-view.ts';
+import { APPROVAL_VIEW, TOLD_APPROVAL_VIEW } from '../../approvals/approval-view.ts';
 import { ACTIONS, BOUND_RESOURCES, ROLES } from '../../resources/bindings.ts';
 import { KINDS, type KindName } from '../../resources/kinds.ts';
 import { API_VERSION } from '../../resources/objects.ts';
@@ -184,6 +184,7 @@ const OTHERS = {
   }),
   ServerStatusList: z.strictObject({ items: z.array(ServerStatus), frozen: z.array(Freeze) }),
   Approval: APPROVAL_VIEW,
+  ToldApproval: TOLD_APPROVAL_VIEW,
   ApprovalList: listOf(APPROVAL_VIEW),
   ApprovalReason: z.strictObject({ reason: text.optional() }),
   ApprovalDecision: z.strictObject({ decision: z.enum(['approve', 'reject']), reason: text.optional() }),
