@@ -58,7 +58,7 @@ describe('a notice', () => {
       ...{ id: 'apr_1', url: PAGE, project: 'demo', surface: 'consumer', server: 'x', tool: approval.tool },
       ...{
         user: 'asker@example.com',
-        principal: 'McpToken:0',
+        credential: 'McpToken:0',
         policy: 'humans-first',
         rule: 0,
         approvers: [],

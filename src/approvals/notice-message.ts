@@ -65,8 +65,7 @@ function webhookBody({ notice, approval, page }: About): object {
       server: approval.server,
       tool: approval.tool,
       user: requester.owner,
-      principal: requester.principal,
-      token: requester.tokenName,
+      credential: requester.tokenName ?? requester.principal,
       policy: policy.policy,
       rule: policy.rule,
       approvers: terms.approvers,
@@ -110,7 +109,7 @@ function sentence({ notice, approval }: About): string {
   const { tool, project, requester, expiresAt, decidedBy } = approval;
   const asks = notice.event === 'pending' || notice.event === 'reminder';
   const until = asks ? `, until ${iso(expiresAt).slice(0, 16).replace('T', ' ')} UTC` : '';
-  const by = !asks && decidedBy !== null ? `, decided by ${decidedBy}` : '';
+  const by = !asks && decidedBy?.startsWith('User:') ? `, decided by ${decidedBy.slice('User:'.length)}` : '';
   const about = `${tool} in project ${project.name}, asked for by ${requester.owner}${until}${by}`;
   return withHiddenShown(`${TITLES[notice.event]}: ${about}.`);
 }

@@ -7,7 +7,7 @@ import type { Approval } from './approval.ts';
 import type { Notice, NoticeEvent, NoticeState } from './notice.ts';
 
 /** Longer than an attempt takes, ms. */
-const TAKEN_MS = 60_000;
+const TAKEN_MS = 20_000;
 /** More than these wait only when nothing gets through for long: the rest has failed from the start. */
 const MAX_WAITING = 10_000;
 const MAX_SHOWN = 50;

@@ -79,6 +79,7 @@ test('every wrong value names its flag or variable, and never the password in it
     [{}, { CASTELLAN_CLIENT_REGISTRATION: 'yes' }, /CASTELLAN_CLIENT_REGISTRATION "yes"/],
     [{}, { CASTELLAN_CLIENT_METADATA_HOSTS: 'http://a.example' }, /CASTELLAN_CLIENT_METADATA_HOSTS/],
     [{}, { CASTELLAN_CLIENT_METADATA_HOSTS: 'https://a.example/x' }, /CASTELLAN_CLIENT_METADATA_HOSTS/],
+    [{}, { CASTELLAN_NOTIFY_ORIGINS: 'ntfy.lan' }, /CASTELLAN_NOTIFY_ORIGINS: "ntfy\.lan" is no origin/],
     [{}, { CASTELLAN_ALLOWED_ORIGINS: '*' }, /CASTELLAN_ALLOWED_ORIGINS: "\*"/],
     [{}, { CASTELLAN_ALLOWED_ORIGINS: 'https://a.example.com/path' }, /CASTELLAN_ALLOWED_ORIGINS/],
     [

@@ -73,6 +73,41 @@ onEachDatabase('servers and the secrets they use', (make) => {
     await assert.rejects(put(unable, withSecret('s-one')), missing);
   });
 
+  it('need `use` of whoever has notices of approvals sent somewhere with them', async (test) => {
+    const database = await make();
+    test.after(() => database.dispose());
+    const identity = await openIdentity(await database.open(), quietLogger());
+    test.after(() => identity.close());
+    const edits = [
+      { role: 'create', resource: 'policies' } as const,
+      { role: 'edit', resource: 'policies' } as const,
+    ];
+    const unable = await userWith(identity, 'unable@example.com', edits);
+    const able = await userWith(identity, 'able@example.com', [
+      ...edits,
+      { role: 'use', resource: 'secrets' },
+    ]);
+    const policy = (url: string, more: object = {}) => ({
+      kind: 'Policy',
+      metadata: { name: 'p' },
+      spec: {
+        projects: ['*'],
+        rules: [
+          { tools: ['*'], action: 'approve', notify: { url, secret: `\${secret:hooks.key}` }, ...more },
+        ],
+      },
+    });
+    const put = (who: typeof able, body: object) => identity.objects.put(who, body, AS_IS);
+    const missing = lacks('role:use,resource:secrets,name:hooks, which a policy that refers to it needs');
+    await assert.rejects(put(unable, policy('https://a.example.com/')), missing);
+    await put(able, policy('https://a.example.com/'));
+    await assert.rejects(put(unable, policy('https://b.example.com/')), missing);
+    assert.equal(
+      (await put(unable, policy('https://a.example.com/', { expires: '2h' }))).action,
+      'configured',
+    );
+  });
+
   it('need rights of their own: to change, to see and to rotate', async (test) => {
     const database = await make();
     test.after(() => database.dispose());

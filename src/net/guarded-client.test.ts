@@ -145,6 +145,20 @@ describe('guarded client: what it takes', () => {
     return reply;
   };
 
+  test('an answer of which nobody wants the body is there with its head, however long it is', async () => {
+    const endless: Script = (_seen, response) =>
+      void response.writeHead(201, { 'content-length': 10 ** 9 }).write('x');
+    const encoded: Script = (_seen, response) =>
+      void response.writeHead(202, { 'content-encoding': 'br' }).end('x');
+    for (const [script, status] of [
+      [endless, 201],
+      [encoded, 202],
+    ] as const) {
+      const reply = await ask(script, { maxBytes: 0 });
+      assert.deepEqual(reply.ok && [reply.value.status, reply.value.body.length], [status, 0]);
+    }
+  });
+
   test('a redirect is an answer, and is not followed', async () => {
     using oracle = await listener();
     const location = `http://127.0.0.1:${oracle.port}/`;

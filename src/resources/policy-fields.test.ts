@@ -62,6 +62,40 @@ describe('a Policy', () => {
     }
   });
 
+  it('says whom to notify with secrets in the place of what is secret', () => {
+    const secret = `\${secret:hooks.key}`;
+    const url = 'https://hooks.example.com/x';
+    const found = (notify: object, more: object = {}) =>
+      ofRules({ ...RULE, action: 'approve', notify, ...more });
+    for (const notify of [
+      { url, secret },
+      { url: secret, secret, format: 'webhook', remind: '10m' },
+      { url: 'https://ntfy.sh/topic', format: 'ntfy' },
+      { url: 'http://ntfy.lan:8080/topic', format: 'ntfy', secret },
+      { url: secret, format: 'slack' },
+      { url: `https://hooks.slack.com/services/${secret}`, format: 'slack' },
+    ])
+      assert.deepEqual(found(notify), [], JSON.stringify(notify));
+    const cases: [string[], RegExp][] = [
+      [found({ secret }), /notify\.url: is missing/],
+      [found({ url }), /notify\.secret: is missing: it signs what is sent/],
+      [found({ url, secret: 'whsec_abc' }), /notify\.secret: is written in plain text: put it in a secret/],
+      [found({ url, secret: `${secret}\${HOME}` }), /notify\.secret: nothing but \$\{secret:NAME\.KEY\}/],
+      [found({ url: `https://x/\${HOME}`, secret }), /notify\.url: nothing but \$\{secret:NAME\.KEY\}/],
+      [found({ url: 'ftp://x/', secret }), /notify\.url: is not a plain http or https URL/],
+      [found({ url: 'https://a:b@x/', secret }), /notify\.url: contains a user or password/],
+      [found({ url, secret, format: 'teams' }), /notify\.format: must be one of webhook, ntfy, slack/],
+      [found({ url, secret, remind: '1s' }), /notify\.remind: is out of range/],
+      [found({ url, secret, remind: '2h' }), /notify\.remind: is not shorter than expires/],
+      [found({ url, secret, key: 'x' }), /notify\.key: unknown key/],
+      [found({ url: 'https://ntfy.sh/', format: 'ntfy' }), /notify\.url: names no topic/],
+      [found({ url, format: 'slack' }), /notify\.url: lets whoever reads it write to the channel/],
+      [found({ url: secret, format: 'slack', secret }), /notify\.secret: has no meaning for Slack/],
+      [found({ url, secret }, { action: 'deny' }), /notify: has no meaning beside action: deny/],
+    ];
+    for (const [[problem = ''], expected] of cases) assert.match(problem, expected);
+  });
+
   it('that cannot be read covers what it can be seen to cover, else everything', () => {
     const read = (spec: unknown) => policyOf('p', spec, locateField);
     const broken = read({ projects: ['demo'], rules: [{ tools: ['*'], action: 'ask' }] });

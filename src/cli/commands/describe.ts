@@ -21,7 +21,7 @@ export function defineDescribe(program: Command, context: VerbContext): void {
   const describe = program
     .command('describe')
     .description('Show one resource with its live state.')
-    .argument('<kind>', 'server, project, mcptoken, ticket …; KIND/NAME works too')
+    .argument('<kind>', 'server, project, mcptoken, ticket, approval …; KIND/NAME works too')
     .argument('[name]', 'its name or id');
   withServer(withProject(describe))
     .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json', 'yaml'], 'text'))
@@ -38,8 +38,8 @@ async function run(
 ): Promise<void> {
   const { terminal } = context;
   const [target] = targetsOf(word, name === undefined ? [] : [name]);
-  if (target && isLive(target.kind) && target.kind === 'tickets')
-    return describeTicket(target.names, flags, context);
+  if (target && isLive(target.kind) && (target.kind === 'tickets' || target.kind === 'approvals'))
+    return describeLive(target.kind, target.names, flags, context);
   const { kind, names } = storedTarget(word, name === undefined ? [] : [name], 'describe');
   if (names.length !== 1) throw usage(`name the ${kind.singular}: castellan describe ${kind.singular} NAME`);
   const client = await ServerClient.connect(flags, context);
@@ -53,15 +53,17 @@ async function run(
   else terminal.line(serverText(object, live as unknown as ServerDetail).trimEnd());
 }
 
-async function describeTicket(
+async function describeLive(
+  kind: 'tickets' | 'approvals',
   [id, ...more]: readonly string[],
   flags: Flags,
   context: VerbContext,
 ): Promise<void> {
-  if (id === undefined || more.length > 0) throw usage('name the ticket: castellan describe ticket ID');
+  const one = kind.slice(0, -1);
+  if (id === undefined || more.length > 0) throw usage(`name the ${one}: castellan describe ${one} ID`);
   const client = await ServerClient.connect(flags, context);
-  const ticket = await client.get(`tickets/${encodeURIComponent(id)}`);
-  context.terminal.data(flags.output === 'json' ? JSON.stringify(ticket, null, 2) : toYaml(ticket));
+  const item = await client.get(`${kind}/${encodeURIComponent(id)}`);
+  context.terminal.data(flags.output === 'json' ? JSON.stringify(item, null, 2) : toYaml(item));
 }
 
 /** The log of the process comes last and as it was written, so that it can be read. */
