@@ -66,7 +66,7 @@ describe('a notice', () => {
       ...{ requestedAt: '1970-01-01T00:00:00.000Z', expiresAt: '1970-01-01T01:00:00.000Z' },
     });
     const decided = JSON.parse(sent(target, 'approved').body);
-    assert.deepEqual([decided.type, decided.data.decidedBy], ['approval.approved', 'User:admin']);
+    assert.deepEqual([decided.type, decided.data.decidedBy], ['approval.approved', 'admin']);
   });
 
   it('goes to the root of ntfy with its topic, and with the token as a bearer', () => {

@@ -71,7 +71,7 @@ function webhookBody({ notice, approval, page }: About): object {
       approvers: terms.approvers,
       requestedAt: iso(approval.requestedAt),
       expiresAt: iso(approval.expiresAt),
-      ...(decided && { decidedAt: iso(approval.decidedAt ?? 0), decidedBy: approval.decidedBy }),
+      ...(decided && { decidedAt: iso(approval.decidedAt ?? 0), decidedBy: personIn(approval.decidedBy) }),
     },
   };
 }
@@ -109,7 +109,8 @@ function sentence({ notice, approval }: About): string {
   const { tool, project, requester, expiresAt, decidedBy } = approval;
   const asks = notice.event === 'pending' || notice.event === 'reminder';
   const until = asks ? `, until ${iso(expiresAt).slice(0, 16).replace('T', ' ')} UTC` : '';
-  const by = !asks && decidedBy?.startsWith('User:') ? `, decided by ${decidedBy.slice('User:'.length)}` : '';
+  const person = asks ? undefined : personIn(decidedBy);
+  const by = person === undefined ? '' : `, decided by ${person}`;
   const about = `${tool} in project ${project.name}, asked for by ${requester.owner}${until}${by}`;
   return withHiddenShown(`${TITLES[notice.event]}: ${about}.`);
 }
@@ -121,6 +122,11 @@ function slackText(text: string): string {
 
 function jsonMessage(url: string, body: object): Message {
   return { url, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}
+
+/** A token's principal says nothing to a reader. */
+function personIn(principal: string | null): string | undefined {
+  return principal?.startsWith('User:') ? principal.slice('User:'.length) : undefined;
 }
 
 const iso = (at: number) => new Date(at).toISOString();
