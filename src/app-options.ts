@@ -37,6 +37,8 @@ export type CastellanOptions = {
   /** For `${VAR}` in the files. */
   env: Readonly<Record<string, string | undefined>>;
   version: string;
+  /** It serves one client of this machine and ends with it: others that find it gone take its place. */
+  passing?: boolean;
 };
 
 export type RunningCastellan = {

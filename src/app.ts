@@ -110,7 +110,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     });
     await listen(door.server, options);
     const url = `http://${hostInUrl(options.host)}:${(door.server.address() as AddressInfo).port}`;
-    await localAdmin.setUrl(url);
+    await localAdmin.setUrl(url, options.passing);
     origin ??= url;
     logger.info({ routes: door.routes }, `listening on ${url}`);
     tellRoutes(door, logger);

@@ -23,7 +23,7 @@ export type ServeFlags = {
 };
 
 /** What the server is started with: flags before environment, checked, defaults filled in. */
-export type ServeSettings = Omit<CastellanOptions, 'version'> & {
+export type ServeSettings = Omit<CastellanOptions, 'version' | 'passing'> & {
   insecureHttp: boolean;
   graceMs: number;
 };

@@ -32,7 +32,12 @@ describe('local administrator', () => {
       await first.setUrl('http://127.0.0.1:7400');
       assert.equal((await lstat(file)).mode & 0o777, 0o600);
       const read = await readLocalAdmin(dataDir.path);
-      assert.deepEqual(read, { url: 'http://127.0.0.1:7400', credential: read.credential, pid: process.pid });
+      assert.deepEqual(read, {
+        url: 'http://127.0.0.1:7400',
+        credential: read.credential,
+        pid: process.pid,
+        passing: false,
+      });
       const caller = first.verify(read.credential);
       assert.deepEqual(caller, {
         principal: 'User:admin',

@@ -21,11 +21,13 @@ type AdminFile = {
   user: string;
   credential: string;
   pid?: number;
+  /** It serves one client and ends with it. */
+  passing?: true;
 };
 
 export type LocalAdmin = {
-  /** Publishes the URL of the running server, with this process's pid; undefined withdraws both. */
-  setUrl(url: string | undefined): Promise<void>;
+  /** Publishes the URL of the running server, with this process's pid, and whether it is passing; undefined withdraws it. */
+  setUrl(url: string | undefined, passing?: boolean): Promise<void>;
   /** The administrator when `raw` is the credential; compared in constant time. */
   verify(raw: string): AuthenticatedCaller | undefined;
 };
@@ -37,7 +39,7 @@ export type LocalAdmin = {
 export async function openLocalAdmin(dataDir: DataDirectory, logger: Logger): Promise<LocalAdmin> {
   const file = path.join(dataDir.path, ADMIN_FILE);
   const credential = (await keptCredential(file, logger)) ?? mintCredential('adm');
-  const write = (more: { url?: string; pid?: number }) =>
+  const write = (more: Omit<AdminFile, 'user' | 'credential'>) =>
     writePrivateFile(
       file,
       `${JSON.stringify({ ...more, user: LOCAL_ADMIN, credential } satisfies AdminFile, null, 2)}\n`,
@@ -46,7 +48,8 @@ export async function openLocalAdmin(dataDir: DataDirectory, logger: Logger): Pr
   const digest = Buffer.from(sha256Hex(credential), 'hex');
   const caller = localAdminCaller();
   return {
-    setUrl: (url) => write(url === undefined ? {} : { url, pid: process.pid }),
+    setUrl: (url, passing) =>
+      write(url === undefined ? {} : { url, pid: process.pid, ...(passing && { passing }) }),
     verify: (raw) => (timingSafeEqual(Buffer.from(sha256Hex(raw), 'hex'), digest) ? caller : undefined),
   };
 }
@@ -68,7 +71,7 @@ export function localAdminCaller(): AuthenticatedCaller {
  */
 export async function readLocalAdmin(
   dataDir: string,
-): Promise<{ url: string; credential: string; pid: number | undefined }> {
+): Promise<{ url: string; credential: string; pid: number | undefined; passing: boolean }> {
   const file = path.join(dataDir, ADMIN_FILE);
   const read = await readOrRefuse(file);
   if (!read) {
@@ -93,7 +96,8 @@ export async function readLocalAdmin(
       `no castellan runs on ${dataDir}; start one with castellan serve, or give --data-dir or --server`,
     );
   }
-  return { url: parsed.url, credential: parsed.credential, pid: parsed.pid };
+  const { url, credential, pid, passing = false } = parsed;
+  return { url, credential, pid, passing };
 }
 
 async function readOrRefuse(file: string): ReturnType<typeof readPrivateFile> {
@@ -120,13 +124,14 @@ async function keptCredential(file: string, logger: Logger): Promise<string | un
 
 function parse(content: string): AdminFile | undefined {
   try {
-    const { url, user, credential, pid } = JSON.parse(content) as Partial<AdminFile>;
+    const { url, user, credential, pid, passing } = JSON.parse(content) as Partial<AdminFile>;
     if (typeof credential !== 'string' || credentialKind(credential) !== 'adm') return undefined;
     return {
       user: typeof user === 'string' ? user : LOCAL_ADMIN,
       credential,
       ...(typeof url === 'string' ? { url } : {}),
       ...(typeof pid === 'number' ? { pid } : {}),
+      ...(passing === true ? { passing } : {}),
     };
   } catch {
     return undefined;

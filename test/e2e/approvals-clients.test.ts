@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { Client as OldClient } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport as OldTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { type Agent, administrate, Events, type Loose, newAgent, writeConfig } from '../support/agent.ts';
 import { temporaryFolder } from '../support/databases.ts';
 import { decide, endOf, errorIn, held, holdingPolicy } from '../support/held-calls.ts';
@@ -18,23 +15,19 @@ const PATIENT_MS = 20_000;
 let castellan: TestCastellan;
 let oracle: OracleUpstream;
 let old: OracleUpstream;
-let schemed: OracleUpstream;
 let agent: Agent;
 
 before(async () => {
   oracle = await OracleUpstream.start('modern', ['echo', 'slow', 'plain']);
   old = await OracleUpstream.start('legacy', ['slow']);
-  schemed = await OracleUpstream.start('modern', ['echo']);
-  const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] };
-  schemed.about = { outputSchema };
   const config = await writeConfig(
     path.join(await temporaryFolder(), 'castellan.json'),
-    { x: { url: oracle.url }, old: { url: old.url }, schemed: { url: schemed.url } },
-    { demo: { servers: ['x', 'old', 'schemed'] } },
+    { x: { url: oracle.url }, old: { url: old.url } },
+    { demo: { servers: ['x', 'old'] } },
   );
   castellan = await startCastellan(['--config', config]);
   agent = await newAgent(castellan, 'demo');
-  const policy = holdingPolicy(['x__echo', 'schemed__echo']);
+  const policy = holdingPolicy(['x__echo']);
   const patient = holdingPolicy(['x__slow', 'old__slow'], { holdMs: PATIENT_MS });
   await administrate(castellan, 'PUT', '/policies/humans-first', policy);
   await administrate(castellan, 'PUT', '/policies/patient', { ...patient, metadata: { name: 'patient' } });
@@ -43,7 +36,6 @@ after(async () => {
   await castellan?.[Symbol.asyncDispose]();
   await oracle?.[Symbol.asyncDispose]();
   await old?.[Symbol.asyncDispose]();
-  await schemed?.[Symbol.asyncDispose]();
 });
 
 let serial = 0;
@@ -214,59 +206,5 @@ describe('a client of 2025-11-25', () => {
     const id = await held(agent, 'x__echo', unique());
     await decide(castellan, id, 'reject');
     assert.equal(await endOf(castellan, id), 'rejected');
-  });
-});
-
-describe('the official SDKs', () => {
-  const INFO = { name: 'test', version: '1' };
-  const endpoint = () => ({
-    url: new URL(agent.url),
-    options: { requestInit: { headers: { Authorization: `Bearer ${agent.token}` } } },
-  });
-  const textOf = (result: Loose) => result.content[0].text as string;
-
-  it('read the refusal of a tool with an output schema, and get the outcome of one that was approved', async () => {
-    const { url, options } = endpoint();
-    const first = new OldClient(INFO);
-    await first.connect(new OldTransport(url, options) as never);
-    const clients = [first];
-    for (const mode of ['legacy', { pin: '2026-07-28' }] as const) {
-      const client = new Client(INFO, { versionNegotiation: { mode } });
-      await client.connect(new StreamableHTTPClientTransport(url, options));
-      clients.push(client as never);
-    }
-    for (const client of clients) {
-      // It checks structured content against the schemas of the tools that it has listed.
-      await client.listTools();
-      const refused: Loose = await client.callTool({ name: 'schemed__echo', arguments: unique() });
-      assert.equal(refused.isError, true);
-      assert.match(textOf(refused), /waits for the approval of a human/);
-      const args = unique();
-      const held: Loose = await client.callTool({ name: 'x__echo', arguments: args });
-      await decide(castellan, held._meta['castellan/error'].approvalId, 'approve');
-      assert.equal(textOf(await client.callTool({ name: 'x__echo', arguments: args })), JSON.stringify(args));
-      await client.close();
-    }
-  });
-
-  it('open the page for their user, in both revisions', async () => {
-    for (const mode of ['legacy', { pin: '2026-07-28' }] as const) {
-      const { url, options } = endpoint();
-      const capabilities = { elicitation: { url: {} } };
-      const client = new Client(INFO, { capabilities, versionNegotiation: { mode } });
-      const pages: string[] = [];
-      client.setRequestHandler('elicitation/create', async ({ params }) => {
-        const page = (params as Loose).url as string;
-        pages.push(page);
-        await decide(castellan, new URL(page).pathname.replace('/approvals/', ''), 'approve');
-        return { action: 'accept' };
-      });
-      await client.connect(new StreamableHTTPClientTransport(url, options));
-      const args = unique();
-      const result = await client.callTool({ name: 'x__slow', arguments: args });
-      assert.equal(textOf(result), JSON.stringify(args));
-      assert.deepEqual([pages.length, callsOf(args)], [1, 1]);
-      await client.close();
-    }
   });
 });

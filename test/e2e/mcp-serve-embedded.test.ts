@@ -59,12 +59,21 @@ describe('where no server runs, one of its own', () => {
     assert.ok(castellan.url);
   });
 
-  it('is one for two clients that start at once', async () => {
+  it('is one for two clients that start at once, and another one takes its place', async () => {
     const dataDir = await temporaryFolder();
     await using one = started(dataDir);
     await using two = started(dataDir);
-    const answers = await Promise.all([one.ask('tools/call', ECHO), two.ask('tools/call', ECHO)]);
-    for (const { result } of answers) assert.equal(result.content[0].text, 'Echo: hello');
+    const clients = [one, two];
+    const hello = await Promise.all(clients.map((client) => client.initialize()));
+    assert.deepEqual(hello[0], hello[1]);
+    const owner = /of its own/.test(one.stderr) ? one : two;
+    const other = owner === one ? two : one;
+    assert.doesNotMatch(other.stderr, /of its own/);
+    await owner.close();
+    const { result } = await other.ask('tools/call', ECHO);
+    assert.equal(result.content[0].text, 'Echo: hello');
+    assert.match(other.stderr, /of its own/);
+    assert.equal(await other.close(), 0);
   });
 
   it('says what is missing, and nothing is left of it', async () => {

@@ -37,10 +37,13 @@ export async function localToken(
   try {
     const file = path.join(dataDir, FILE);
     const tokens = await keptTokens(file);
-    const key = `${project}/${surface}`;
+    const server = ServerClient.over(admin);
+    const { metadata } = await server.get(`projects/${encodeURIComponent(project)}`);
+    // A later project of the same name is another one, and no token of the earlier one opens it.
+    const key = `${(metadata as { uid: string }).uid}/${surface}`;
     const kept = tokens[key];
     if (kept !== undefined && kept !== refused) return kept;
-    const { token } = await ServerClient.over(admin).post('mcptokens', {
+    const { token } = await server.post('mcptokens', {
       project,
       // Replicas on one database have a data directory each, and must not take the name from each other.
       name: `mcp-serve-${randomBytes(3).toString('hex')}`,
@@ -55,7 +58,7 @@ export async function localToken(
   }
 }
 
-/** By project and surface. What is damaged, or others could read, counts as nothing. */
+/** By uid of the project, and surface. What is damaged, or others could read, counts as nothing. */
 async function keptTokens(file: string): Promise<Record<string, string>> {
   const read = await readPrivateFile(file, MAX_BYTES);
   if (!read || read.openToOthers) return {};

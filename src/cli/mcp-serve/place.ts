@@ -35,8 +35,12 @@ export class Place implements AsyncDisposable {
   /** The server was named: by a flag, or by the current context. */
   readonly #named: boolean;
   #embedded: RunningCastellan | undefined;
+  /** The server is that of another client here, and goes when it goes. */
+  #passing = false;
   #settled = false;
   #project = '';
+  /** Stands for the administrator of the data directory. */
+  #token: string | undefined;
 
   private constructor(flags: McpServeFlags, context: VerbContext, named: boolean, dataDir: string) {
     this.#flags = flags;
@@ -87,12 +91,14 @@ export class Place implements AsyncDisposable {
       throw new CommandFailure(Exit.notPermitted, `an administrator's credential is not passed on: ${fix}`);
     }
     // Whoever ends a token while it is in use means it: only a start makes another one.
-    const replaced = this.#settled ? undefined : refused;
-    const where = { dataDir: this.#dataDir, project: this.#project, surface: this.#flags.surface };
-    return { url: access.url, credential: await localToken(where, access, replaced) };
+    if (!this.#settled || this.#token === undefined) {
+      const where = { dataDir: this.#dataDir, project: this.#project, surface: this.#flags.surface };
+      this.#token = await localToken(where, access, refused);
+    }
+    return { url: access.url, credential: this.#token };
   }
 
-  /** From now on no token is made and no server is started. */
+  /** From now on no token is made, and a server that is gone is waited for. */
   settle(): void {
     this.#settled = true;
   }
@@ -108,21 +114,27 @@ export class Place implements AsyncDisposable {
     return { url: new URL(url), credential: env.CASTELLAN_TOKEN || credential };
   }
 
-  /** The server on the data directory; one of our own where none runs. */
+  /** The server on the data directory; one of our own where none runs, and none is expected to come back. */
   async #local(): Promise<{ url: string; credential: string }> {
     try {
-      return await readLocalAdmin(this.#dataDir);
+      return this.#found(await readLocalAdmin(this.#dataDir));
     } catch (error) {
       const none = error instanceof Refusal && error.kind === 'unavailable';
-      if (!none || this.#settled || this.#embedded) throw error;
+      const awaited = this.#settled && !this.#passing;
+      if (!none || awaited || this.#embedded) throw error;
     }
     await this.#embed();
     for (const end = Date.now() + STARTING_MS; ; await delay(100)) {
       const found = await readLocalAdmin(this.#dataDir).catch((error: unknown) => {
         if (Date.now() > end) throw error;
       });
-      if (found) return found;
+      if (found) return this.#found(found);
     }
+  }
+
+  #found<T extends { passing: boolean }>(admin: T): T {
+    this.#passing = admin.passing;
+    return admin;
   }
 
   /** Starts a server that nobody else reaches and that ends with this process; unless another one is about to run. */
@@ -135,7 +147,7 @@ export class Place implements AsyncDisposable {
     );
     const { startCastellan } = await import('../../app.ts');
     try {
-      this.#embedded = await startCastellan({ ...settings, env, version: packageVersion() });
+      this.#embedded = await startCastellan({ ...settings, env, version: packageVersion(), passing: true });
       terminal.note(`no castellan runs on ${this.#dataDir}: one of its own serves this client`);
     } catch (error) {
       if (!(error instanceof Refusal && error.kind === 'conflict')) throw error;
