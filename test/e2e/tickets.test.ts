@@ -166,6 +166,11 @@ describe('tickets', () => {
     }
     const agentTries = await api(handler.token, 'POST', `/tickets/${id}/acts`, { act: 'authorize' });
     assert.equal(agentTries.status, 409);
+    assert.match(agentTries.error.message, /on hold until a human authorizes; wait, do not retry/);
+    await eventually('the audit has it', async () => {
+      const denied = await administrate(castellan, 'GET', '/audit?event=api.refused&limit=100');
+      return denied.items.some(({ detail }: Loose) => detail.path === `/api/v1/tickets/${id}/acts`);
+    });
     const impersonated = await castellan.cli('tickets', 'authorize', id, '--as', 'User:admin');
     assert.notEqual(impersonated.code, 0);
 
@@ -324,6 +329,15 @@ describe('tickets', () => {
 
   it('are a kind that get and describe know, and that nobody applies or deletes', async () => {
     const made = await person('create', 'Of a person', '-p', 'demo', '--body', 'text', '--label', 'a,b');
+    const again = ['create', 'Of a person', '-p', 'demo', '--body', 'again', '--idempotency-key', 'k'];
+    const links = ['--link', `blocks:${made.id}`, '--link', `related:${made.id}`];
+    const linked = await person(...again, ...links);
+    assert.deepEqual(linked.links, [
+      { kind: 'blocks', ticket_id: made.id },
+      { kind: 'related', ticket_id: made.id },
+    ]);
+    assert.equal((await person(...again, ...links)).id, linked.id, 'made once');
+    assert.equal((await castellan.cli('tickets', ...again, '--link', 'blocks')).code, 64);
     const got = await castellan.cli('get', 'tickets', '-p', 'demo', '-o', 'name');
     assert.ok(got.stdout.split('\n').includes(`ticket/${made.id}`), got.stdout);
     const described = await castellan.cli('describe', 'ticket', made.id);

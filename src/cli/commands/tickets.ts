@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
-import { PRIORITIES, PROPOSALS, STATUSES, type Ticket } from '../../toolsets/tickets/ticket.ts';
+import { LINK_KINDS, PRIORITIES, PROPOSALS, STATUSES, type Ticket } from '../../toolsets/tickets/ticket.ts';
 import { usage } from '../exit.ts';
 import { liveList, livePrinting } from '../live-lists.ts';
 import { nameList, oneOf } from '../options.ts';
@@ -123,13 +123,15 @@ function defineMaking(tickets: Command, context: VerbContext): void {
     .command('create')
     .description('Create a ticket.')
     .argument('<title>', 'one line')
-    .option('--hold', 'nothing happens until a person authorizes it');
-  withServer(withOutput(withProject(withContent(create, false))))
+    .option('--hold', 'nothing happens until a person authorizes it')
+    .option('--link <kind:id>', `${LINK_KINDS.join(', ')}, such as blocks:tkt_…; again for more`, linkList);
+  withServer(withOutput(withProject(withKey(withContent(create, false)))))
     .showHelpAfterError('Run `castellan tickets create --help` for its options.')
     .action(async (title: string, flags: Flags) => {
       const client = await ServerClient.connect(flags, context);
       const project = await projectOf(flags.project, client, context);
-      const wish = { title, ...(await contentOf(flags)), hold: flags.hold === true };
+      const { link: links, hold = false } = flags;
+      const wish = { title, ...(await contentOf(flags)), links, hold, ...keyOf(flags) };
       print(await client.post('tickets', wish, { project }), flags, context);
     });
   const followup = ofOne(tickets, 'followup', 'create a ticket that follows it up').requiredOption(
@@ -138,16 +140,24 @@ function defineMaking(tickets: Command, context: VerbContext): void {
   );
   withContent(followup, false).action(async (id: string, flags: Flags) => {
     const client = await ServerClient.connect(flags, context);
-    const wish = { title: flags.title, ...(await contentOf(flags)) };
+    const wish = { title: flags.title, ...(await contentOf(flags)), ...keyOf(flags) };
     print(await client.post(`${pathOf(id)}/followups`, wish), flags, context);
   });
 }
 
 function ofOne(tickets: Command, name: string, about: string): Command {
   const verb = tickets.command(name).description(about).argument('<id>', 'id of the ticket');
-  return withServer(withOutput(verb)).showHelpAfterError(
+  return withServer(withOutput(withKey(verb))).showHelpAfterError(
     `Run \`castellan tickets ${name} --help\` for its options.`,
   );
+}
+
+function withKey(verb: Command): Command {
+  return verb.option('--idempotency-key <key>', 'the same again with the same key is done once');
+}
+
+function keyOf({ idempotencyKey }: Flags): JsonObject {
+  return { idempotency_key: idempotencyKey };
 }
 
 function withContent(verb: Command, isEdit = true): Command {
@@ -158,6 +168,12 @@ function withContent(verb: Command, isEdit = true): Command {
     .option('--type <type>', 'a short word such as bug, feature or question')
     .addOption(new Option('--priority <priority>', 'how urgent').choices([...PRIORITIES]))
     .option('--label <labels>', 'one or several, with commas', nameList);
+}
+
+function linkList(text: string, earlier: readonly JsonObject[] = []): JsonObject[] {
+  const [, kind, id] = /^([a-z_]+):(\S+)$/.exec(text) ?? [];
+  if (kind === undefined) throw usage(`--link ${text}: write KIND:ID such as blocks:tkt_…`);
+  return [...earlier, { kind, ticket_id: id }];
 }
 
 async function contentOf(flags: Flags): Promise<JsonObject> {
@@ -192,7 +208,7 @@ async function bodyOf(name: string, flags: Flags): Promise<JsonObject> {
 
 async function act(id: string, body: JsonObject, flags: Flags, context: VerbContext): Promise<void> {
   const client = await ServerClient.connect(flags, context);
-  print(await client.post(`${pathOf(id)}/acts`, body), flags, context);
+  print(await client.post(`${pathOf(id)}/acts`, { ...body, ...keyOf(flags) }), flags, context);
 }
 
 function print(ticket: JsonObject, flags: Flags, { terminal }: VerbContext): void {

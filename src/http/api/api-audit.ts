@@ -35,10 +35,10 @@ export class ApiAudit {
     this.#denials.note({ event: 'auth.failed', actor: { kind: 'stranger' }, address, reason });
   }
 
-  /** Somebody lacks the right to what they asked for. */
+  /** Somebody lacks the right to what they asked for, or a ticket is not where it can be done. */
   refused(c: ApiContext, error: unknown): void {
     const caller = c.get('caller');
-    if (!caller || !(error instanceof Refusal) || error.kind !== 'forbidden') return;
+    if (!caller || !(error instanceof Refusal) || !isDecision(c, error)) return;
     this.#denials.note({
       event: 'api.refused',
       actor: auditActor(caller),
@@ -48,6 +48,10 @@ export class ApiAudit {
       about: { method: c.req.method, path: c.req.path.slice(0, 200) },
     });
   }
+}
+
+function isDecision(c: ApiContext, { kind }: Refusal): boolean {
+  return kind === 'forbidden' || (kind === 'conflict' && /\/tickets\/[^/]+\//.test(c.req.path));
 }
 
 function requestOf(c: ApiContext): IncomingMessage {

@@ -197,6 +197,38 @@ onEachDatabase('tickets', (make) => {
     assert.equal(good(await one.all.act(actor('caller'), id, note)).history_count, 2);
   });
 
+  it('are shown to nobody by an old key who may not see them any more', async () => {
+    await using one = await rig();
+    const { id } = await one.ticketIn('pending');
+    const note = act('note', { text: 'said', idempotency_key: 'k' });
+    good(await one.all.act(actor('handler'), id, note));
+    const later = new Tickets({ ...one, authorizer: new Authorizer(() => buildAccess([])) });
+    assert.equal(codeOf(await later.act(actor('handler'), id, note)), 'NOT_FOUND');
+    assert.equal(codeOf(await one.all.act(actor('handler'), id, note)), 'done');
+  });
+
+  it('are followed up where the table says so, and a refused follow-up leaves nothing', async () => {
+    await using one = await rig();
+    const all = async () => JSON.stringify(await one.store.db.selectFrom('tickets').selectAll().execute());
+    for (const state of ['on_hold', ...STATUSES] as const) {
+      const { id } = await one.ticketIn(state);
+      for (const who of ['caller', 'handler', 'human', 'none']) {
+        const [before, rows] = [await all(), await one.rows(id)];
+        const outcome = await one.all.followup(actor(who), id, wish());
+        const row = TRANSITIONS.find((each) => each.act === 'followup' && each.from === state);
+        const what = `followup of ${who} from ${state}`;
+        if (row?.who.includes(who as Capacity)) {
+          assert.equal(codeOf(outcome), 'done', what);
+          const { status, hold } = good(await one.all.get(actor('human'), id));
+          assert.equal(hold ? 'on_hold' : status, row.to, what);
+          continue;
+        }
+        assert.equal(codeOf(outcome), state === 'on_hold' ? 'ON_HOLD' : 'NOT_PERMITTED', what);
+        assert.deepEqual([await all(), await one.rows(id)], [before, rows], what);
+      }
+    }
+  });
+
   it('are found by their words, their labels and what they are, page by page', async () => {
     await using one = await rig();
     const create = async (more: object) => good(await one.all.create(actor('caller'), wish(more))).id;

@@ -255,7 +255,7 @@ export class Tickets {
     for (let tried = 1; ; tried += 1) {
       try {
         const row = await this.#store.db.transaction().execute(async (db) => {
-          const outcome = (once && (await doneBefore(db, once))) ?? (await work(db, once));
+          const outcome = (once && (await this.#doneBefore(db, actor, once))) ?? (await work(db, once));
           if (!outcome.ok) throw new Undone(outcome.error);
           return outcome.value;
         });
@@ -268,6 +268,20 @@ export class Tickets {
           return refused(conflict('others change the ticket at this moment: try again'));
       }
     }
+  }
+
+  /** The ticket that the call led to when it was made before, if the actor may still see it. */
+  async #doneBefore(
+    db: Kysely<Schema>,
+    actor: Actor,
+    { key, digest }: Once,
+  ): Promise<Result<TicketRow, TicketRefusal> | undefined> {
+    const entry = await findOnce(db, key);
+    if (!entry) return undefined;
+    if (entry.once_digest !== digest)
+      return refused(wrong('idempotency_key', 'was used for another call: take a new one'));
+    const row = await this.#seen(db, actor, entry.ticket_id);
+    return row ? ok(row) : refused(unknownTicket('ticket_id'));
   }
 
   async #note(
@@ -346,19 +360,6 @@ function onceOf({ caller, project }: Actor, call: Call & Record<string, unknown>
     key: sha256Hex(canonicalJson([project.uid, caller.principal, caller.owner, key])),
     digest: sha256Hex(canonicalJson(rest)),
   };
-}
-
-/** The ticket that the call led to when it was made before. */
-async function doneBefore(
-  db: Kysely<Schema>,
-  { key, digest }: Once,
-): Promise<Result<TicketRow, TicketRefusal> | undefined> {
-  const entry = await findOnce(db, key);
-  if (!entry) return undefined;
-  if (entry.once_digest !== digest)
-    return refused(wrong('idempotency_key', 'was used for another call: take a new one'));
-  const row = await findTicket(db, entry.ticket_id);
-  return row && ok(row);
 }
 
 function newRow({ caller, project }: Actor, wish: Omit<NewTicket, 'links'>): TicketRow {
