@@ -48,6 +48,7 @@ import type { Resources } from './resources/registry.ts';
 import type { Store } from './store/database.ts';
 import type { Tickets } from './toolsets/tickets/tickets.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
+import type { VendorLogins } from './vendors/logins.ts';
 import { ownAddressesAt } from './vendors/registration.ts';
 import type { Vendors } from './vendors/vendors.ts';
 
@@ -60,6 +61,7 @@ export type Door = {
   api: RouterDeps['api'];
   streams: OpenStreams;
   approvals: Approvals;
+  logins: VendorLogins;
   drain(): void;
 };
 
@@ -183,7 +185,7 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     server.close();
     server.closeAllConnections();
   });
-  return { server, routes, api, streams, approvals, drain };
+  return { server, routes, api, streams, approvals, logins, drain };
 }
 
 function openOAuth(

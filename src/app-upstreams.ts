@@ -6,7 +6,7 @@ import type { ChildProcesses } from './base/child-processes.ts';
 import type { Logger } from './base/logger.ts';
 import type { Freezes } from './freezes/freezes.ts';
 import { Gates } from './gateway/gates.ts';
-import { Gateway } from './gateway/gateway.ts';
+import { Gateway, type GatewayRooms } from './gateway/gateway.ts';
 import { HealthCalls } from './gateway/health-calls.ts';
 import type { LongResults } from './gateway/long-results.ts';
 import type { LegacySessions } from './gateway/sessions.ts';
@@ -36,6 +36,8 @@ export type UpstreamDeps = {
   callers: AbsentCallers;
   toolsets: Toolsets;
   vendors: Vendors;
+  /** Asked for when somebody signs in, and not before the door is open. */
+  logins: GatewayRooms['logins'];
   children: ChildProcesses;
   results: LongResults;
   logger: Logger;
@@ -47,7 +49,7 @@ export function openUpstreams(
   deps: UpstreamDeps,
 ): { gateway: Gateway; upstreams: Upstreams } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
-  const { approvals, callers, toolsets, vendors, children, results } = deps;
+  const { approvals, callers, toolsets, vendors, logins, children, results } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
@@ -89,9 +91,8 @@ export function openUpstreams(
   const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
   const limiter = new CallLimiter(() => performance.now());
   const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
-  const holding = { approvals, callers, snapshot: () => resources.snapshot() };
-  const { sealer } = data;
-  const gateway = new Gateway(self, upstreams, sealer, authorizer, audit, gates, toolsets, holding, results);
+  const rooms = { approvals, callers, sessions, results, snapshot: () => resources.snapshot(), logins };
+  const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets, rooms);
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {

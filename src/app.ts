@@ -86,10 +86,11 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const { tickets, toolsets } = openBuiltIn(stack, { ...shared, approvals });
     const results = await openResults(stack, options.cacheDir, data, logger);
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
-    const called = { vendors, approvals, callers, toolsets, children, results };
+    const logins = () => door.logins;
+    const called = { vendors, logins, approvals, callers, toolsets, children, results };
     const upstream = openUpstreams(stack, { ...kept, ...called });
     stack.defer(() => approvals.close());
-    const door = openDoor(stack, {
+    const door: Door = openDoor(stack, {
       options,
       logger,
       store,

@@ -29,15 +29,19 @@ import { ListPages } from './list-pages.ts';
 import { keepsResults, type LongResults } from './long-results.ts';
 import { OwnCalls } from './own/own-calls.ts';
 import { ownTools } from './own/own-tools.ts';
+import type { SignInDeps } from './own/sign-in.ts';
 import { OwnedEntries } from './owned-entries.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
 import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
 import { SessionNotices } from './session-notices.ts';
+import type { LegacySessions } from './sessions.ts';
 import { CallStats } from './stats.ts';
+import { HANDLE_META, TaskBeginnings } from './task-beginnings.ts';
 import { speaksLegacyTasks } from './tasks/course.ts';
 import { Tasks } from './tasks/tasks.ts';
 import { callTool, type GatewayOutcome } from './tool-call.ts';
+import { ToolSearch } from './tool-search.ts';
 import type { Toolsets } from './toolsets.ts';
 import type { ListName } from './view.ts';
 import { Views } from './views.ts';
@@ -46,8 +50,19 @@ type Handler = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome
 
 const BAD_CURSOR =
   'params.cursor is not of this list and this caller, or the list has changed: list again from the start, without one';
+const BAD_HANDLE = `_meta["${HANDLE_META}"] is none that begin_session gave you here, or it has expired: begin again, or list without it`;
 const WARM_UP_MS = 60_000;
 const INTRODUCTION_MS = 1_000;
+
+/** What the gateway reaches beyond the servers. */
+export type GatewayRooms = {
+  approvals: Approvals;
+  callers: AbsentCallers;
+  sessions: LegacySessions;
+  results: LongResults;
+  snapshot: () => Snapshot;
+  logins: SignInDeps['logins'];
+};
 
 /**
  * Answers requests of either era for any surface: one table of methods over the neutral model. Which of them a
@@ -70,6 +85,7 @@ export class Gateway {
   private readonly bridge: Bridge;
   private readonly owned: OwnedEntries;
   private readonly pages: ListPages;
+  private readonly beginnings: TaskBeginnings;
   private readonly hints = new CachingHints();
   private readonly handlers: { readonly [method: string]: Handler };
 
@@ -81,9 +97,9 @@ export class Gateway {
     audit: Audit,
     gates: Gates,
     toolsets: Toolsets,
-    holding: { approvals: Approvals; callers: AbsentCallers; snapshot: () => Snapshot },
-    results: LongResults,
+    rooms: GatewayRooms,
   ) {
+    const { results } = rooms;
     this.toolsets = toolsets;
     this.audit = audit;
     this.gates = gates;
@@ -92,7 +108,12 @@ export class Gateway {
     this.pages = new ListPages(sealer, this.lists);
     this.self = self;
     this.upstreams = upstreams;
-    this.views = new Views(upstreams, gates, ownTools({ upstreams, results }));
+    this.beginnings = new TaskBeginnings(sealer, rooms.sessions);
+    const own = ownTools({
+      ...{ upstreams, authorizer, audit, results, beginnings: this.beginnings, search: new ToolSearch() },
+      ...{ views: () => this.views, snapshot: rooms.snapshot, logins: rooms.logins },
+    });
+    this.views = new Views(upstreams, gates, own);
     this.owned = new OwnedEntries(this.views, upstreams, results, (from, server, params) =>
       this.relay(from, server, params),
     );
@@ -104,7 +125,7 @@ export class Gateway {
     });
     const { views, stats, bridge } = this;
     const shared = { views, upstreams, authorizer, gates, stats, bridge, toolsets };
-    this.heldCalls = new HeldCalls({ ...shared, ...holding, audit });
+    this.heldCalls = new HeldCalls({ ...shared, ...rooms, audit });
     const deps = { ...shared, heldCalls: this.heldCalls, ownCalls: new OwnCalls(gates), results };
     this.handlers = {
       initialize: (from) => this.initialize(from),
@@ -239,7 +260,9 @@ export class Gateway {
   }
 
   private async list(from: GatewayRequest, list: ListName): Promise<GatewayOutcome> {
-    const view = await this.views.complete(from.scope, from.circle);
+    const whole = await this.views.complete(from.scope, from.circle);
+    const view = whole.begun ? await this.beginnings.shownTo(from, whole) : whole;
+    if (!view) return invalidParams(BAD_HANDLE);
     const shown = list === 'tools' && speaksLegacyTasks(from.request.envelope) ? 'toolsWithTasks' : list;
     const page = this.pages.page(from, view, shown);
     if (!page) return invalidParams(BAD_CURSOR);

@@ -1,9 +1,16 @@
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { offeredExtensions, type Part } from './extensions.ts';
-import { type Scope, serversOf } from './scope.ts';
+import { exposureOf, type Scope, serversOf } from './scope.ts';
 import { cancelsTasks, takesTasks } from './tasks/course.ts';
 
 const MAX_INSTRUCTIONS = 16_384;
+const MAX_NAMED = 50;
+/** How the tools are reached that are not listed. */
+const WAYS = {
+  meta: 'Their tools are behind the mcp tool: find them with list_tools and a query, see their arguments with describe_tool, then call.',
+  gated:
+    'Begin with begin_session: it finds the tools for a task. Call those by name where you have them, else through the mcp tool.',
+};
 
 /**
  * The union of what the servers of a surface offer. A server that nobody has reached yet may offer anything, and a
@@ -41,15 +48,18 @@ function subscribable(parts: readonly Part[]): boolean {
   });
 }
 
-/** What the servers tell the model about themselves, each under its own heading. */
+/**
+ * What the servers tell the model about themselves, each under its own heading. Where their tools are not listed, this
+ * is left to whoever needs it (`mcp help`).
+ */
 export function instructionsOf(scope: Scope, parts: readonly Part[]): string {
   const { project, surface } = scope;
+  const where = `Castellan, project ${project.name}, ${surface} surface`;
   const names = serversOf(scope);
-  const opening =
-    names.length === 0
-      ? `Castellan, project ${project.name}, ${surface} surface: no server is configured on it.`
-      : `Castellan, project ${project.name}, ${surface} surface: the tools of ${names.join(', ')}.`;
-  let text = opening;
+  if (names.length === 0) return `${where}: no server is configured on it.`;
+  const exposure = exposureOf(scope);
+  if (exposure !== 'full') return `${where}: ${names.length} servers (${someOf(names)}). ${WAYS[exposure]}`;
+  let text = `${where}: the tools of ${names.join(', ')}.`;
   for (const { server, listing } of parts) {
     const own = listing?.peer.instructions?.trim();
     if (!own) continue;
@@ -61,4 +71,9 @@ export function instructionsOf(scope: Scope, parts: readonly Part[]): string {
     text += section;
   }
   return text;
+}
+
+function someOf(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED;
+  return more > 0 ? `${names.slice(0, MAX_NAMED).join(', ')} and ${more} more` : names.join(', ');
 }

@@ -4,9 +4,10 @@ import type { ToolRights } from '../identity/tool-rights.ts';
 import type { HeaderBag } from '../protocol/headers.ts';
 import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
-import type { ProjectEntry, Surface } from '../resources/spec.ts';
+import type { ProjectEntry, ProjectSpec, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { CallRecord } from './call-record.ts';
+import type { LegacySession } from './sessions.ts';
 
 /** One of a project's two tool sets, as far as somebody may use it at the moment. */
 export type Scope = { project: ProjectEntry; surface: Surface; rights: ToolRights };
@@ -15,6 +16,11 @@ export type Scope = { project: ProjectEntry; surface: Surface; rights: ToolRight
 export function serversOf({ project, surface, rights }: Scope): readonly string[] {
   const servers = surface === 'operator' ? project.spec.operatorServers : project.spec.servers;
   return rights.fingerprint === '' ? servers : servers.filter((name) => rights.reaches(name));
+}
+
+/** How a surface shows its tools: operators work with all of theirs at hand. */
+export function exposureOf({ project, surface }: Scope): ProjectSpec['exposure'] {
+  return surface === 'operator' ? 'full' : project.spec.exposure;
 }
 
 /** The stream that belongs to one request, on its way back to the client. */
@@ -35,6 +41,8 @@ export type GatewayRequest = {
   caller: AuthenticatedCaller;
   scope: Scope;
   circle: Circle;
+  /** The legacy session that it belongs to. */
+  session?: LegacySession | undefined;
   request: NeutralRequest;
   /** Headers that mirror the body and must agree with it; undefined in the era that has none. */
   mirrored: HeaderBag | undefined;

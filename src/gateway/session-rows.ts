@@ -55,9 +55,10 @@ export async function boundRows(db: Kysely<Schema>, lifetimeMs: number): Promise
         .where('created_at', '<=', at)
         .execute();
       const floor = { created_at: at + lifetimeMs, expires_at: at + lifetimeMs, ended_at: at };
+      const asked = { log_level: null, subscriptions: '[]', holder: null, begun_at: null };
       await transaction
         .insertInto('sessions')
-        .values({ id_hash: `${one.tag}.floor`, ...floor, log_level: null, subscriptions: '[]', holder: null })
+        .values({ id_hash: `${one.tag}.floor`, ...floor, ...asked })
         .onConflict((conflict) => conflict.column('id_hash').doUpdateSet(floor))
         .execute();
     });

@@ -196,6 +196,25 @@ export class LegacySessions {
     return numInsertedOrUpdatedRows === 1n;
   }
 
+  /** It has said what its task is: from now on, and for all processes. */
+  async beginTask({ handle }: LegacySession): Promise<void> {
+    const begun = { begun_at: Date.now() };
+    await this.store.db
+      .insertInto('sessions')
+      .values({ ...newRow(handle), ...begun })
+      .onConflict((conflict) => conflict.column('id_hash').doUpdateSet(begun))
+      .execute();
+  }
+
+  async hasBegunTask({ handle }: LegacySession): Promise<boolean> {
+    const row = await this.store.db
+      .selectFrom('sessions')
+      .select('begun_at')
+      .where('id_hash', '=', rowOf(handle))
+      .executeTakeFirst();
+    return row?.begun_at != null;
+  }
+
   /** Those that were used at this process not long ago, and go on. */
   seen(): SeenSession[] {
     const now = Date.now();
@@ -258,7 +277,7 @@ function sessionOf(id: string, sealed: Sealed): LegacySession {
 
 function newRow(handle: string) {
   const now = Date.now();
-  const asked = { log_level: null, subscriptions: '[]', holder: null };
+  const asked = { log_level: null, subscriptions: '[]', holder: null, begun_at: null };
   return { id_hash: rowOf(handle), created_at: now, expires_at: now + LIFETIME_MS, ended_at: null, ...asked };
 }
 

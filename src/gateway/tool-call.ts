@@ -20,6 +20,7 @@ import type { Gates } from './gates.ts';
 import type { HeldCalls } from './held-calls.ts';
 import type { LongResults, ShapedTool } from './long-results.ts';
 import type { OwnCalls } from './own/own-calls.ts';
+import type { OwnTool } from './own/own-tool.ts';
 import {
   asFault,
   asToolResult,
@@ -59,25 +60,18 @@ export type AuthorizedCall = {
   readonly [authorized]: true;
 };
 
-export function callTool(deps: ToolCallDeps, from: GatewayRequest): GatewayOutcome | Promise<GatewayOutcome> {
-  const { name } = from.request.params;
+/** @param through the tool of our own that the call came with: it does not call itself */
+export function callTool(
+  deps: ToolCallDeps,
+  from: GatewayRequest,
+  through?: OwnTool,
+): GatewayOutcome | Promise<GatewayOutcome> {
+  const { name, arguments: args } = from.request.params;
   if (typeof name !== 'string') return invalidParams('params.name must be the name of a tool');
   const view = deps.views.current(from.scope, from.circle);
   const known = view.tools.get(name);
   const own = known ? undefined : view.own.get(name);
-  return own
-    ? deps.ownCalls.answer(own, from, (inner) => callNamed(deps, inner, String(inner.request.params.name)))
-    : callNamed(deps, from, name, known);
-}
-
-/** @param known what the view has of this name; looked up where it is left out */
-function callNamed(
-  deps: ToolCallDeps,
-  from: GatewayRequest,
-  name: string,
-  known = deps.views.current(from.scope, from.circle).tools.get(name),
-): GatewayOutcome | Promise<GatewayOutcome> {
-  const { arguments: args } = from.request.params;
+  if (own && own !== through) return deps.ownCalls.answer(own, from, (inner) => callTool(deps, inner, own));
   if (args !== undefined && !isObject(args)) return invalidParams('params.arguments must be an object');
   return known && !known.provisional
     ? callFound(deps, from, known, args)

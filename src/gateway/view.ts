@@ -3,12 +3,12 @@ import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../protocol/names.ts';
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
 import { OWN_TOOLS } from '../resources/builtin-toolsets.ts';
-import type { PrefixMode, ServerSpec } from '../resources/spec.ts';
+import type { PrefixMode, ProjectSpec, ServerSpec } from '../resources/spec.ts';
 import { type ResultShape, resultShape } from '../results/result-rules.ts';
 import type { Listing, UpstreamTool } from '../upstream/listing.ts';
 import { LeftOut } from './left-out.ts';
 import type { OwnTool } from './own/own-tool.ts';
-import type { Scope } from './scope.ts';
+import { exposureOf, type Scope } from './scope.ts';
 import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
 import { definitionOf } from './toolset.ts';
 
@@ -60,6 +60,8 @@ export type View = {
   degraded: readonly Degraded[];
   /** Servers whose lists nobody has read yet. */
   unread: readonly string[];
+  /** What is shown once a task has begun; undefined where that makes no difference. */
+  begun?: View;
 };
 
 export type ListName = keyof View['lists'];
@@ -201,7 +203,7 @@ export function buildView(
   const own = ownTools.filter((tool) => tool.isOn(scope));
   const ownList = own.filter((tool) => tool.isListed(scope, parts)).map(definitionOf);
   const listed = { tools: [...toolList, ...ownList], ...notes };
-  return {
+  const view: View = {
     tools,
     own: new Map(own.map((tool) => [tool.name, tool])),
     prompts,
@@ -219,6 +221,14 @@ export function buildView(
       templates: { resourceTemplates: templateList, ...notes },
     },
   };
+  return exposed(view, exposureOf(scope), { tools: ownList, ...notes });
+}
+
+/** Exposure decides what is listed, and never what can be called. */
+function exposed(view: View, exposure: ProjectSpec['exposure'], start: JsonObject): View {
+  if (exposure === 'full') return view;
+  const shown: View = { ...view, lists: { ...view.lists, tools: start, toolsWithTasks: start } };
+  return exposure === 'gated' ? { ...shown, begun: view } : shown;
 }
 
 function notesOf(

@@ -137,7 +137,11 @@ export class Listening {
         if (speaks()) stream.notify('notifications/resources/updated', params);
       },
     );
-    const changes = gateway.lists.follow(() => gateway.views.current(scopeNow(), circle));
+    const changes = gateway.lists.follow(() => {
+      const view = gateway.views.current(scopeNow(), circle);
+      // Whoever has begun a task somewhere has to hear of what the others do not see.
+      return view.begun ?? view;
+    });
     const unlisten = gateway.changes.listen({
       servers: () => serversOf(scopeNow()),
       changed: () => {

@@ -187,6 +187,7 @@ export class McpEndpoint {
         session: circle,
         relayed: relayedCapabilities(request.envelope.clientCapabilities),
       },
+      session,
       request,
       mirrored: era === 'modern' ? req.headers : undefined,
       sink: reply,

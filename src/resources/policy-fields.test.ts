@@ -130,7 +130,8 @@ describe('a Project', () => {
       problems('Project', { defaultAction: 'approve' })[0]!,
       /approve is not available yet: use allow or deny/,
     );
-    assert.match(problems('Project', { exposure: 'meta' })[0]!, /meta is not available yet: use full/);
+    for (const exposure of ['full', 'meta', 'gated']) assert.deepEqual(problems('Project', { exposure }), []);
+    assert.match(problems('Project', { exposure: 'none' })[0]!, /must be one of full, meta, gated/);
   });
 
   it('has limits for each token, each user and all together', () => {

@@ -14,7 +14,7 @@ const serverNames = z.array(textThat(nameFault)).max(1000);
 export const PROJECT = keysOnly({
   servers: serverNames.optional(),
   operatorServers: serverNames.optional(),
-  exposure: soon(['full'], ['meta', 'gated']),
+  exposure: z.enum(['full', 'meta', 'gated']).optional(),
   defaultAction: soon(['allow', 'deny'], ['approve']),
   newTools: soon(['list'], ['hold']),
   limits: LIMITS.optional(),

@@ -18,6 +18,7 @@ import * as upstreamCredentials from './migrations/0014-upstream-credentials.ts'
 import * as approvalNotices from './migrations/0015-approval-notices.ts';
 import * as userGrants from './migrations/0017-user-grants.ts';
 import * as vendorScopes from './migrations/0018-vendor-scopes.ts';
+import * as begunSessions from './migrations/0019-begun-sessions.ts';
 import type { Schema } from './schema.ts';
 
 /** In order of their names, which sort as text; a name that was released never changes. */
@@ -39,6 +40,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0015-approval-notices': approvalNotices,
   '0017-user-grants': userGrants,
   '0018-vendor-scopes': vendorScopes,
+  '0019-begun-sessions': begunSessions,
 };
 
 const APPLIED = 'castellan_migration';

@@ -111,6 +111,8 @@ export interface SessionsTable {
   subscriptions: string;
   /** The process on whose connections servers keep state for it; null while none does. */
   holder: string | null;
+  /** When it said what its task is; null before, and where nobody asks. */
+  begun_at: number | null;
 }
 
 /** Owner: audit. The one row that says which chains there are. */

@@ -67,7 +67,7 @@ export function defineCreateConfig(create: Command, context: VerbContext): void 
   kindCommand(create, 'project', 'Create a project: a set of servers and its policy.', 'its name')
     .option('--servers <names>', 'servers of the consumer surface, with commas between', nameList)
     .option('--operator-servers <names>', 'servers of the operator surface, with commas between', nameList)
-    .option('--exposure <how>', 'full')
+    .option('--exposure <how>', 'full, meta, gated')
     .option('--default-action <action>', 'allow or deny, where no policy says')
     .option('--new-tools <how>', 'list')
     .option('--limits <yaml>', 'token, user, tool, surface and project, each with calls, per, concurrent')

@@ -1,4 +1,5 @@
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
+import { unannounced } from '../call-record.ts';
 import type { Gates } from '../gates.ts';
 import { asToolResult, type CallRefusal, toolRefused } from '../refusals.ts';
 import type { GatewayRequest } from '../scope.ts';
@@ -6,10 +7,10 @@ import type { GatewayOutcome } from '../tool-call.ts';
 import { argumentFault, resultOf } from '../toolset-answers.ts';
 import type { InnerCall, OwnTool } from './own-tool.ts';
 
-/** Makes the call of a server's tool, as if it had come by itself. */
-type CallServer = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome>;
+/** Makes a call as if it had come by itself. */
+type CallTool = (from: GatewayRequest) => GatewayOutcome | Promise<GatewayOutcome>;
 
-/** Calls of Castellan's own tools. One that is the call of a server's tool goes that way from its very beginning. */
+/** Calls of Castellan's own tools. One that is really the call of another goes the way of that from its very beginning. */
 export class OwnCalls {
   readonly #gates: Pick<Gates, 'frozen' | 'enter'>;
 
@@ -17,12 +18,12 @@ export class OwnCalls {
     this.#gates = gates;
   }
 
-  answer(tool: OwnTool, from: GatewayRequest, callServer: CallServer): ReturnType<CallServer> {
+  answer(tool: OwnTool, from: GatewayRequest, callTool: CallTool): ReturnType<CallTool> {
     // Models leave arguments out, or write null for none.
     const given = from.request.params.arguments ?? {};
     const parsed = isObject(given) ? tool.input.safeParse(given) : undefined;
     const inner = parsed?.success ? tool.inner?.(parsed.data) : undefined;
-    return inner ? callServer(innerOf(from, inner)) : this.#answerHere(tool, from, given, parsed?.data);
+    return inner ? callTool(innerOf(from, inner)) : this.#answerHere(tool, from, given, parsed?.data);
   }
 
   async #answerHere(
@@ -37,6 +38,8 @@ export class OwnCalls {
     if (place && 'refusal' in place) return refused(tool, place.refusal);
     try {
       if (!isObject(given)) return refused(tool, toolRefused('INVALID_ARGUMENT', noObject(tool, given)));
+      const silenced = args && tool.changes?.(args) ? await unannounced(from) : undefined;
+      if (silenced) return refused(tool, silenced);
       from.record?.answeredHere();
       const answer = args ? await tool.run(args, from) : argumentFault(tool, given);
       if (!answer.ok) from.record?.undone();

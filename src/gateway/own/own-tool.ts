@@ -5,7 +5,7 @@ import type { GatewayRequest, Scope } from '../scope.ts';
 import type { ToolDoc, ToolsetAnswer } from '../toolset.ts';
 import type { ViewPart } from '../view.ts';
 
-/** The call of a server's tool that a call of one of our own really is. */
+/** The call of another tool that a call of one of our own really is. */
 export type InnerCall = { name: string; arguments: JsonObject };
 
 /**
@@ -24,6 +24,8 @@ export type OwnTool = {
   isOn(scope: Scope): boolean;
   /** Whether a surface that has it also lists it. */
   isListed(scope: Scope, parts: readonly ViewPart[]): boolean;
+  /** Whether these arguments change something, so that it is on record before. */
+  changes?(args: JsonObject): boolean;
   /** The call that these arguments ask for, which goes the way of a direct one; undefined where `run` answers. */
   inner?(args: JsonObject): InnerCall | undefined;
   /** @param args what `input` has made of the caller's arguments */
@@ -32,15 +34,17 @@ export type OwnTool = {
 
 /** A tool whose functions get their arguments as the input schema types them. */
 export function ownTool<Input extends z.ZodObject>(
-  tool: Omit<OwnTool, 'input' | 'inner' | 'run'> & {
+  tool: Omit<OwnTool, 'input' | 'changes' | 'inner' | 'run'> & {
     input: Input;
+    changes?(args: z.output<Input>): boolean;
     inner?(args: z.output<Input>): InnerCall | undefined;
     run(args: z.output<Input>, from: GatewayRequest): Promise<ToolsetAnswer>;
   },
 ): OwnTool {
-  const { inner, run, ...rest } = tool;
+  const { changes, inner, run, ...rest } = tool;
   return {
     ...rest,
+    ...(changes && { changes: (args: JsonObject) => changes(args as z.output<Input>) }),
     ...(inner && { inner: (args: JsonObject) => inner(args as z.output<Input>) }),
     run: (args, from) => run(args as z.output<Input>, from),
   };

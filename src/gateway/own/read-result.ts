@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { keysOnly } from '../../resources/problems.ts';
 import { keepsResults, type LongResults } from '../long-results.ts';
+import { exposureOf } from '../scope.ts';
 import { type OwnTool, ownTool } from './own-tool.ts';
 
 /** Reads further parts of a result that was too long for its reader; listed where results may be. */
@@ -21,7 +22,7 @@ export function readResultTool(results: LongResults): OwnTool {
     readOnly: true,
     isOn: () => true,
     isListed: (scope, parts) =>
-      (scope.surface === 'operator' || scope.project.spec.exposure === 'full') &&
+      exposureOf(scope) === 'full' &&
       keepsResults(
         scope,
         parts.flatMap(({ spec }) => spec ?? []),

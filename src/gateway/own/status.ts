@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { keysOnly } from '../../resources/problems.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
+import { exposureOf } from '../scope.ts';
 import { type OwnTool, ownTool } from './own-tool.ts';
 import { adviceOn, SERVER_STATE, standingsOf } from './server-states.ts';
 
@@ -15,7 +16,7 @@ const SERVER = z.object({
  * Tells which servers of the surface are well. A surface lists it while one of them is not: a list that is the same all
  * the time costs the model nothing to read again, and while all is well there is nothing to tell.
  */
-export function statusTool(upstreams: Upstreams): OwnTool {
+export function statusTool({ upstreams }: { upstreams: Upstreams }): OwnTool {
   return ownTool({
     name: 'status',
     title: 'State of the servers',
@@ -32,9 +33,8 @@ export function statusTool(upstreams: Upstreams): OwnTool {
     output: z.object({ message: z.string(), count: z.int(), servers: z.array(SERVER) }),
     readOnly: true,
     isOn: () => true,
-    isListed: ({ surface, project }, parts) =>
-      (surface === 'operator' || project.spec.exposure === 'full') &&
-      parts.some(({ fault }) => fault !== undefined),
+    isListed: (scope, parts) =>
+      exposureOf(scope) === 'full' && parts.some(({ fault }) => fault !== undefined),
     run: async (_, { scope, circle }) => {
       const servers = standingsOf(upstreams, scope, circle).map((one) => ({
         name: one.name,
