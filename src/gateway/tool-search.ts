@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import MiniSearch from 'minisearch';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { itemsOf, type View } from './view.ts';
@@ -14,12 +15,20 @@ const MAX_TEXT = 4_000;
 const TOOL = 'tool:';
 const PROMPT = 'prompt:';
 
+/** Entries of one index; an entry takes about 3 KB and a sixth of a millisecond. */
+const MAX_ENTRIES = 5_000;
+const MAX_KEPT = 20_000;
+
 /**
  * Ranks the tools and prompts of a view for a task that is told in words. An index belongs to the view that it was made
- * for, and so to a surface and to whoever may run the same there; it goes when the view goes.
+ * for, and so to a surface and to whoever may run the same there. It is made by the first search and is of no use to
+ * the view that comes next.
  */
 export class ToolSearch {
-  readonly #indexes = new WeakMap<View['tools'], MiniSearch<Entry>>();
+  readonly #indexes = new LRUCache<View['tools'], MiniSearch<Entry>>({
+    maxSize: MAX_KEPT,
+    sizeCalculation: (index) => index.documentCount + 1,
+  });
 
   /** Names of tools, those that fit best first. */
   tools(view: View, query: string): string[] {
@@ -58,8 +67,11 @@ function indexOf(view: View): MiniSearch<Entry> {
       weights: { prefix: 0.5, fuzzy: 0.25 },
     },
   });
-  for (const { exposed, definition } of view.tools.values()) index.add(entryOf(TOOL + exposed, definition));
-  for (const prompt of itemsOf(view, 'prompts')) index.add(entryOf(PROMPT + String(prompt.name), prompt));
+  const tools = [...view.tools.values()].map(({ exposed, definition }) =>
+    entryOf(TOOL + exposed, definition),
+  );
+  const prompts = itemsOf(view, 'prompts').map((prompt) => entryOf(PROMPT + String(prompt.name), prompt));
+  index.addAll([...tools, ...prompts].slice(0, MAX_ENTRIES));
   return index;
 }
 

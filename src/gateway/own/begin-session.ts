@@ -43,8 +43,9 @@ export function beginSessionTool({ views, search, beginnings }: ListingDeps): Ow
     run: async ({ task }, from) => {
       const view = await views().complete(from.scope, from.circle);
       const names = search.tools(view, task).slice(0, MAX_TOOLS);
-      const prompted = new Set(search.prompts(view, task).slice(0, MAX_PROMPTS));
-      const prompts = itemsOf(view, 'prompts').filter(({ name }) => prompted.has(String(name)));
+      const known = new Map(itemsOf(view, 'prompts').map((prompt) => [String(prompt.name), prompt]));
+      const prompted = search.prompts(view, task).slice(0, MAX_PROMPTS);
+      const prompts = prompted.flatMap((name) => known.get(name) ?? []);
       const { handle, expiresAt } = await beginnings.begin(from, names);
       let room = MAX_DEFINITIONS;
       const tools = names.flatMap((name): JsonObject[] => {
