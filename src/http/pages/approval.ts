@@ -3,7 +3,7 @@ import { html } from 'hono/html';
 import type { Approval } from '../../approvals/approval.ts';
 import type { Approvals, Examined } from '../../approvals/approvals.ts';
 import type { Decider, DecisionRefusal } from '../../approvals/deciders.ts';
-import { textParts } from '../../approvals/hidden-characters.ts';
+import { textParts, withHiddenShown } from '../../approvals/hidden-characters.ts';
 import { Refusal } from '../../base/errors.ts';
 import type { BrowserSession } from '../../identity/browser-sessions.ts';
 import { personAtBrowser } from '../../identity/person.ts';
@@ -124,7 +124,7 @@ function approvalPage(approval: Approval, view: PageView): Fragment {
   const who = requester.tokenName ?? requester.principal;
   const body = html`<section>
 <h1>${title(approval)}</h1>
-${problem(view.wrong)}
+${problem(view.wrong === undefined ? undefined : withHiddenShown(view.wrong))}
 <dl><dt>Tool</dt><dd><strong>${marked(tool)}</strong></dd>
 <dt>Asked by</dt><dd>${marked(who)}, a credential of <strong>${requester.owner}</strong></dd>
 <dt>Project</dt><dd>${project.name} (${approval.surface})</dd>
@@ -168,8 +168,8 @@ ${own ? cancel : ''}</section>`;
       : html`<button disabled>Approve</button>`;
   return html`<section>
 <h2>Decision</h2>
-${stale === undefined ? '' : html`<p class="note bad">It cannot be approved any more: ${stale}.</p>`}
-${later === undefined ? '' : html`<p class="note">It cannot be made right now: ${later}.</p>`}
+${stale === undefined ? '' : html`<p class="note bad">It cannot be approved any more: ${marked(stale)}.</p>`}
+${later === undefined ? '' : html`<p class="note">It cannot be made right now: ${marked(later)}.</p>`}
 <form method="post" action="/approvals/${id}">${hidden}
 ${complete ? html`<input type="hidden" name="shown" value="${ALL}">` : ''}
 ${approve}
