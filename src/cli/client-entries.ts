@@ -6,6 +6,7 @@ export type EndpointEntry = { name: string; url: string };
 
 /** The variable that a client reads the token from, where it can. */
 export const TOKEN_VARIABLE = 'CASTELLAN_TOKEN';
+const COMMAND = 'castellan';
 const INPUT = 'castellan-token';
 const CODEX_CALLBACK = 'http://127.0.0.1/callback';
 
@@ -60,6 +61,27 @@ export function clientEntries(
   }
 }
 
+/** The same for a client that starts `castellan mcp-serve` itself; by name its arguments. */
+export function stdioEntries(client: ClientName, entries: ReadonlyMap<string, readonly string[]>): string {
+  const named = (more: object) =>
+    Object.fromEntries([...entries].map(([name, args]) => [name, { ...more, command: COMMAND, args }]));
+  switch (client) {
+    case 'claude':
+    case 'generic':
+    case 'cursor':
+      return json({ mcpServers: named({}) });
+    case 'vscode':
+      return json({ servers: named({ type: 'stdio' }) });
+    case 'codex':
+      return [...entries]
+        .map(([name, args]) => {
+          const list = args.map((arg) => JSON.stringify(arg)).join(', ');
+          return `[mcp_servers.${tomlKey(name)}]\ncommand = "${COMMAND}"\nargs = [${list}]\n`;
+        })
+        .join('\n');
+  }
+}
+
 function servers(endpoints: readonly EndpointEntry[], { type, ...fields }: Record<string, unknown>): string {
   const entries = endpoints.map(({ name, url }) => [
     name,
@@ -77,7 +99,7 @@ function visualStudioCode(endpoints: readonly EndpointEntry[], proof: EntryProof
 }
 
 function codex({ name, url }: EndpointEntry, proof: EntryProof): string {
-  const key = /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name);
+  const key = tomlKey(name);
   const entry = `[mcp_servers.${key}]\nurl = ${JSON.stringify(url)}\n`;
   if (proof.by === 'sign-in') {
     const { clientId: id } = proof;
@@ -89,6 +111,10 @@ function codex({ name, url }: EndpointEntry, proof: EntryProof): string {
   return proof.token === undefined
     ? `${entry}bearer_token_env_var = ${JSON.stringify(TOKEN_VARIABLE)}\n`
     : `${entry}http_headers = { Authorization = ${JSON.stringify(`Bearer ${proof.token}`)} }\n`;
+}
+
+function tomlKey(name: string): string {
+  return /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name);
 }
 
 /** @param placeholder stands for a token that is not given @param registered says by which id a client is known */

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { parse } from 'yaml';
 import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { StdioClient } from '../support/stdio-client.ts';
 
 let home = '';
 let castellan: TestCastellan;
@@ -105,6 +106,39 @@ test('config for OAuth holds no token, but the id of a registered client', async
   );
   const both = await config('claude', '-p', 'demo', '--oauth', '--token-from', 'env:X');
   assert.deepEqual([both.code, /needs no token/.test(both.stderr)], [64, true]);
+});
+
+test('config for stdio holds no token, and what it prints works', async () => {
+  const { dataDir } = castellan;
+  const argsFor = (...more: string[]) => ['mcp-serve', '--data-dir', dataDir, '-p', 'demo', ...more];
+  for (const client of ['claude', 'cursor', 'generic']) {
+    const { mcpServers } = JSON.parse((await config(client, '-p', 'demo', '--stdio')).stdout);
+    assert.deepEqual(mcpServers, { demo: { command: 'castellan', args: argsFor() } });
+  }
+  const both = await config(
+    'vscode',
+    '-p',
+    'demo',
+    '--stdio',
+    '--surface',
+    'consumer',
+    '--surface',
+    'operator',
+  );
+  assert.deepEqual(JSON.parse(both.stdout).servers, {
+    demo: { type: 'stdio', command: 'castellan', args: argsFor() },
+    'demo-operator': { type: 'stdio', command: 'castellan', args: argsFor('--surface', 'operator') },
+  });
+  const codex = await config('codex', '-p', 'demo', '--stdio');
+  assert.match(codex.stdout, /^\[mcp_servers\.demo\]\ncommand = "castellan"\nargs = \["mcp-serve", /);
+  assert.match(codex.stderr, /PATH of the client/);
+  const elsewhere = await cli(['config', 'generic', '--stdio', '--server', 'https://mcp.example.com/']);
+  const { mcpServers } = JSON.parse(elsewhere.stdout);
+  assert.deepEqual(mcpServers.castellan.args.slice(1, 3), ['--server', 'https://mcp.example.com']);
+  for (const wrong of [['--oauth'], ['--token-from', 'env:X'], ['--client-id', 'x']])
+    assert.equal((await config('claude', '-p', 'demo', '--stdio', ...wrong)).code, 64);
+  await using client = new StdioClient(argsFor().slice(1));
+  assert.deepEqual((await client.ask('ping')).result, {});
 });
 
 test('config generic needs no server', async () => {

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { Command } from 'commander';
 import { readLocalAdmin } from '../../identity/local-admin.ts';
 import { DEFAULT_PROJECT } from '../../resources/objects.ts';
@@ -9,6 +10,7 @@ import {
   type EntryProof,
   PLACES,
   SIGN_INS,
+  stdioEntries,
   TOKEN_VARIABLE,
 } from '../client-entries.ts';
 import { Contexts } from '../contexts.ts';
@@ -25,6 +27,7 @@ type Flags = ServerFlags & {
   name?: string;
   tokenFrom?: string;
   oauth?: true;
+  stdio?: true;
   clientId?: string;
 };
 
@@ -37,6 +40,7 @@ Examples:
   castellan config claude -p demo > .mcp.json
   castellan config vscode -p demo --surface consumer --surface operator
   castellan config codex -p demo --oauth
+  castellan config claude -p demo --stdio
   castellan create mcptoken laptop -p demo --rbac clone | castellan config cursor -p demo --token-from -`;
 
 export function defineConfig(program: Command, context: VerbContext): void {
@@ -48,6 +52,7 @@ export function defineConfig(program: Command, context: VerbContext): void {
     .option('--name <name>', 'what the client calls it (default: the project)')
     .option('--token-from <place>', `put this token into the entry: ${TOKEN_SOURCES}`)
     .option('--oauth', 'no token: the client signs its person in')
+    .option('--stdio', 'the client starts castellan mcp-serve, which proves itself')
     .option('--client-id <id>', 'the same, as an OAuth client that is registered by hand');
   withServer(withProject(config))
     .showHelpAfterError('Run `castellan config --help` for its options.')
@@ -62,6 +67,7 @@ async function run(word: string, flags: Flags, context: VerbContext): Promise<vo
   const surfaces = [...new Set(flags.surface ?? ['consumer'])];
   const wrong = surfaces.find((surface) => surface !== 'consumer' && surface !== 'operator');
   if (wrong !== undefined) throw usage(`--surface "${wrong}" is unknown: use consumer or operator`);
+  if (flags.stdio) return overStdio(client, surfaces, flags, context);
   const { base, project } = await (client === 'generic' ? whereLocally : whereOnServer)(flags, context);
   const endpoints = surfaces.map((surface) => endpointOf(base, project, surface, flags.name));
   const proof = await proofOf(flags, context);
@@ -70,6 +76,33 @@ async function run(word: string, flags: Flags, context: VerbContext): Promise<vo
   if (proof.by === 'sign-in') terminal.note(`it signs you in at the server: ${SIGN_INS[client]}`);
   else if (proof.token === undefined) terminal.note(tokenHint(client, project, surfaces));
   else terminal.warn('the entry holds the token itself: keep the file to yourself');
+}
+
+async function overStdio(
+  client: ClientName,
+  surfaces: readonly string[],
+  flags: Flags,
+  context: VerbContext,
+): Promise<void> {
+  if (flags.tokenFrom !== undefined || flags.oauth || flags.clientId !== undefined)
+    throw usage('--stdio needs no token and signs nobody in: mcp-serve proves itself');
+  const { project } = await (client === 'generic' ? whereLocally : whereOnServer)(flags, context);
+  const server = await serverArguments(flags, context);
+  const entries = surfaces.map((surface) => {
+    const { name } = endpointOf('', project, surface, flags.name);
+    const more = surface === 'operator' ? ['--surface', surface] : [];
+    return [name, ['mcp-serve', ...server, '-p', project, ...more]] as const;
+  });
+  context.terminal.data(stdioEntries(client, new Map(entries)));
+  context.terminal.note(`for ${PLACES[client]}; castellan has to be on the PATH of the client`);
+}
+
+/** Whatever folder a client starts it in, it reaches the server that is meant here. */
+async function serverArguments({ server, context, dataDir }: Flags, { env }: VerbContext): Promise<string[]> {
+  if (server !== undefined) return ['--server', serverUrl(server, '--server').origin];
+  const given = dataDir ?? (env.CASTELLAN_DATA_DIR || undefined);
+  const known = given === undefined ? (context ?? (await Contexts.read(env)).current) : context;
+  return known === undefined ? ['--data-dir', path.resolve(given ?? DEFAULT_DATA_DIR)] : ['--context', known];
 }
 
 async function proofOf({ oauth, clientId, tokenFrom }: Flags, context: VerbContext): Promise<EntryProof> {
