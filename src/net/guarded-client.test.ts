@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { Resolver } from 'node:dns/promises';
 import { createServer as createSecureServer } from 'node:https';
-import net, { type AddressInfo, type Server } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { describe, mock, test } from 'node:test';
 import tls from 'node:tls';
 import { gzipSync } from 'node:zlib';
+import { INSIDE_ADDRESSES, listener } from '../../test/support/inside-addresses.ts';
 import { localhostCertificate, localhostKey } from '../../test/support/localhost-certificate.ts';
 import { eventually } from '../../test/support/processes.ts';
 import { type Script, ScriptedUpstream } from '../../test/support/scripted-upstream.ts';
@@ -12,34 +13,8 @@ import { GuardedClient, type GuardedRequest } from './guarded-client.ts';
 
 const SMALL = { maxBytes: 5 * 1024, timeoutMs: 2_000 };
 
-/** Counts who connects, on every address of this machine. */
-async function listener(): Promise<{ port: number; seen: () => number; [Symbol.dispose](): void }> {
-  let connections = 0;
-  const server: Server = net.createServer((socket) => {
-    connections += 1;
-    socket.destroy();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '::', resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    seen: () => connections,
-    [Symbol.dispose]: () => void server.close(),
-  };
-}
-
-const ADDRESSES = [
-  ['loopback', '127.0.0.1', '127.1', 'localhost', 'localhost.', '[::1]', '[0:0:0:0:0:0:0:1]'],
-  ['numbers', '2130706433', '0x7f000001', '0177.0.0.1', '0x7f.1', '017700000001', '%31%32%37.0.0.1'],
-  ['wide digits', '１２７.０.０.１', '127。0。0。1'],
-  ['any', '0.0.0.0', '0', '[::]'],
-  ['link-local', '169.254.169.254', '[fe80::1]'],
-  ['private', '10.0.0.1', '172.16.0.1', '192.168.1.1', '[fd00::1]', '100.64.0.1'],
-  ['mapped', '[::ffff:127.0.0.1]', '[::ffff:a9fe:a9fe]', '[::127.0.0.1]'],
-  ['tunnels', '[2002:7f00:1::]', '[2001:0:4136:e378:8000:63bf:80ff:fffe]', '[64:ff9b::7f00:1]'],
-] as const;
-
 describe('guarded client: where it goes', () => {
-  for (const [family, ...hosts] of ADDRESSES) {
+  for (const [family, ...hosts] of INSIDE_ADDRESSES) {
     test(`${family}: nothing is asked, and the answer is that of a host that is not there`, async () => {
       using oracle = await listener();
       const client = new GuardedClient();

@@ -68,6 +68,8 @@ export async function discover(
   const { issuers, resource, scopes } = found.value;
   const issuer = issuers.find((one) => origins.includes(originOf(one)));
   if (issuer === undefined) return final(notAllowed(target.name, originOf(issuers[0] ?? '')));
+  if (endpointFault(issuer) !== undefined || new URL(issuer).search !== '')
+    return final(`server "${target.name}" names its authorization server in a way that no issuer is named`);
   const metadata = await serverMetadata(http, issuer, origins);
   if (!metadata.ok) return metadata;
   const read = vendorOf(metadata.value, issuer, auth.machine);
@@ -219,9 +221,10 @@ function vendorOf(
     const value = metadata[name];
     if (value === undefined || value === null) continue;
     const fault = typeof value === 'string' ? endpointFault(value) : 'is no text';
-    if (fault !== undefined) return refused(`${where} names a ${name} that nobody is sent to: it ${fault}`);
+    if (fault !== undefined)
+      return refused(`${where} names, as its ${name}, what nobody is sent to: it ${fault}`);
     if (originOf(String(value)) !== originOf(issuer) && !/^https:/i.test(String(value)))
-      return refused(`${where} names a ${name} without https on another origin`);
+      return refused(`${where} names, as its ${name}, one without https on another origin`);
     endpoints[own] = String(value);
   }
   if (endpoints.tokenEndpoint === undefined) return refused(`${where} names no token_endpoint`);

@@ -279,7 +279,7 @@ describe('what a vendor says of itself', () => {
       const { stderr } = await fails(
         ['mcp', 'login', name],
         1,
-        /authorization_endpoint that nobody is sent to/,
+        /authorization_endpoint, what nobody is sent to/,
       );
       assert.ok(!stderr.includes(endpoint), stderr);
     });

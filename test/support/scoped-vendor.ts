@@ -21,6 +21,10 @@ export class ScopedVendor implements AsyncDisposable {
   /** What it says of itself beside the defaults. */
   metadata: Record<string, unknown> = {};
   resource: Record<string, unknown> = {};
+  /** Where it says that its resource is described. */
+  described: string | undefined;
+  /** Where requests for these paths are sent instead. */
+  readonly redirects = new Map<string, string>();
   /** Refuses a request to the token endpoint, if it wants to. */
   deny: (form: URLSearchParams) => Denial | undefined = () => undefined;
   lifeSeconds = 3_600;
@@ -60,6 +64,11 @@ export class ScopedVendor implements AsyncDisposable {
     if (url.pathname === '/mcp') return this.#mcp(req, body, res);
     if (url.pathname === '/token') return this.#token(req, new URLSearchParams(body), res);
     this.paths.push(url.pathname);
+    const elsewhere = this.redirects.get(url.pathname);
+    if (elsewhere !== undefined) {
+      res.writeHead(307, { location: elsewhere }).end();
+      return;
+    }
     if (url.pathname === '/.well-known/oauth-protected-resource/mcp')
       return send(res, { resource: this.url, authorization_servers: [this.origin], ...this.resource });
     if (url.pathname === '/.well-known/oauth-authorization-server')
@@ -99,7 +108,7 @@ export class ScopedVendor implements AsyncDisposable {
   async #mcp(req: IncomingMessage, body: string, res: ServerResponse): Promise<void> {
     const scopes = this.#tokens.get(/^Bearer (\S+)$/.exec(req.headers.authorization ?? '')?.[1] ?? '');
     const challenge = (text: string, status: number) => {
-      const metadata = `${this.origin}/.well-known/oauth-protected-resource/mcp`;
+      const metadata = this.described ?? `${this.origin}/.well-known/oauth-protected-resource/mcp`;
       res.setHeader('www-authenticate', `Bearer ${text}, resource_metadata="${metadata}"`);
       send(res, {}, status);
     };
