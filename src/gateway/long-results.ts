@@ -64,12 +64,13 @@ export class LongResults {
     return uri.startsWith(SCHEME);
   }
 
-  async readResource(from: CallerOnSurface, uri: string): Promise<GatewayOutcome> {
+  async readResource(from: GatewayRequest, uri: string): Promise<GatewayOutcome> {
     const found = this.#find(from, uri.slice(SCHEME.length));
     const text = found && (await this.#kept.read(found));
-    return text === undefined
-      ? invalidParams(`Resource not found: ${uri.slice(0, 512)}. ${GONE}`, { uri })
-      : { ok: true, result: { contents: [{ uri, mimeType: 'text/plain', text }] } };
+    if (text === undefined)
+      return invalidParams(`Resource not found: ${uri.slice(0, 512)}. ${GONE}`, { uri });
+    from.record?.answeredHere();
+    return { ok: true, result: { contents: [{ uri, mimeType: 'text/plain', text }] } };
   }
 
   /** One part of a kept result, counted from 1, with a sentence on what to call next. */

@@ -1,4 +1,5 @@
-import { JSONPathEnvironment, JSONPathError, type JSONPathQuery, type JSONValue, jsonpath } from 'json-p3';
+import { createRequire } from 'node:module';
+import type { JSONPathError, JSONPathQuery, JSONValue, jsonpath } from 'json-p3';
 import { ok, type Result, refused } from '../base/result.ts';
 
 const MAX_EXPRESSION = 256;
@@ -7,16 +8,23 @@ const MAX_BRANCHES = 16;
 /** Evaluation visits each value a bounded number of times; so many values take a fraction of a second. */
 const MAX_VALUES = 100_000;
 const MAX_DEPTH = 64;
+/** Kinds of tokens as the library names them. */
+const FUNCTION = 'TOKEN_FUNCTION';
+const DESCENT = 'TOKEN_DDOT';
 
-const { FilterSelector } = jsonpath.selectors;
-const { FilterQuery, FunctionExtension, InfixExpression, LogicalExpression, PrefixExpression } =
-  jsonpath.expressions;
+type Library = typeof import('json-p3');
 type Filter = jsonpath.expressions.FilterExpression;
 
-const environment = new JSONPathEnvironment({ maxRecursionDepth: MAX_DEPTH + 2 });
-// Of the others some backtrack (match, search), and some walk over everything for each value (count).
-for (const name of environment.functionRegister.keys())
-  if (name !== 'length') environment.functionRegister.delete(name);
+/** Loaded with the first expression: most configurations have none, and a start pays for what it loads. */
+const library = (): Library => createRequire(import.meta.url)('json-p3');
+
+function environmentOf({ JSONPathEnvironment }: Library) {
+  const environment = new JSONPathEnvironment({ maxRecursionDepth: MAX_DEPTH + 2 });
+  // Of the others some backtrack (match, search), and some walk over everything for each value (count).
+  for (const name of environment.functionRegister.keys())
+    if (name !== 'length') environment.functionRegister.delete(name);
+  return environment;
+}
 
 /**
  * A JSONPath expression (RFC 9535) with bounds on what its evaluation can cost: one `..`, few alternatives, and filters
@@ -33,14 +41,15 @@ export class JsonPath {
   static compile(text: string): Result<JsonPath, string> {
     if (text.length > MAX_EXPRESSION)
       return refused(`is longer than ${MAX_EXPRESSION} characters: shorten it`);
+    const loaded = library();
     let query: JSONPathQuery;
     try {
-      query = environment.compile(text);
+      query = environmentOf(loaded).compile(text);
     } catch (error) {
-      if (error instanceof JSONPathError) return refused(syntaxFault(error));
+      if (error instanceof loaded.JSONPathError) return refused(syntaxFault(error));
       throw error;
     }
-    const fault = costFault(query);
+    const fault = costFault(query, loaded.jsonpath);
     return fault === undefined ? ok(new JsonPath(query)) : refused(fault);
   }
 
@@ -63,41 +72,50 @@ export class JsonPath {
 function syntaxFault({ message, token }: JSONPathError): string {
   // The library ends its sentence with the expression and the position.
   const what = message.slice(0, message.lastIndexOf(" ('")).trim() || 'it ends too early';
-  const only = token.kind === jsonpath.TokenKind.FUNCTION ? '; length() alone can be used here' : '';
+  const only = token.kind === FUNCTION ? '; length() alone can be used here' : '';
   return `is no JSONPath (RFC 9535): ${what} at character ${token.index + 1}${only}: write one such as $.items[*].name`;
 }
 
-function costFault({ segments }: JSONPathQuery): string | undefined {
+function costFault({ segments }: JSONPathQuery, library: Library['jsonpath']): string | undefined {
   let branches = 1;
   let descents = 0;
   for (const { selectors, token } of segments) {
     branches *= selectors.length;
-    if (token.kind === jsonpath.TokenKind.DDOT) descents += 1;
+    if (token.kind === DESCENT) descents += 1;
     if (descents > 1) return `has a second ".." at character ${token.index + 1}: keep one`;
     if (branches > MAX_BRANCHES)
       return `has too many alternatives from character ${token.index + 1} on: at most ${MAX_BRANCHES}, all lists multiplied`;
     for (const selector of selectors) {
-      const fault = selector instanceof FilterSelector ? filterFault(selector.expression) : undefined;
+      const fault =
+        selector instanceof library.selectors.FilterSelector
+          ? filterFault(selector.expression, library.expressions)
+          : undefined;
       if (fault !== undefined) return fault;
     }
   }
   return undefined;
 }
 
-function filterFault(filter: Filter): string | undefined {
-  if (filter instanceof FilterQuery) {
+type Expressions = Library['jsonpath']['expressions'];
+
+function filterFault(filter: Filter, kinds: Expressions): string | undefined {
+  if (filter instanceof kinds.FilterQuery) {
     if (filter.path.singularQuery()) return undefined;
     const at = filter.token.index + 1;
     return `has a path at character ${at} that a filter cannot follow: names and numbers alone lead to one place, such as @.price`;
   }
-  return partsOf(filter).reduce<string | undefined>((fault, part) => fault ?? filterFault(part), undefined);
+  for (const part of partsOf(filter, kinds)) {
+    const fault = filterFault(part, kinds);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
 }
 
-function partsOf(filter: Filter): readonly Filter[] {
-  if (filter instanceof LogicalExpression) return [filter.expression];
-  if (filter instanceof PrefixExpression) return [filter.right];
-  if (filter instanceof InfixExpression) return [filter.left, filter.right];
-  return filter instanceof FunctionExtension ? filter.args : [];
+function partsOf(filter: Filter, kinds: Expressions): readonly Filter[] {
+  if (filter instanceof kinds.LogicalExpression) return [filter.expression];
+  if (filter instanceof kinds.PrefixExpression) return [filter.right];
+  if (filter instanceof kinds.InfixExpression) return [filter.left, filter.right];
+  return filter instanceof kinds.FunctionExtension ? filter.args : [];
 }
 
 function isSearchable(value: unknown): boolean {

@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { promises as fs } from 'node:fs';
 import path from 'node:path';
 import { setInterval } from 'node:timers';
+import { setImmediate } from 'node:timers/promises';
 import { messageOf } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
@@ -43,6 +44,7 @@ export const KEPT_BOUNDS: KeptBounds = {
 };
 const SWEEP_MS = 60_000;
 const PURPOSE = 'result';
+const SEALED_AT_ONCE = 256;
 /** A folder of another process that nobody has written to for so long holds nothing that is still wanted, ms. */
 const ABANDONED_MS = 24 * 3_600_000;
 const INSTANCE = /^ins_[0-9A-Za-z]{22}$/;
@@ -91,9 +93,12 @@ export class KeptResults {
   /** Undefined: it cannot be kept, for it is too large or the disk does not take it. */
   async keep({ owner, tool, sections, bytes }: NewResult): Promise<KeptResult | undefined> {
     const id = newId('res');
-    const sealed = sections.map((text, index) =>
-      this.#sealer.seal(PURPOSE, text, contextOf(owner, id, index)),
-    );
+    const sealed: string[] = [];
+    for (const [index, text] of sections.entries()) {
+      sealed.push(this.#sealer.seal(PURPOSE, text, contextOf(owner, id, index)));
+      // Others are served meanwhile.
+      if (index % SEALED_AT_ONCE === SEALED_AT_ONCE - 1) await setImmediate();
+    }
     let end = 0;
     const ends = sealed.map((text) => {
       end += text.length;

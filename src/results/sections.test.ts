@@ -36,4 +36,9 @@ describe('the sections of a text', () => {
     assert.deepEqual(sectionsOf('😀😀😀', 6), ['😀', '😀', '😀']);
     assert.deepEqual(sectionsOf('short', 100), ['short']);
   });
+
+  it('of a text without any place to cut are found in the time of one look', { timeout: 10_000 }, () => {
+    const sections = sectionsOf('x'.repeat(16 * 1024 * 1024), 1024);
+    assert.equal(sections.length, 16 * 1024);
+  });
 });

@@ -21,13 +21,15 @@ export function sectionsOf(text: string, maxBytes: number): string[] {
 
 function endOf(bytes: Buffer, start: number, maxBytes: number): number {
   if (bytes.length - start <= maxBytes) return bytes.length;
-  const most = start + maxBytes;
-  const line = bytes.lastIndexOf(LINE_BREAK, most - 1);
-  if (line >= start + maxBytes / 2) return line + 1;
-  const near = start + maxBytes * 0.9;
-  const gap = Math.max(bytes.lastIndexOf(SPACE, most - 1), bytes.lastIndexOf(COMMA, most - 1));
-  if (gap >= near) return gap + 1;
-  let end = most;
+  let end = start + maxBytes;
+  // Looked for in this part alone: a text without line breaks would be searched from its beginning for each.
+  const half = start + Math.floor(maxBytes / 2);
+  const line = bytes.subarray(half, end).lastIndexOf(LINE_BREAK);
+  if (line >= 0) return half + line + 1;
+  const near = start + Math.floor(maxBytes * 0.9);
+  const last = bytes.subarray(near, end);
+  const gap = Math.max(last.lastIndexOf(SPACE), last.lastIndexOf(COMMA));
+  if (gap >= 0) return near + gap + 1;
   // All bytes of a character but its first are 10xxxxxx (RFC 3629).
   while ((bytes[end]! & 0xc0) === 0x80) end -= 1;
   return end;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { Client as OldClient } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as OldTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
@@ -11,6 +12,7 @@ import { Agent, administrate, type Loose, newAgent, writeConfig } from '../suppo
 import { temporaryFolder } from '../support/databases.ts';
 import { decide, holdingPolicy } from '../support/held-calls.ts';
 import { MenuUpstream } from '../support/menu-upstream.ts';
+import { eventually } from '../support/processes.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 
 const LINES = Array.from({ length: 200 }, (_, at) => `line ${at}: ${'é😀'.repeat(5)}`).join('\n');
@@ -279,6 +281,13 @@ describe('read_result', () => {
       );
     }
     assert.equal((await agent.ask('resources/read', { uri })).result?.contents.length, 1);
+    const outcomes = async () =>
+      (await administrate(castellan, 'GET', '/audit?event=resource.read&limit=5')).items.map(
+        ({ outcome }: Loose) => outcome,
+      );
+    await eventually('the audit tells them apart', async () =>
+      isDeepStrictEqual((await outcomes()).slice(0, 3), ['ok', 'refused', 'refused']),
+    );
   });
 
   test('takes no id for a path, and says what is wrong with its arguments', async () => {
