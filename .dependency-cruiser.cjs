@@ -5,7 +5,7 @@ const levels = [
   ['audit', 'results'],
   ['resources'],
   ['identity'],
-  ['limits', 'freezes', 'vendors'],
+  ['limits', 'freezes', 'vendors', 'pins'],
   ['oauth', 'upstream'],
   ['approvals'],
   ['gateway'],

@@ -42,6 +42,7 @@ import { ClientDocuments } from './oauth/client-documents.ts';
 import type { ClientSource } from './oauth/clients.ts';
 import { DynamicClients } from './oauth/dynamic-clients.ts';
 import { OAuth } from './oauth/oauth.ts';
+import type { ToolPins } from './pins/tool-pins.ts';
 import type { KeyRotation } from './resources/key-rotation.ts';
 import type { PlannedChange } from './resources/layer-edit.ts';
 import type { Resources } from './resources/registry.ts';
@@ -73,6 +74,7 @@ type DoorDeps = {
   sessions: LegacySessions;
   resources: Resources;
   freezes: Freezes;
+  pins: ToolPins;
   rotation: KeyRotation;
   authorizer: Authorizer;
   tokens: Tokens;
@@ -89,7 +91,7 @@ type DoorDeps = {
 /** Everything that listens: the MCP endpoint, the API, the pages, the authorization server. */
 export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const { options, logger, store, sessions, audit, resources, authorizer, tokens, localAdmin } = deps;
-  const { freezes, rotation, gateway, upstreams, passwords, approvals, callers, vendors } = deps;
+  const { freezes, rotation, gateway, upstreams, passwords, approvals, callers, vendors, pins } = deps;
   const counted = new CountedEvents(audit);
   stack.defer(() => counted.close());
   const denials = new Denials(counted);
@@ -145,7 +147,17 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
     const { grants, issuers } = oauth;
     const known = { credentials, addresses, authorizer, audit, store, denials, version, publicUrl };
     const people = { passwords, signIn: peopleSignIn(options) };
-    const kept = { resources, rotation, freezes, objects, tokens, approvals, tickets: deps.tickets, logins };
+    const kept = {
+      resources,
+      rotation,
+      freezes,
+      pins,
+      objects,
+      tokens,
+      approvals,
+      tickets: deps.tickets,
+      logins,
+    };
     return createApi({ ...known, ...people, ...kept, live, streams, sessions, grants, issuers, logger });
   });
   const { server, routes, drain } = createHttpServer({

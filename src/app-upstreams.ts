@@ -16,6 +16,7 @@ import type { AbsentCallers } from './identity/absent-callers.ts';
 import type { Authorizer } from './identity/authorizer.ts';
 import { CallLimiter } from './limits/call-limiter.ts';
 import { ServerClient } from './net/server-client.ts';
+import type { ToolPins } from './pins/tool-pins.ts';
 import type { Resources } from './resources/registry.ts';
 import type { DataDirectory } from './store/data-directory.ts';
 import type { Store } from './store/database.ts';
@@ -31,6 +32,7 @@ export type UpstreamDeps = {
   audit: Audit;
   resources: Resources;
   freezes: Freezes;
+  pins: ToolPins;
   authorizer: Authorizer;
   approvals: Approvals;
   callers: AbsentCallers;
@@ -49,7 +51,7 @@ export function openUpstreams(
   deps: UpstreamDeps,
 ): { gateway: Gateway; upstreams: Upstreams } {
   const { options, data, store, sessions, audit, resources, freezes, authorizer, logger } = deps;
-  const { approvals, callers, toolsets, vendors, logins, children, results } = deps;
+  const { approvals, callers, toolsets, vendors, logins, children, results, pins } = deps;
   const client = stack.use(new ServerClient());
   const self = { name: 'castellan', title: 'Castellan', version: options.version };
   const healthCalls = new HealthCalls({ audit, freezes, snapshot: () => resources.snapshot() });
@@ -91,8 +93,9 @@ export function openUpstreams(
   const news = stack.use(new ToolNews(new ToolSightings(store, audit), upstreams, logger));
   const limiter = new CallLimiter(() => performance.now());
   const gates = new Gates({ freezes, limiter, policies: () => resources.snapshot().policies });
-  const rooms = { approvals, callers, sessions, results, snapshot: () => resources.snapshot(), logins };
+  const rooms = { approvals, callers, sessions, results, pins, snapshot: () => resources.snapshot(), logins };
   const gateway = new Gateway(self, upstreams, data.sealer, authorizer, audit, gates, toolsets, rooms);
+  pins.onChange((server) => gateway.changed(server));
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {
@@ -100,6 +103,7 @@ export function openUpstreams(
     if (sameServers && now.policies === before.policies) return;
     if (!sameServers) {
       upstreams.reconcile(now);
+      pins.retain(now, before);
       gateway.stats.retain((server) => now.servers.has(server));
     }
     gateway.changed();

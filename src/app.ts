@@ -20,6 +20,7 @@ import { openLocalAdmin } from './identity/local-admin.ts';
 import { Passwords } from './identity/passwords.ts';
 import { Tokens } from './identity/tokens.ts';
 import { GuardedClient } from './net/guarded-client.ts';
+import { ToolPins } from './pins/tool-pins.ts';
 import { FIRST_USER } from './resources/access-fields.ts';
 import { KeyRotation } from './resources/key-rotation.ts';
 import { Resources } from './resources/registry.ts';
@@ -56,6 +57,8 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     stack.defer(() => resources.close());
     const freezes = await Freezes.open({ store, logger });
     stack.defer(() => freezes.close());
+    const pins = await ToolPins.open({ store, audit, snapshot: () => resources.snapshot(), logger });
+    stack.defer(() => pins.close());
     const vendors = new Vendors(store, resources, audit);
     const rotation = new KeyRotation({ store, resources, others: [vendors.vault], audit, logger });
     stack.defer(() => rotation.close());
@@ -87,7 +90,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
     const results = await openResults(stack, options.cacheDir, data, logger);
     const kept = { options, data, store, sessions, audit, resources, freezes, authorizer, logger };
     const logins = () => door.logins;
-    const called = { vendors, logins, approvals, callers, toolsets, children, results };
+    const called = { vendors, logins, approvals, callers, toolsets, children, results, pins };
     const upstream = openUpstreams(stack, { ...kept, ...called });
     stack.defer(() => approvals.close());
     const door: Door = openDoor(stack, {
@@ -98,6 +101,7 @@ export async function startCastellan(options: CastellanOptions): Promise<Running
       sessions,
       resources,
       freezes,
+      pins,
       rotation,
       authorizer,
       tokens,

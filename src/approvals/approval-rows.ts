@@ -5,6 +5,7 @@ import { canonicalJson } from '../base/canonical-json.ts';
 import { newId } from '../base/ids.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { KeptCaller } from '../identity/absent-callers.ts';
+import { definitionFingerprint } from '../pins/definition.ts';
 import type { HoldTerms } from '../policy/policy.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Surface } from '../resources/spec.ts';
@@ -20,7 +21,7 @@ import {
   type HoldingRule,
   type StoredOutcome,
 } from './approval.ts';
-import { definitionFingerprint, identityOf } from './call-identity.ts';
+import { identityOf } from './call-identity.ts';
 import { noticeOf } from './notice.ts';
 import { addNotice } from './notice-rows.ts';
 

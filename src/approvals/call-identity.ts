@@ -1,6 +1,5 @@
 import { canonicalJson } from '../base/canonical-json.ts';
 import { sha256Hex } from '../base/ids.ts';
-import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { HeldCall } from './approval.ts';
 
 /** SHA-256 of what is asked and who asks it, hex: calls of one identity share one approval. */
@@ -8,11 +7,6 @@ export function identityOf(call: Pick<HeldCall, 'project' | 'server' | 'tool' | 
   const { project, server, tool, arguments: args, requester } = call;
   const { principal, ownerUid } = requester;
   return sha256Hex(canonicalJson([project.uid, server, tool, args, principal, ownerUid]));
-}
-
-/** SHA-256 of a tool's definition, hex. */
-export function definitionFingerprint(definition: JsonObject): string {
-  return sha256Hex(canonicalJson(definition));
 }
 
 /**

@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto';
+import { withHiddenShown } from '../base/hidden-characters.ts';
 import { ok, type Result, refused } from '../base/result.ts';
 import type { NoticeTarget } from '../policy/policy.ts';
 import { ntfyTopic } from '../resources/notify-fields.ts';
 import type { Approval } from './approval.ts';
-import { withHiddenShown } from './hidden-characters.ts';
 import type { Notice, NoticeEvent } from './notice.ts';
 
 export type Message = { url: string; headers: Readonly<Record<string, string>>; body: string };

@@ -368,7 +368,10 @@ onEachDatabase('audit', (make) => {
           await queryEvents(store.background, { filter: { event: 'tool.*' }, order: 'oldest', limit: 100 })
         ).items.map(({ event, tool }) => `${event} ${tool}`);
       const note = (tools: Record<string, string>) =>
-        new ToolSightings(store, audit).note('s', new Map(Object.entries(tools)), (tool) => `s__${tool}`);
+        new ToolSightings(store, audit).note('s', new Map(Object.entries(tools)), (tool) => ({
+          canonical: `s__${tool}`,
+          flags: [],
+        }));
       await note({ a: '1', b: '1' });
       await note({ a: '1', b: '1' });
       assert.deepEqual(await told(), ['tool.appeared s__a', 'tool.appeared s__b']);

@@ -9,6 +9,9 @@ const AT_ONCE = 200;
 /** The tools that a server lists now: upstream name, with a digest of the definition. */
 export type SeenTools = ReadonlyMap<string, string>;
 
+/** How a tool is told of: its name in the audit, and what stands out in its definition. */
+export type ToolTelling = { canonical: string; flags: readonly string[] };
+
 /**
  * Tells of tools that appear, change and disappear. What was told last is kept in the database, with the row that told
  * it: a restart tells nothing again, and of several processes one does.
@@ -22,8 +25,7 @@ export class ToolSightings {
     this.#audit = audit;
   }
 
-  /** @param canonical how the audit names a tool of this server */
-  async note(server: string, seen: SeenTools, canonical: (tool: string) => string): Promise<void> {
+  async note(server: string, seen: SeenTools, telling: (tool: string) => ToolTelling): Promise<void> {
     if (sameTools(await this.#known(server), seen)) return;
     await this.#store.db.transaction().execute(async (transaction) => {
       const rows = await transaction
@@ -33,15 +35,17 @@ export class ToolSightings {
         .execute();
       const known = new Map(rows.map((row) => [row.tool, row.fingerprint]));
       const events: AuditEvent[] = [];
-      const tell = (event: AuditEvent['event'], tool: string, detail: AuditEvent['detail']) =>
+      const tell = (event: AuditEvent['event'], tool: string, detail: AuditEvent['detail']) => {
+        const { canonical, flags } = telling(tool);
         events.push({
           event,
           outcome: 'told',
           actor: { kind: 'castellan' },
           server,
-          tool: canonical(tool),
-          detail,
+          tool: canonical,
+          detail: flags.length > 0 ? { ...detail, flags } : detail,
         });
+      };
       for (const { tool, fingerprint } of await news(transaction, server, seen, known)) {
         const before = known.get(tool);
         if (before === undefined) tell('tool.appeared', tool, { fingerprint });

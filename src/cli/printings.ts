@@ -10,6 +10,7 @@ import type { ResourceObject } from '../resources/objects.ts';
 import type { Subject } from '../resources/spec.ts';
 import type { TicketSummary } from '../toolsets/tickets/ticket.ts';
 import { ageOf, type Column, type Printing } from './output.ts';
+import { stateText } from './tool-text.ts';
 import { writtenForm } from './written-form.ts';
 
 export type AnyObject = ResourceObject | TokenObject;
@@ -187,7 +188,9 @@ export const toolPrinting: Printing<ToolView> = {
     { title: 'NAME', value: (tool) => tool.name },
     { title: 'SERVER', value: (tool) => tool.server },
     { title: 'SURFACE', value: (tool) => tool.surface },
+    { title: 'STATE', value: stateText },
     { title: 'FINGERPRINT', value: (tool) => tool.fingerprint.slice(0, 12) },
+    { title: 'FLAGS', value: (tool) => list(tool.flags), wide: true },
     { title: 'DESCRIPTION', value: (tool) => tool.description, wide: true },
   ],
   nameOf: (tool) => `tool/${tool.canonical}`,

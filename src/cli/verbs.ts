@@ -170,6 +170,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/approvals.ts')).defineApprovals,
   },
   {
+    name: 'accept',
+    group: TOOLS,
+    summary: 'accept the definition of a tool that is new or has changed',
+    load: async () => (await import('./commands/accept.ts')).defineAccept,
+  },
+  {
     name: 'tickets',
     group: TOOLS,
     summary: 'tickets between agents and people',

@@ -5,6 +5,7 @@ import type { AuditEventName } from '../audit/event.ts';
 import type { Sealer } from '../base/seal.ts';
 import type { AbsentCallers } from '../identity/absent-callers.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
+import type { ToolPins } from '../pins/tool-pins.ts';
 import { onlyReads } from '../protocol/extensions.ts';
 import { ErrorCode, type JsonObject } from '../protocol/jsonrpc.ts';
 import { isLogLevel, LOG_LEVELS } from '../protocol/log-levels.ts';
@@ -60,6 +61,7 @@ export type GatewayRooms = {
   callers: AbsentCallers;
   sessions: LegacySessions;
   results: LongResults;
+  pins: ToolPins;
   snapshot: () => Snapshot;
   logins: SignInDeps['logins'];
 };
@@ -113,7 +115,7 @@ export class Gateway {
       ...{ upstreams, authorizer, audit, results, beginnings: this.beginnings, search: new ToolSearch() },
       ...{ views: () => this.views, snapshot: rooms.snapshot, logins: rooms.logins },
     });
-    this.views = new Views(upstreams, gates, own);
+    this.views = new Views(upstreams, gates, rooms.pins, own);
     this.owned = new OwnedEntries(this.views, upstreams, results, (from, server, params) =>
       this.relay(from, server, params),
     );

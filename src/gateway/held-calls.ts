@@ -1,11 +1,12 @@
 import type { Approval } from '../approvals/approval.ts';
 import { type Approvals, type Prepared, TooManyWaiting } from '../approvals/approvals.ts';
-import { definitionFingerprint, inexactNumber } from '../approvals/call-identity.ts';
+import { inexactNumber } from '../approvals/call-identity.ts';
 import type { Executed, Send } from '../approvals/executions.ts';
 import type { Audit } from '../audit/audit.ts';
 import { Cancellation } from '../base/cancellation.ts';
 import type { AbsentCallers } from '../identity/absent-callers.ts';
 import { callerKey } from '../identity/caller.ts';
+import { definitionFingerprint } from '../pins/definition.ts';
 import { capabilityFault, type InputRequests, NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { MODERN_REVISION } from '../protocol/revisions.ts';
@@ -226,16 +227,22 @@ export class HeldCalls {
   async #find(
     from: GatewayRequest,
     { server, tool }: Approval,
-  ): Promise<{ tool: ViewTool } | { void: string } | { later: string }> {
+  ): Promise<{ tool: ViewTool } | { void: string; definition?: JsonObject } | { later: string }> {
     const { upstreams, views } = this.#deps;
     const catalogue = upstreams.get(server)?.catalogue(from.circle);
     if (!catalogue) return { void: `server ${server} is not configured any more` };
     // A server that changes what a tool is need not have told.
     if (!(await catalogue.renewed(Date.now() + FIND_TIMEOUT_MS)))
       return { later: `server ${server} cannot be reached` };
-    const { tools } = views.current(from.scope, from.circle);
-    const found = [...tools.values()].find(({ canonical }) => canonical === tool);
+    const { tools, held } = views.current(from.scope, from.circle);
+    const named = ({ canonical }: ViewTool) => canonical === tool;
+    const found = [...tools.values()].find(named);
     if (found) return { tool: found };
+    const waiting = [...held.values()].find(named);
+    if (waiting) {
+      const { name, definition } = waiting.tool;
+      return { void: `the definition of ${name} has changed since, and is not accepted`, definition };
+    }
     return { void: 'the tool is gone, or whoever asked for the call may not run it any more' };
   }
 

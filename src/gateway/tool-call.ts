@@ -27,6 +27,7 @@ import {
   type CallRefusal,
   failed,
   invalidParams,
+  policyDenied,
   refusalOf,
   unknownTool,
 } from './refusals.ts';
@@ -34,7 +35,7 @@ import { type GatewayRequest, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import { courseOf, takesTasks } from './tasks/course.ts';
 import type { Toolsets } from './toolsets.ts';
-import type { ViewTool } from './view.ts';
+import { type ViewTool, waitingText } from './view.ts';
 import type { Views } from './views.ts';
 
 export type ToolCallDeps = {
@@ -86,11 +87,20 @@ async function findAndCall(
   args: JsonObject | undefined,
 ): Promise<GatewayOutcome> {
   const found = await deps.views.findTool(from.scope, from.circle, name, Date.now() + FIND_TIMEOUT_MS);
-  if (!found) return failed(unknownTool(name));
+  if (!found) return refuseHeld(deps, from, name) ?? failed(unknownTool(name));
   if ('unavailable' in found) {
     return { ok: true, result: asToolResult(refusalOf(found.fault, found.unavailable), false) };
   }
   return callFound(deps, from, found.tool, args);
+}
+
+/** Whoever has read a definition that counts no longer learns why the tool is gone. */
+function refuseHeld(deps: ToolCallDeps, from: GatewayRequest, name: string): GatewayOutcome | undefined {
+  const held = deps.views.current(from.scope, from.circle).held.get(name);
+  if (!held) return undefined;
+  from.record?.found(held);
+  if (!authorize(deps.authorizer, from, held)) return undefined;
+  return refused(policyDenied(waitingText(held.unaccepted)), held);
 }
 
 function callFound(

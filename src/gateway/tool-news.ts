@@ -1,8 +1,9 @@
 import type { ToolSightings } from '../audit/sightings.ts';
-import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf } from '../base/errors.ts';
-import { sha256Hex } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { definitionFingerprint } from '../pins/definition.ts';
+import { findingsIn, kindsOf } from '../pins/suspicious-text.ts';
+import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName } from '../protocol/names.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 
@@ -44,14 +45,18 @@ export class ToolNews implements AsyncDisposable {
     const listings = this.#upstreams.get(name)?.listings() ?? [];
     // No list is no news: a server that is down has lost nothing.
     if (listings.length === 0) return;
-    const seen = new Map<string, string>();
+    const definitions = new Map<string, JsonObject>();
     for (const { tools } of listings) {
       for (const tool of tools) {
-        if (!seen.has(tool.name)) seen.set(tool.name, sha256Hex(canonicalJson(tool.definition)));
+        if (!definitions.has(tool.name)) definitions.set(tool.name, tool.definition);
       }
     }
+    const seen = new Map([...definitions].map(([tool, one]) => [tool, definitionFingerprint(one)]));
     try {
-      await this.#sightings.note(name, seen, (tool) => canonicalName(name, tool));
+      await this.#sightings.note(name, seen, (tool) => ({
+        canonical: canonicalName(name, tool),
+        flags: kindsOf(findingsIn(definitions.get(tool))),
+      }));
     } catch (error) {
       this.#logger.warn({ server: name, error: messageOf(error) }, 'news of tools could not be recorded');
     }

@@ -26,6 +26,7 @@ function part(
     // Only what a view looks at.
     spec: { prefix, tools, target: { type } } as unknown as ServerSpec,
     listing: offer && listing(offer, server),
+    unaccepted: new Map(),
     fault: undefined,
   };
 }

@@ -1,4 +1,6 @@
 import { anyGlobMatches } from '../base/glob.ts';
+import { withHiddenShown } from '../base/hidden-characters.ts';
+import type { Unaccepted } from '../pins/pinned.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName, exposedName, exposedNameLimit, MAX_NAME } from '../protocol/names.ts';
 import { type UriTemplate, uriTemplate } from '../protocol/uri-template.ts';
@@ -17,6 +19,8 @@ export type ViewPart = {
   server: string;
   spec: ServerSpec | undefined;
   listing: Listing | undefined;
+  /** By the name that the server gives it: a tool whose definition the project has not accepted. */
+  unaccepted: ReadonlyMap<string, Unaccepted>;
   /** Why the part is missing or old. */
   fault: string | undefined;
 };
@@ -33,6 +37,8 @@ export type ViewTool = {
   shape: ResultShape | undefined;
   /** A server that nobody has read yet may have an older claim to the name. */
   provisional: boolean;
+  /** Its definition is not the accepted one. */
+  unaccepted: Unaccepted | undefined;
 };
 
 export type ViewPrompt = { server: string; name: string };
@@ -45,6 +51,8 @@ export type View = {
   tools: ReadonlyMap<string, ViewTool>;
   /** Castellan's own, listed or not. */
   own: ReadonlyMap<string, OwnTool>;
+  /** Tools that are neither listed nor called before somebody accepts their definition. */
+  held: ReadonlyMap<string, ViewTool>;
   prompts: ReadonlyMap<string, ViewPrompt>;
   resources: ReadonlyMap<string, string>;
   /** In the order of the servers; a template that several have stands here for each of them. */
@@ -80,6 +88,16 @@ export function itemsOf({ lists }: View, list: ListName): readonly JsonObject[] 
 }
 
 const RESERVED: ReadonlySet<string> = new Set(OWN_TOOLS);
+const ALL_HELD =
+  'The tools of this surface wait for somebody who runs the project to accept their definitions.';
+
+/** What a held tool waits for, to whoever would use it. */
+export function waitingText(why: Unaccepted | undefined): string {
+  return why === 'changed'
+    ? 'its definition is not the one that was accepted for this project, and waits for somebody to accept it'
+    : 'it is new in this project, and waits for somebody to accept it';
+}
+
 export const DEGRADED_META = 'castellan/degraded';
 export const NOTICE_META = 'castellan/notice';
 
@@ -100,6 +118,7 @@ export function buildView(
   const degraded: Degraded[] = [];
   const shortLimit = exposedNameLimit(project.name);
   const tools = new Map<string, ViewTool>();
+  const held = new Map<string, ViewTool>();
   const prompts = new Map<string, ViewPrompt>();
   const resources = new Map<string, string>();
   const templates: ViewTemplate[] = [];
@@ -108,18 +127,21 @@ export function buildView(
   const resourceList: JsonObject[] = [];
   const templateList: JsonObject[] = [];
   const leftOuts: LeftOut[] = [];
+  const heldBack: LeftOut[] = [];
   const toolClashes = new Set([...clashes(parts, toolNames), ...OWN_TOOLS]);
   const builtin = builtinNames(parts);
   const promptClashes = clashes(parts, (part) => part.listing?.prompts.map((one) => String(one.name)) ?? []);
 
   const unread = parts.flatMap(({ spec, listing }, at) => (spec && !listing ? [{ at, spec }] : []));
 
-  for (const [at, { server, spec, listing, fault }] of parts.entries()) {
+  for (const [at, { server, spec, listing, unaccepted: open, fault }] of parts.entries()) {
     if (fault !== undefined)
       degraded.push({ server, reason: listing ? `showing an older list: ${fault}` : fault });
     if (!listing || !spec) continue;
     const leftOut = new LeftOut(server);
     leftOuts.push(leftOut);
+    const heldHere = new LeftOut(server);
+    heldBack.push(heldHere);
     // Whoever wants the names as the server has them gets them, up to what the protocol allows.
     const limit = spec.prefix === 'never' ? MAX_NAME : shortLimit;
     for (const { what, reason } of listing.dropped) leftOut.add(what, reason);
@@ -130,7 +152,8 @@ export function buildView(
       const own = overrideOf(tool.name, spec)?.name ?? tool.name;
       const wanted = withPrefix(server, own, spec.prefix, toolClashes);
       const exposed = exposedName(wanted, canonical, limit);
-      const owner = tools.get(exposed)?.server ?? (isBuiltin(spec) ? undefined : builtin.get(exposed));
+      const claim = tools.get(exposed) ?? changedOne(held.get(exposed));
+      const owner = claim?.server ?? (isBuiltin(spec) ? undefined : builtin.get(exposed));
       if (owner !== undefined || RESERVED.has(exposed)) {
         leftOut.add(`tool ${tool.name}`, `the name ${exposed} is that of a tool of ${owner ?? 'Castellan'}`);
         continue;
@@ -145,7 +168,11 @@ export function buildView(
         anyGlobMatches(spec.tools.readOnly, tool.name) || (isBuiltin(spec) && saysReadOnly(tool));
       const { era, capabilities } = listing.peer;
       const taskSupport = taskSupportOf(tool.definition, era, capabilities);
-      tools.set(exposed, {
+      const unaccepted = open.get(tool.name);
+      const isHeld =
+        unaccepted === 'new' || (unaccepted === 'changed' && project.spec.changedTools !== 'warn');
+      if (isHeld) heldHere.add(`tool ${withHiddenShown(tool.name)}`, waitingText(unaccepted));
+      (isHeld ? held : tools).set(exposed, {
         exposed,
         canonical,
         server,
@@ -155,6 +182,7 @@ export function buildView(
         taskSupport,
         shape,
         provisional,
+        unaccepted,
       });
     }
     // Prompts and resources have no rights of their own: they go with the right to all that their server has.
@@ -199,12 +227,15 @@ export function buildView(
   const offered = [...tools.values()];
   const toolList = offered.map((tool) => tool.definition);
   const forTasks = offered.some(({ taskSupport }) => isForTasks(taskSupport));
-  const notes = notesOf(degraded, parts, toolList.length, scope);
+  const waiting = heldBack.flatMap((one) => one.notes());
+  const empty = waiting.length > 0 ? ALL_HELD : emptyReason(parts, scope);
+  const notes = notesOf([...degraded, ...waiting], toolList.length > 0 ? undefined : empty);
   const own = ownTools.filter((tool) => tool.isOn(scope));
   const ownList = own.filter((tool) => tool.isListed(scope, parts)).map(definitionOf);
   const listed = { tools: [...toolList, ...ownList], ...notes };
   const view: View = {
     tools,
+    held,
     own: new Map(own.map((tool) => [tool.name, tool])),
     prompts,
     resources,
@@ -231,26 +262,15 @@ function exposed(view: View, exposure: ProjectSpec['exposure'], start: JsonObjec
   return exposure === 'gated' ? { ...shown, begun: view } : shown;
 }
 
-function notesOf(
-  degraded: readonly Degraded[],
-  parts: readonly ViewPart[],
-  toolCount: number,
-  scope: Scope,
-): { _meta?: JsonObject } {
+function notesOf(degraded: readonly Degraded[], empty: string | undefined): { _meta?: JsonObject } {
   const meta: JsonObject = {};
   if (degraded.length > 0) meta[DEGRADED_META] = degraded;
-  const empty = emptyReason(parts, toolCount, scope);
   if (empty !== undefined) meta[NOTICE_META] = empty;
   return Object.keys(meta).length > 0 ? { _meta: meta } : {};
 }
 
-/** Why a surface shows no tool at all; undefined when it shows some. */
-function emptyReason(
-  parts: readonly ViewPart[],
-  toolCount: number,
-  { project, surface, rights }: Scope,
-): string | undefined {
-  if (toolCount > 0) return undefined;
+/** Why a surface has no tool at all. */
+function emptyReason(parts: readonly ViewPart[], { project, surface, rights }: Scope): string {
   if (rights.isNothing)
     return `This credential may run no tool of project ${project.name}: grant it role:run,resource:tools.`;
   if (parts.length === 0) return `No server is on the ${surface} surface of this project.`;
@@ -273,11 +293,19 @@ function overrideOf(
   return Object.hasOwn(tools.override, name) ? tools.override[name] : undefined;
 }
 
-function toolNames({ spec, listing }: ViewPart): string[] {
+function toolNames({ spec, listing, unaccepted }: ViewPart): string[] {
   if (!spec || !listing) return [];
-  return listing.tools
-    .filter((tool) => isOffered(tool.name, spec))
-    .map((tool) => overrideOf(tool.name, spec)?.name ?? tool.name);
+  return (
+    listing.tools
+      // What nobody has accepted yet changes no other tool's name.
+      .filter((tool) => isOffered(tool.name, spec) && unaccepted.get(tool.name) !== 'new')
+      .map((tool) => overrideOf(tool.name, spec)?.name ?? tool.name)
+  );
+}
+
+/** A tool keeps its name while its new definition waits: nobody else's is called in its place. */
+function changedOne(held: ViewTool | undefined): ViewTool | undefined {
+  return held?.unaccepted === 'changed' ? held : undefined;
 }
 
 function isBuiltin({ target }: ServerSpec): boolean {

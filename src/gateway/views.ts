@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { ToolPins } from '../pins/tool-pins.ts';
 import type { ConfiguredServer } from '../upstream/builtin-server.ts';
 import type { Circle } from '../upstream/circle.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
@@ -13,14 +14,17 @@ const FIRST_LIST_MS = 10_000;
 const MAX_VIEWS = 500;
 /** A list may be kept so long at most: changes are announced, so this bounds what a lost notice costs, ms. */
 const LIST_TTL_MS = 60_000;
+const NOTHING: ViewPart['unaccepted'] = new Map();
 const STARTING = new UpstreamFault('unreachable', 'it is still starting');
 
+type Pins = Pick<ToolPins, 'unaccepted' | 'recording'>;
 type Entry = { epoch: number; view: View };
 
 /** The views of all surfaces: built when first asked for, kept until something that they show has changed. */
 export class Views {
   private readonly upstreams: Upstreams;
   private readonly gates: Pick<Gates, 'hides' | 'hidesServer'>;
+  private readonly pins: Pins;
   private readonly ownTools: readonly OwnTool[];
   private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
   private epoch = 0;
@@ -28,10 +32,12 @@ export class Views {
   constructor(
     upstreams: Upstreams,
     gates: Pick<Gates, 'hides' | 'hidesServer'>,
+    pins: Pins,
     ownTools: readonly OwnTool[],
   ) {
     this.upstreams = upstreams;
     this.gates = gates;
+    this.pins = pins;
     this.ownTools = ownTools;
   }
 
@@ -74,6 +80,11 @@ export class Views {
       // A load that outlived its reader changes no catalogue, yet the reader has to be told of it.
       this.outdated();
     }
+    const view = this.current(scope, circle);
+    const recording = this.pins.recording(scope.project);
+    if (!recording) return view;
+    // What a model has read must be what later definitions are compared with, whatever becomes of this process.
+    await recording;
     return this.current(scope, circle);
   }
 
@@ -142,12 +153,14 @@ export class Views {
       const server = this.upstreams.get(name);
       if (!server) {
         const reason = this.upstreams.configurationError(name) ?? 'it is not configured';
-        return { server: name, spec: undefined, listing: undefined, fault: reason };
+        return { server: name, spec: undefined, listing: undefined, unaccepted: NOTHING, fault: reason };
       }
       const catalogue = server.catalogue(circle);
       const listing = catalogue.peek();
       const fault = catalogue.fault ?? (listing ? undefined : STARTING);
-      return { server: name, spec: server.spec, listing, fault: fault?.message };
+      const pinned = listing && server.spec.target.type !== 'builtin';
+      const unaccepted = pinned ? this.pins.unaccepted(scope.project, name, listing.tools) : NOTHING;
+      return { server: name, spec: server.spec, listing, unaccepted, fault: fault?.message };
     });
   }
 }

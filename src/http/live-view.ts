@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { canonicalJson } from '../base/canonical-json.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import type { Scope } from '../gateway/scope.ts';
@@ -7,12 +5,14 @@ import type { ViewTool } from '../gateway/view.ts';
 import { NOTICE_META } from '../gateway/view.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
+import { definitionFingerprint } from '../pins/definition.ts';
+import { findingsIn, kindsOf } from '../pins/suspicious-text.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
 import type { Circle } from '../upstream/circle.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
-import type { LiveView, ServerDetail, ServerStatus, ToolList, ToolView } from './api/live.ts';
+import type { LiveView, ServerDetail, ServerStatus, ShownTool, ToolList } from './api/live.ts';
 
 const CONNECT_TIMEOUT_MS = 60_000;
 
@@ -40,7 +40,8 @@ export class GatewayLiveView implements LiveView {
     for (const one of surfaces) {
       const scope: Scope = { project, surface: one, rights };
       const view = await this.gateway.views.complete(scope, circleOf(caller));
-      for (const tool of view.tools.values()) list.items.push(toolView(tool, one));
+      for (const tool of view.tools.values()) list.items.push(toolView(tool, one, false));
+      for (const tool of view.held.values()) list.items.push(toolView(tool, one, true));
       list.degraded.push(...view.degraded);
       const note = (view.lists.tools._meta as JsonObject | undefined)?.[NOTICE_META];
       if (typeof note === 'string') notes.push(note);
@@ -98,7 +99,8 @@ function circleOf(caller: AuthenticatedCaller): Circle {
   return { owner: caller.owner, principal, session: `principal:${principal}`, relayed: NOTHING_RELAYED };
 }
 
-function toolView({ canonical, exposed, server, definition, tool }: ViewTool, surface: Surface): ToolView {
+function toolView(shown: ViewTool, surface: Surface, isHeld: boolean): ShownTool {
+  const { canonical, exposed, server, definition, tool, unaccepted: why } = shown;
   const { description } = definition;
   return {
     canonical,
@@ -106,6 +108,10 @@ function toolView({ canonical, exposed, server, definition, tool }: ViewTool, su
     server,
     surface,
     description: typeof description === 'string' ? description : undefined,
-    fingerprint: createHash('sha256').update(canonicalJson(tool.definition)).digest('hex'),
+    fingerprint: definitionFingerprint(tool.definition),
+    state: isHeld ? 'held' : why === undefined ? 'accepted' : 'warned',
+    why,
+    flags: kindsOf(findingsIn(tool.definition)),
+    definition: tool.definition,
   };
 }

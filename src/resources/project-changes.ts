@@ -14,6 +14,8 @@ export function loosenedField(before: ProjectFields | undefined, after: ProjectF
   const was = projectSpec(before ?? {});
   const is = projectSpec(after);
   if (was.defaultAction === 'deny' && is.defaultAction === 'allow') return 'spec.defaultAction';
+  if (was.newTools === 'hold' && is.newTools === 'list') return 'spec.newTools';
+  if (was.changedTools === 'hold' && is.changedTools === 'warn') return 'spec.changedTools';
   if (!was.tickets.selfHandle && is.tickets.selfHandle) return 'spec.tickets.selfHandle';
   return loosenedAudit(was.audit, is.audit) ?? loosenedLimit(was.limits, is.limits);
 }

@@ -92,7 +92,10 @@ export type ProjectSpec = {
   operatorServers: string[];
   exposure: 'full' | 'meta' | 'gated';
   defaultAction: 'allow' | 'deny';
+  /** What becomes of tools that a server lists later than the first time. */
   newTools: 'list' | 'hold';
+  /** What becomes of a tool whose definition is not the accepted one any more. */
+  changedTools: 'hold' | 'warn';
   /** Undefined: none. */
   limits: CallLimits | undefined;
   /** How much text of a result goes to a model, bytes, where no rule of its server says; undefined: all of it. */

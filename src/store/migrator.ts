@@ -16,6 +16,7 @@ import * as approvals from './migrations/0012-approvals.ts';
 import * as tickets from './migrations/0013-tickets.ts';
 import * as upstreamCredentials from './migrations/0014-upstream-credentials.ts';
 import * as approvalNotices from './migrations/0015-approval-notices.ts';
+import * as toolPins from './migrations/0016-tool-pins.ts';
 import * as userGrants from './migrations/0017-user-grants.ts';
 import * as vendorScopes from './migrations/0018-vendor-scopes.ts';
 import * as begunSessions from './migrations/0019-begun-sessions.ts';
@@ -38,6 +39,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0013-tickets': tickets,
   '0014-upstream-credentials': upstreamCredentials,
   '0015-approval-notices': approvalNotices,
+  '0016-tool-pins': toolPins,
   '0017-user-grants': userGrants,
   '0018-vendor-scopes': vendorScopes,
   '0019-begun-sessions': begunSessions,

@@ -36,6 +36,8 @@ export interface Schema {
   upstream_credentials: UpstreamCredentialsTable;
   upstream_logins: UpstreamLoginsTable;
   upstream_scopes: UpstreamScopesTable;
+  pinned_servers: PinnedServersTable;
+  tool_pins: ToolPinsTable;
 }
 
 /** Facts about this database itself. */
@@ -177,6 +179,30 @@ export interface ToolSightingsTable {
   tool: string;
   fingerprint: string;
   seen_at: number;
+}
+
+/** Owner: pins. Servers whose tools a project has listed. */
+export interface PinnedServersTable {
+  project_uid: string;
+  server_uid: string;
+  /** Grows with every change of what is pinned of the server here. */
+  version: number;
+  pinned_at: number;
+}
+
+/** Owner: pins. Definitions of tools that a project has seen, accepted or waiting for it. */
+export interface ToolPinsTable {
+  project_uid: string;
+  server_uid: string;
+  /** As the server calls it. */
+  tool: string;
+  fingerprint: string;
+  /** JSON; null where it was too long to be kept. */
+  definition: string | null;
+  seen_at: number;
+  accepted_at: number | null;
+  /** A principal; null while it waits, and where the first use was trusted. */
+  accepted_by: string | null;
 }
 
 /** Owner: store. The keys that seal, each wrapped by the master key; number 0 is the master key itself. */

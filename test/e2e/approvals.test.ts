@@ -31,7 +31,7 @@ before(async () => {
       armed: { url: oracle.url, isolation: 'session' },
       schemed: { url: schemed.url },
     },
-    { demo: { servers: ['x', 'armed', 'schemed'] }, other: { servers: ['x'] } },
+    { demo: { servers: ['x', 'armed', 'schemed'], changedTools: 'warn' }, other: { servers: ['x'] } },
   );
   castellan = await startCastellan(['--config', config]);
   agent = await newAgent(castellan, 'demo');

@@ -5,8 +5,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import type { RecordedEvent } from '../../src/audit/row.ts';
 import { apiRoutes } from '../../src/http/api/api.ts';
+import { definitionFingerprint } from '../../src/pins/definition.ts';
 import { temporaryFolder } from '../support/databases.ts';
 import { allowGrant, GRANT } from '../support/known-grant.ts';
+import { OracleUpstream } from '../support/oracle-upstream.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 import { Vendor } from '../support/vendor.ts';
 
@@ -15,6 +17,7 @@ let admin = '';
 let token = '';
 let file = '';
 let turn = 0;
+let oracle: OracleUpstream | undefined;
 
 before(async () => {
   const folder = await temporaryFolder();
@@ -40,6 +43,7 @@ before(async () => {
   admin = JSON.parse(await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8')).credential;
   token = await newToken('agent', 'demo');
 });
+after(() => oracle?.[Symbol.asyncDispose]());
 after(() => vendor?.[Symbol.asyncDispose]());
 after(() => castellan[Symbol.asyncDispose]());
 
@@ -337,6 +341,22 @@ async function beginLogin(): Promise<void> {
   cameBack.url = await vendor!.visit(((await answer.json()) as { url: string }).url);
 }
 
+const CHANGED = { description: 'another one' };
+/** A tool whose definition is another one than a project has listed. */
+async function changeTool(): Promise<void> {
+  oracle = await OracleUpstream.start('modern');
+  const changing = { kind: 'Server', metadata: { name: 'changing' }, spec: { url: oracle.url } };
+  await api('PUT', 'servers/changing', withApi(changing));
+  const pinned = { kind: 'Project', metadata: { name: 'pinned' }, spec: { servers: ['changing'] } };
+  await api('PUT', 'projects/pinned', withApi(pinned));
+  await api('GET', 'projects/pinned/tools');
+  oracle.about = CHANGED;
+  // Another entry is another connection, which reads its lists anew.
+  const spec = { ...changing.spec, lifecycle: { callTimeout: '59s' } };
+  await api('PUT', 'servers/changing', withApi({ ...changing, spec }));
+  await api('GET', 'projects/pinned/tools');
+}
+
 /** One request for each mutating route, which does what the route is for. */
 let ticket = '';
 const ofTicket = (what: string, body: object): Act => ({
@@ -376,6 +396,13 @@ const ACTS: Readonly<Record<string, Act>> = {
   'DELETE /freezes/:scope': {
     path: 'freezes/open',
     before: () => api('PUT', 'freezes/open', { reason: 'an exercise' }),
+  },
+  'POST /projects/:name/tools/:tool/accept': {
+    path: 'projects/pinned/tools/changing__echo/accept',
+    body: {
+      fingerprint: definitionFingerprint({ name: 'echo', inputSchema: { type: 'object' }, ...CHANGED }),
+    },
+    before: changeTool,
   },
   'POST /policies/test': { path: 'policies/test', body: { project: 'demo', tool: 'everything__echo' } },
   'POST /tickets': { path: 'tickets?project=demo', body: { title: 'made', body: 'text' } },

@@ -245,7 +245,11 @@ describe('picking', () => {
     await fails(['delete', 'servers', 'red', '-l', 'team'], 64, /names or -l SELECTOR/);
     await fails(['delete', 'server/red', '-f', GOLDEN], 64, /say what to delete/);
     await fails(['edit', 'servers'], 64, /name one server/);
-    await fails(['describe', 'tools', 'x'], 64, /knows no tools/);
+    await fails(['describe', 'tools'], 64, /name the tool/);
+    await fails(['describe', 'sessions', 'x'], 64, /knows no sessions/);
+    await fails(['accept', 'servers', 'x', '-y'], 64, /only tools are accepted/);
+    await fails(['accept', 'tools', '-y'], 64, /name the tools, or write --all/);
+    await fails(['accept', 'tool', 'x', '--fingerprint', 'zz'], 64, /8 to 64 digits/);
   });
 
   test('delete goes on after a refusal and says so', async () => {

@@ -43,6 +43,7 @@ const BODIES: Readonly<Record<string, Pick<Operation, 'body' | 'form'>>> = {
   'POST /approvals/:id/decide': { body: { decision: 'approve' } },
   'POST /approvals/:id/resolve': { body: { outcome: 'failed' } },
   'PUT /freezes/:scope': { body: {} },
+  'POST /projects/:name/tools/:tool/accept': { body: { fingerprint: '0'.repeat(64) } },
   'POST /policies/test': { body: { tool: 'web__x', expect: 'allow', project: 'demo' } },
   'POST /tickets': { body: { title: 'UNIQUE', body: 'text' } },
   'POST /tickets/:id/followups': { body: { title: 'UNIQUE', body: 'text' } },
@@ -80,6 +81,8 @@ function filled(path: string, method: string): string {
       ? nameOf('User')
       : name;
   if (path === '/freezes/:scope') return '/freezes/demo';
+  if (path.startsWith('/projects/:name/tools/:tool'))
+    return path.replace(':name', 'demo').replace(':tool', 'web__known');
   if (path === '/grants/:id') return method === 'DELETE' ? '/grants/GRANT?dryRun=true' : '/grants/GRANT';
   if (path === '/tickets') return '/tickets?project=demo';
   if (path.startsWith('/tickets/:id')) return path.replace(':id', 'TICKET');

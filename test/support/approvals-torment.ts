@@ -64,7 +64,7 @@ export class ApprovalsTorment implements AsyncDisposable {
     const config = await writeConfig(
       path.join(folder, 'castellan.json'),
       { x: { url: oracle.url } },
-      { demo: { servers: ['x'] } },
+      { demo: { servers: ['x'], changedTools: 'warn' } },
     );
     const databaseUrl = database?.databaseUrl;
     const torment = new ApprovalsTorment(where, used, { oracle, config, folder, databaseUrl });

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { APPROVAL_STATES } from '../../approvals/approval.ts';
 import type { ApprovalView, ToldApprovalView } from '../../approvals/approval-view.ts';
-import { withHiddenShown } from '../../approvals/hidden-characters.ts';
+import { withHiddenShown } from '../../base/hidden-characters.ts';
 import { failed } from '../exit.ts';
 import { watchList } from '../object-watch.ts';
 import { type OutputFormat, printItem, printItems, withOutput } from '../output.ts';

@@ -33,6 +33,7 @@ type ProjectFields = CreateFlags & {
   exposure?: string;
   defaultAction?: string;
   newTools?: string;
+  changedTools?: string;
   limits?: string;
   results?: string;
   audit?: string;
@@ -69,7 +70,8 @@ export function defineCreateConfig(create: Command, context: VerbContext): void 
     .option('--operator-servers <names>', 'servers of the operator surface, with commas between', nameList)
     .option('--exposure <how>', 'full, meta, gated')
     .option('--default-action <action>', 'allow or deny, where no policy says')
-    .option('--new-tools <how>', 'list')
+    .option('--new-tools <how>', 'list or hold: tools that a server lists later than at first')
+    .option('--changed-tools <how>', 'hold or warn: tools whose definition is not the accepted one')
     .option('--limits <yaml>', 'token, user, tool, surface and project, each with calls, per, concurrent')
     .option('--results <yaml>', 'maxBytes: how much text of a result goes to a model')
     .option('--audit <yaml>', 'intent and arguments')
@@ -142,11 +144,21 @@ function serverOf(flags: ServerFields, rest: readonly string[]): Record<string, 
 }
 
 function projectOf(flags: ProjectFields): Record<string, unknown> {
-  const { servers, operatorServers, exposure, defaultAction, newTools } = flags;
+  const { servers, operatorServers, exposure, defaultAction, newTools, changedTools } = flags;
   const limits = yaml('--limits', flags.limits);
   const results = yaml('--results', flags.results);
   const audit = yaml('--audit', flags.audit);
-  return { servers, operatorServers, exposure, defaultAction, newTools, limits, results, audit };
+  return {
+    servers,
+    operatorServers,
+    exposure,
+    defaultAction,
+    newTools,
+    changedTools,
+    limits,
+    results,
+    audit,
+  };
 }
 
 /** The fields that have a value; undefined where none has. */

@@ -1,27 +1,30 @@
 import type { Command } from 'commander';
-import type { ServerDetail } from '../../http/api/live.ts';
+import type { ServerDetail, ToolDetail } from '../../http/api/live.ts';
 import { usage } from '../exit.ts';
 import { oneOf } from '../options.ts';
 import { toYaml } from '../output.ts';
 import type { AnyObject } from '../printings.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
-import { isLive, storedTarget, targetsOf, withProject } from '../targets.ts';
+import { isLive, projectOf, storedTarget, targetsOf, withProject } from '../targets.ts';
+import { toolText } from '../tool-text.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Flags = ServerFlags & { project?: string; output: 'text' | 'json' | 'yaml' };
 
 const EXAMPLES = `
-A server shows its connections and the last lines that its process wrote to stderr; a token its bindings.
+A server shows its connections and the last lines that its process wrote to stderr; a token its bindings; a tool its
+definition, and how it differs from the accepted one.
 
 Examples:
   castellan describe server github
+  castellan describe tool github__search -p demo
   castellan describe mcptoken laptop -p demo`;
 
 export function defineDescribe(program: Command, context: VerbContext): void {
   const describe = program
     .command('describe')
     .description('Show one resource with its live state.')
-    .argument('<kind>', 'server, project, mcptoken, ticket, approval …; KIND/NAME works too')
+    .argument('<kind>', 'server, project, mcptoken, tool, ticket, approval …; KIND/NAME works too')
     .argument('[name]', 'its name or id');
   withServer(withProject(describe))
     .addOption(oneOf('-o, --output <format>', 'how to print', ['text', 'json', 'yaml'], 'text'))
@@ -40,6 +43,7 @@ async function run(
   const [target] = targetsOf(word, name === undefined ? [] : [name]);
   if (target && isLive(target.kind) && (target.kind === 'tickets' || target.kind === 'approvals'))
     return describeLive(target.kind, target.names, flags, context);
+  if (target?.kind === 'tools') return describeTool(target.names, flags, context);
   const { kind, names } = storedTarget(word, name === undefined ? [] : [name], 'describe');
   if (names.length !== 1) throw usage(`name the ${kind.singular}: castellan describe ${kind.singular} NAME`);
   const client = await ServerClient.connect(flags, context);
@@ -64,6 +68,22 @@ async function describeLive(
   const client = await ServerClient.connect(flags, context);
   const item = await client.get(`${kind}/${encodeURIComponent(id)}`);
   context.terminal.data(flags.output === 'json' ? JSON.stringify(item, null, 2) : toYaml(item));
+}
+
+async function describeTool(
+  [name, ...more]: readonly string[],
+  flags: Flags,
+  context: VerbContext,
+): Promise<void> {
+  if (name === undefined || more.length > 0) throw usage('name the tool: castellan describe tool NAME');
+  const { terminal } = context;
+  const client = await ServerClient.connect(flags, context);
+  const project = await projectOf(flags.project, client, context);
+  const path = `projects/${encodeURIComponent(project)}/tools/${encodeURIComponent(name)}`;
+  const tool = (await client.get(path)) as unknown as ToolDetail;
+  if (flags.output === 'json') terminal.data(JSON.stringify(tool, null, 2));
+  else if (flags.output === 'yaml') terminal.data(toYaml(tool));
+  else terminal.line(toolText(tool));
 }
 
 /** The log of the process comes last and as it was written, so that it can be read. */

@@ -11,6 +11,7 @@ import type { Passwords } from '../../identity/passwords.ts';
 import type { Tokens } from '../../identity/tokens.ts';
 import type { Grants } from '../../oauth/grants.ts';
 import type { Issuers } from '../../oauth/issuers.ts';
+import type { ToolPins } from '../../pins/tool-pins.ts';
 import type { KeyRotation } from '../../resources/key-rotation.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
@@ -38,6 +39,7 @@ import { secretRoutes } from './secret-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { ticketRoutes } from './ticket-routes.ts';
 import { tokenRoutes } from './token-routes.ts';
+import { toolRoutes } from './tool-routes.ts';
 import { userRoutes } from './user-routes.ts';
 
 export type ApiDeps = {
@@ -45,6 +47,7 @@ export type ApiDeps = {
   addresses: RequestAddresses;
   approvals: Approvals;
   freezes: Freezes;
+  pins: ToolPins;
   authorizer: Authorizer;
   resources: Resources;
   objects: ManagedObjects;
@@ -90,6 +93,7 @@ export function apiRoutes(deps: RouteDeps): Route[] {
     ...tokenRoutes(deps),
     ...userRoutes(deps),
     ...loginRoutes(deps),
+    ...toolRoutes(deps),
     ...liveRoutes(deps),
     ...auditRoutes(deps),
     ...sessionRoutes(deps),

@@ -4,7 +4,6 @@ import type { Freezes } from '../../freezes/freezes.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
 import { demand } from '../../identity/guards.ts';
 import type { Resources } from '../../resources/registry.ts';
-import type { ProjectEntry, Surface } from '../../resources/spec.ts';
 import { EVERYBODY, type LoginUnderWay } from '../../vendors/grants.ts';
 import type { VendorLogins } from '../../vendors/logins.ts';
 import { seenFreezes } from './freeze-routes.ts';
@@ -15,24 +14,13 @@ import { notThere, type Route } from './route.ts';
 type LiveDeps = { authorizer: Authorizer; resources: Resources; live: LiveView };
 type ActDeps = LiveDeps & { audit: Audit; freezes: Freezes; logins: VendorLogins };
 
-/** What runs now: tools as agents see them, upstream states, and the two acts on them. */
+/** What runs now: upstream states, and the two acts on them. */
 export function liveRoutes(deps: ActDeps): Route[] {
   const { authorizer, resources, live, freezes, logins } = deps;
   const sees = (c: ApiContext, name: string) =>
     authorizer.decide(c.get('caller'), { role: 'view', resource: 'servers', name }).allowed;
   const serverList = { list: () => ({ resource: 'servers' as const }) };
   return [
-    {
-      method: 'GET',
-      path: '/projects/:name/tools',
-      need: { list: (c) => ({ resource: 'tools', project: projectName(resources, c) }) },
-      doc: {
-        summary: 'List the tools of a project as agents see them',
-        query: { surface: { description: 'consumer or operator; both without it.' } },
-        answer: 'ToolList',
-      },
-      handle: (c) => toolList({ authorizer, resources, live }, c),
-    },
     {
       method: 'GET',
       path: '/mcp/servers',
@@ -145,36 +133,6 @@ function actRoutes({ authorizer, resources, live, audit }: ActDeps): Route[] {
 function refuseValues(authorizer: Authorizer, c: ApiContext): void {
   if (authorizer.decide(c.get('caller'), { role: 'admin', resource: 'servers' }).allowed) return;
   throw new Refusal('forbidden', 'resolve: values of variables are shown to role:admin,resource:servers');
-}
-
-async function toolList({ authorizer, resources, live }: LiveDeps, c: ApiContext): Promise<Response> {
-  const caller = c.get('caller');
-  const project = projectOf(resources, c.req.param('name') ?? '');
-  const foreign = caller.projectUid !== undefined && caller.projectUid !== project?.uid;
-  if (!project || foreign) throw notThere({ resource: 'projects', name: c.req.param('name') ?? '' });
-  const list = await live.tools(caller, project.name, surfaceOf(c));
-  const mayKnow = (name: string) =>
-    (['run', 'view'] as const).some(
-      (role) => authorizer.decide(caller, { role, resource: 'tools', name, project: project.name }).allowed,
-    );
-  const items = list.items.filter((tool) => caller.surfaces.has(tool.surface) && mayKnow(tool.canonical));
-  return c.json({ ...list, items });
-}
-
-function projectOf(resources: Resources, nameOrUid: string): ProjectEntry | undefined {
-  const { projects } = resources.snapshot();
-  return projects.get(nameOrUid) ?? [...projects.values()].find((one) => one.uid === nameOrUid);
-}
-
-function projectName(resources: Resources, c: ApiContext): string {
-  const name = c.req.param('name') ?? '';
-  return projectOf(resources, name)?.name ?? name;
-}
-
-function surfaceOf(c: ApiContext): Surface | undefined {
-  const surface = c.req.query('surface');
-  if (surface === undefined || surface === 'consumer' || surface === 'operator') return surface;
-  throw new Refusal('invalid', 'surface: must be consumer or operator');
 }
 
 /** The server's name, or what stands in the path where there is none. */

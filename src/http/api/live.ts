@@ -1,4 +1,7 @@
 import type { AuthenticatedCaller } from '../../identity/caller.ts';
+import type { Unaccepted } from '../../pins/pinned.ts';
+import type { Finding, FindingKind } from '../../pins/suspicious-text.ts';
+import type { JsonObject } from '../../protocol/jsonrpc.ts';
 import type { Surface } from '../../resources/spec.ts';
 
 /** A tool as the surfaces of a project show it now. */
@@ -12,10 +15,34 @@ export type ToolView = {
   description?: string;
   /** SHA-256 of the definition, hexadecimal. */
   fingerprint: string;
+  /** `held`: neither listed nor called before the definition is accepted; `warned`: listed although it is not. */
+  state: 'accepted' | 'held' | 'warned';
+  /** Why the definition is not accepted. */
+  why?: Unaccepted;
+  /** What stands out in the definition. */
+  flags: FindingKind[];
+};
+
+export type ShownTool = ToolView & { definition: JsonObject };
+
+export type ToolDetail = ShownTool & {
+  findings: Finding[];
+  /** That the project has seen, the newest first; none of a built-in tool. */
+  definitions: {
+    fingerprint: string;
+    /** Missing where it was too long to be kept. */
+    definition?: JsonObject;
+    /** ISO 8601, as all times here. */
+    seenAt: string;
+    /** Missing while it waits. */
+    acceptedAt?: string;
+    /** The principal; missing where the first use was trusted. */
+    acceptedBy?: string;
+  }[];
 };
 
 export type ToolList = {
-  items: ToolView[];
+  items: ShownTool[];
   /** Servers of the project whose tools are missing here, or old. */
   degraded: { server: string; reason: string }[];
   /** Why the list is empty. */

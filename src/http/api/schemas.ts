@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { APPROVAL_VIEW, TOLD_APPROVAL_VIEW } from '../../approvals/approval-view.ts';
+import { FINDING_KINDS } from '../../pins/suspicious-text.ts';
 import { ACTIONS, BOUND_RESOURCES, ROLES } from '../../resources/bindings.ts';
 import { KINDS, type KindName } from '../../resources/kinds.ts';
 import { API_VERSION } from '../../resources/objects.ts';
@@ -49,6 +50,19 @@ const Tool = z.strictObject({
   surface,
   description: text.optional(),
   fingerprint: text,
+  state: z
+    .enum(['accepted', 'held', 'warned'])
+    .describe('held: neither listed nor called before it is accepted; warned: listed although it is not.'),
+  why: z.enum(['new', 'changed']).optional(),
+  flags: z.array(z.enum(FINDING_KINDS)).describe('What stands out in the definition.'),
+});
+
+const PinnedDefinition = z.strictObject({
+  fingerprint: text,
+  definition: z.looseObject({}).optional().describe('Missing where it was too long to be kept.'),
+  seenAt: time,
+  acceptedAt: time.optional().describe('Missing while it waits.'),
+  acceptedBy: text.optional().describe('Missing where the first use was trusted.'),
 });
 
 const ServerStatus = z.strictObject({
@@ -164,6 +178,14 @@ const OTHERS = {
     degraded: z.array(z.strictObject({ server: text, reason: text })),
     note: text.optional(),
   }),
+  ToolDetail: z.strictObject({
+    ...Tool.shape,
+    definition: z.looseObject({}).describe('As the server writes it.'),
+    findings: z.array(z.strictObject({ kind: z.enum(FINDING_KINDS), at: text, text })),
+    definitions: z.array(PinnedDefinition).describe('That the project has seen, the newest first.'),
+  }),
+  ToolAcceptance: z.strictObject({ fingerprint: text.describe('Of the definition that was looked at.') }),
+  ToolAccepted: z.strictObject({ canonical: text, fingerprint: text, state: z.literal('accepted') }),
   ServerStatus,
   LoginStep,
   LoginWish: z.strictObject({
