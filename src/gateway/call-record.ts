@@ -5,6 +5,7 @@ import { AuditUnavailable } from '../audit/unavailable.ts';
 import { auditActor } from '../identity/audit-actor.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import type { NeutralOutcome } from '../protocol/model.ts';
+import type { OwnTool } from './own/own-tool.ts';
 import { auditUnavailable, type CallRefusal, ERROR_META } from './refusals.ts';
 import type { GatewayRequest } from './scope.ts';
 import { traceOf } from './trace.ts';
@@ -28,7 +29,8 @@ export class CallRecord {
   #from: GatewayRequest;
   readonly #event: AuditEvent;
   readonly #startedAt = performance.now();
-  #tool: ViewTool | undefined;
+  /** Of the arguments. */
+  #schema: unknown;
   #sent = false;
   #approval: string | undefined;
   #rule: { policy: string; rule?: number; failed?: boolean } | undefined;
@@ -46,6 +48,11 @@ export class CallRecord {
       trace: traceOf(request.params._meta, from.traceparent),
     };
     if (event === 'tool.call') this.#namedBy(from);
+  }
+
+  /** It is the call of a tool of our own. */
+  foundHere({ secret = [] }: OwnTool): void {
+    this.#schema = { properties: Object.fromEntries(secret.map((name) => [name, { writeOnly: true }])) };
   }
 
   /** It is really the call of another tool, and told of as that alone. */
@@ -68,7 +75,7 @@ export class CallRecord {
 
   /** The tool is known, and with it what everybody else calls it. */
   found(tool: ViewTool): void {
-    this.#tool = tool;
+    this.#schema = tool.tool.definition.inputSchema;
     this.#event.server = tool.server;
     this.#event.tool = tool.canonical;
   }
@@ -152,8 +159,7 @@ export class CallRecord {
   #arguments(): { arguments: unknown } | undefined {
     const { scope, request } = this.#from;
     if (!scope.project.spec.audit.arguments || this.#event.event !== 'tool.call') return undefined;
-    const schema = this.#tool?.tool.definition.inputSchema;
-    return { arguments: recordedArguments(request.params.arguments ?? {}, schema) };
+    return { arguments: recordedArguments(request.params.arguments ?? {}, this.#schema) };
   }
 }
 

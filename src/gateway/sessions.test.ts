@@ -45,6 +45,20 @@ onEachDatabase('legacy sessions', (make) => {
       assert.ok(await sessions.find(session.id, ANN, SCOPE));
     }));
 
+  it('that have begun a task have begun it for every process, and nobody else has', () =>
+    scene(make, async ({ sessions, another }) => {
+      const [begun, other] = [begin(sessions), begin(sessions)];
+      assert.equal(await sessions.hasBegunTask(begun), false);
+      await sessions.remember(begun, { logLevel: 'error' });
+      await sessions.beginTask(begun);
+      await sessions.beginTask(begun);
+      const elsewhere = await another();
+      const same = await elsewhere.find(begun.id, ANN, SCOPE);
+      assert.equal(same?.envelope.logLevel, 'error');
+      assert.equal(await elsewhere.hasBegunTask(begun), true);
+      assert.equal(await elsewhere.hasBegunTask(other), false);
+    }));
+
   it('are no session of another user of the same OAuth client, nor is anything else kept for it', () =>
     scene(make, async ({ sessions }) => {
       const of = (owner: string) =>

@@ -12,7 +12,6 @@ import { LeftOut } from './left-out.ts';
 import type { OwnTool } from './own/own-tool.ts';
 import { exposureOf, type Scope } from './scope.ts';
 import { type TaskSupport, taskSupportOf } from './tasks/course.ts';
-import { definitionOf } from './toolset.ts';
 
 /** One server's part in a view: its configuration, and what it offers if that is known. */
 export type ViewPart = {
@@ -231,7 +230,7 @@ export function buildView(
   const empty = waiting.length > 0 ? ALL_HELD : emptyReason(parts, scope);
   const notes = notesOf([...degraded, ...waiting], toolList.length > 0 ? undefined : empty);
   const own = ownTools.filter((tool) => tool.isOn(scope));
-  const ownList = own.filter((tool) => tool.isListed(scope, parts)).map(definitionOf);
+  const ownList = own.filter((tool) => tool.isListed(scope, parts)).map(({ definition }) => definition);
   const listed = { tools: [...toolList, ...ownList], ...notes };
   const view: View = {
     tools,

@@ -1,12 +1,28 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { BUILTIN_TOOLSETS } from '../../src/resources/builtin-toolsets.ts';
+import { ACTIONS } from '../../src/gateway/own/mcp.ts';
+import { BUILTIN_TOOLSETS, OWN_TOOLS } from '../../src/resources/builtin-toolsets.ts';
+import { PROJECT } from '../../src/resources/project-fields.ts';
+
+const page = readFileSync(new URL('../../docs/surfaces.md', import.meta.url), 'utf8');
+
+/** Lines of the tables below a heading. */
+function rowsOf(heading: string): string[] {
+  const section = page.split(/^##+ /m).find((part) => part.startsWith(heading)) ?? '';
+  return section.split('\n').filter((line) => /^\| \[?`/.test(line));
+}
+
+const firstName = (row: string) => /`(.+?)`/.exec(row)?.[1];
+
+test("docs/surfaces.md and the code have the same tools of Castellan's own, and the same actions and exposures", () => {
+  assert.deepEqual(rowsOf("Castellan's own tools").map(firstName).sort(), [...OWN_TOOLS].sort());
+  assert.deepEqual(rowsOf('The mcp tool').map(firstName).sort(), [...ACTIONS].sort());
+  assert.deepEqual(rowsOf('Exposures').map(firstName).slice(1), PROJECT.shape.exposure.unwrap().options);
+});
 
 test('docs/surfaces.md and the code have the same built-in tools on the same surfaces', () => {
-  const page = readFileSync(new URL('../../docs/surfaces.md', import.meta.url), 'utf8');
-  const section = page.split(/^## /m).find((part) => part.startsWith('Built-in toolsets')) ?? '';
-  const rows = section.split('\n').filter((line) => line.startsWith('| [`'));
+  const rows = rowsOf('Built-in toolsets');
   const told = rows.map((line) => {
     const [toolset = '', surface, tools = ''] = line
       .slice(1, -1)

@@ -3,7 +3,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, test } from 'node:test';
 import { ownTools } from '../../src/gateway/own/own-tools.ts';
-import { definitionOf } from '../../src/gateway/toolset.ts';
 import { isObject, type JsonObject } from '../../src/protocol/jsonrpc.ts';
 import { BUILTIN_TOOLSETS } from '../../src/resources/builtin-toolsets.ts';
 import { openBuiltIn } from '../../src/toolsets/built-in.ts';
@@ -18,7 +17,7 @@ async function listed() {
   await using stack = new AsyncDisposableStack();
   // Nothing is called: the parts behind the toolsets are not needed.
   const { toolsets } = openBuiltIn(stack, {} as never);
-  const own = ownTools({} as never).map((tool) => ({ name: tool.name, definition: definitionOf(tool) }));
+  const own = ownTools({} as never);
   return [...own, ...[...BUILTIN_TOOLSETS.keys()].flatMap((name) => toolsets.offer(name)?.tools ?? [])];
 }
 

@@ -56,8 +56,7 @@ const INPUT = keysOnly({
     .string()
     .max(8_192)
     .optional()
-    // Holds a code that is as good as a password until it is used: it goes into no audit.
-    .meta({ description: 'complete_login: the address that the browser came back to.', format: 'password' }),
+    .describe('complete_login: the address that the browser came back to.'),
 });
 
 type Args = z.output<typeof INPUT>;
@@ -81,6 +80,8 @@ export function mcpTool(deps: McpToolDeps): OwnTool {
     },
     input: INPUT,
     readOnly: false,
+    // The address holds a code.
+    secret: ['url'],
     isOn: ({ surface }) => surface === 'consumer',
     isListed: (scope, parts) =>
       exposureOf(scope) !== 'full' || parts.some(({ spec }) => spec?.auth !== undefined),

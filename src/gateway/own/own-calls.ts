@@ -32,6 +32,7 @@ export class OwnCalls {
     given: unknown,
     args: JsonObject | undefined,
   ): Promise<GatewayOutcome> {
+    from.record?.foundHere(tool);
     const stopped = this.#gates.frozen(from);
     if (stopped) return refused(tool, stopped);
     const place = this.#gates.enter(from);

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
 import type { OWN_TOOLS } from '../../resources/builtin-toolsets.ts';
 import type { GatewayRequest, Scope } from '../scope.ts';
-import type { ToolDoc, ToolsetAnswer } from '../toolset.ts';
+import { definitionOf, type ToolDoc, type ToolsetAnswer } from '../toolset.ts';
 import type { ViewPart } from '../view.ts';
 
 /** The call of another tool that a call of one of our own really is. */
@@ -14,6 +14,8 @@ export type InnerCall = { name: string; arguments: JsonObject };
  */
 export type OwnTool = {
   name: (typeof OWN_TOOLS)[number];
+  /** As lists show it. */
+  definition: JsonObject;
   title: string;
   doc: ToolDoc;
   input: z.ZodObject;
@@ -24,6 +26,8 @@ export type OwnTool = {
   isOn(scope: Scope): boolean;
   /** Whether a surface that has it also lists it. */
   isListed(scope: Scope, parts: readonly ViewPart[]): boolean;
+  /** Names of arguments that are as good as a credential: no audit shows them. */
+  secret?: readonly string[];
   /** Whether these arguments change something, so that it is on record before. */
   changes?(args: JsonObject): boolean;
   /** The call that these arguments ask for, which goes the way of a direct one; undefined where `run` answers. */
@@ -34,7 +38,7 @@ export type OwnTool = {
 
 /** A tool whose functions get their arguments as the input schema types them. */
 export function ownTool<Input extends z.ZodObject>(
-  tool: Omit<OwnTool, 'input' | 'changes' | 'inner' | 'run'> & {
+  tool: Omit<OwnTool, 'definition' | 'input' | 'changes' | 'inner' | 'run'> & {
     input: Input;
     changes?(args: z.output<Input>): boolean;
     inner?(args: z.output<Input>): InnerCall | undefined;
@@ -44,6 +48,7 @@ export function ownTool<Input extends z.ZodObject>(
   const { changes, inner, run, ...rest } = tool;
   return {
     ...rest,
+    definition: definitionOf(tool),
     ...(changes && { changes: (args: JsonObject) => changes(args as z.output<Input>) }),
     ...(inner && { inner: (args: JsonObject) => inner(args as z.output<Input>) }),
     run: (args, from) => run(args as z.output<Input>, from),
