@@ -194,9 +194,13 @@ export class VendorLogins {
       throw new Refusal('conflict', `${vendor.issuer} answered HTTP ${answer.status}: paste it again`);
     }
     await this.#end(target, login, answer.error);
+    const registered =
+      target.auth.clientId === undefined
+        ? ''
+        : `; the redirect URI must match the one registered with the provider, ${step.redirectUri}`;
     throw new Refusal(
       'conflict',
-      `${vendor.issuer} did not take the code (${answer.error}): begin another one`,
+      `${vendor.issuer} did not take the code (${answer.error})${registered}: begin another one`,
     );
   }
 
