@@ -219,7 +219,7 @@ describe('tickets', () => {
     );
     const conflict = await refused(caller, 'user_cancel_ticket', of);
     assert.equal(conflict.code, 'CONFLICT');
-    assert.match(conflict.text, /you can do: move, followup/);
+    assert.match(conflict.text, /you can do: move, followup \(user_change_ticket_status, file_followup\)/);
     const next = await done(caller, 'file_followup', { ...of, title: 'Measure it', body: 'Every hour.' });
     assert.deepEqual(next.links, [{ kind: 'follow_up_of', ticket_id: id }]);
 

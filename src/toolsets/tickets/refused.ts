@@ -1,8 +1,16 @@
 import type { ToolRefusalCode } from '../../gateway/refusals.ts';
-import type { Capacity } from './transitions.ts';
+import type { ActName, Capacity } from './transitions.ts';
 
-/** Why something was not done to a ticket. `field`: the argument that has to be another one. */
-export type TicketRefusal = { code: ToolRefusalCode; message: string; field?: string };
+/**
+ * Why something was not done to a ticket. `field`: the argument that has to be another one; `possible`: what this actor
+ * can do instead.
+ */
+export type TicketRefusal = {
+  code: ToolRefusalCode;
+  message: string;
+  field?: string;
+  possible?: readonly ActName[];
+};
 
 const WHOSE: Readonly<Record<Capacity, string>> = {
   caller: 'the caller, who created it',

@@ -240,9 +240,8 @@ export class Tickets {
     if (course.why === 'not_yours') return refused(notYours(row.id, act, course.who));
     const wanted = to === undefined ? act : `${act} to ${to}`;
     const possible = course.possible.length > 0 ? course.possible.join(', ') : 'nothing';
-    return refused(
-      conflict(`${wanted} is not possible: ticket ${row.id} is ${from}, where you can do: ${possible}`),
-    );
+    const message = `${wanted} is not possible: ticket ${row.id} is ${from}, where you can do: ${possible}`;
+    return refused({ ...conflict(message), possible: course.possible });
   }
 
   /** Tries again when somebody else was faster; a call that was made before with this key is not made again. */

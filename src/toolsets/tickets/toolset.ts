@@ -10,6 +10,7 @@ import { type TicketRefusal, wrong } from './refused.ts';
 import { PROPOSALS, STATUSES, TICKET_ID, Ticket, TicketSummary } from './ticket.ts';
 import type { TicketWatches } from './ticket-watches.ts';
 import type { TicketOutcome, Tickets } from './tickets.ts';
+import type { ActName } from './transitions.ts';
 
 const ID = 'tkt_0123456789ABCDEFGHIJkl';
 const IDS = 'ticket_id is what create_ticket, file_followup or list_tickets gave, of this project';
@@ -292,11 +293,32 @@ function actorOf({ caller, scope }: Pick<ToolsetCall, 'caller' | 'scope'>): Acto
 }
 
 function answered(outcome: TicketOutcome, done: string): ToolsetAnswer {
-  if (!outcome.ok) return { ok: false, ...outcome.error };
+  if (!outcome.ok) return refusedInTools(outcome.error);
   const { value: ticket } = outcome;
   const held = ticket.hold === null ? '' : ', on hold until a human authorizes it';
   const message = `Ticket ${ticket.id} ${done} ${ticket.status}${held}.`;
   return { ok: true, structured: { message, ticket } };
+}
+
+/** The tool for each act; what is not here is for people alone. */
+const TOOL_OF: Readonly<Partial<Record<ActName, string>>> = {
+  note: 'add_ticket_comment',
+  ack: 'add_ticket_comment',
+  status: 'add_ticket_comment',
+  block: 'add_ticket_comment',
+  propose: 'handler_respond_ticket',
+  accept: 'user_confirm_resolution',
+  reject: 'user_confirm_resolution',
+  cancel: 'user_cancel_ticket',
+  move: 'user_change_ticket_status',
+  followup: 'file_followup',
+};
+
+/** Says what can be done in the names that an agent calls. */
+function refusedInTools({ possible = [], ...refusal }: TicketRefusal): ToolsetAnswer {
+  const tools = [...new Set(possible.flatMap((act) => TOOL_OF[act] ?? []))];
+  if (tools.length === 0) return { ok: false, ...refusal };
+  return { ok: false, ...refusal, message: `${refusal.message} (${tools.join(', ')})` };
 }
 
 function idIn(uri: string): string | undefined {
