@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -128,4 +129,18 @@ test('a consumer goes on as before when its project gets an operator surface', a
   assert.deepEqual(await seen(), before);
   const there = new Agent(urlOf('operator', 'grows'), agent.token);
   assert.equal((await there.send({ jsonrpc: '2.0', id: 1, method: 'tools/list' })).status, 403);
+});
+
+test('the quickstart has the operator toolsets, with the checkout that it runs from to review', async () => {
+  await using quickstart = await startCastellan();
+  const agent = await newAgent(quickstart, 'demo', { surface: 'operator' });
+  assert.deepEqual(await namesOf(agent), await documented());
+  const { result } = await agent.call('browse_codebase', {});
+  const repository = result?.structuredContent.repositories[0];
+  const isCheckout = existsSync(new URL('../../.git', import.meta.url));
+  assert.deepEqual([repository.name, repository.problem === undefined], ['castellan', isCheckout]);
+  if (!isCheckout) return assert.match(repository.problem, /does not run from a git checkout/);
+  const listed = await agent.call('browse_codebase', { repository: 'castellan', path: 'src' });
+  const paths = listed.result?.structuredContent.entries.map(({ path: at }: Loose) => at);
+  assert.ok(paths.includes('src/toolsets') && paths.includes('src/app.ts'));
 });
