@@ -160,11 +160,15 @@ describe('a request', () => {
   it('that is cancelled at once reaches nobody in vain', async () => {
     await using client = started();
     await client.initialize();
+    const ended = async () =>
+      (await administrate(castellan, 'GET', '/audit?event=tool.call')).items.length as number;
+    const before = await ended();
     const { length } = oracle.calls;
     const id = client.send('tools/call', { name: 'x__hold', arguments: {} });
     client.notify('notifications/cancelled', { requestId: id });
-    await client.ask('ping');
+    await eventually('the call is over', async () => (await ended()) > before);
     await eventually('nobody works on it', () => oracle.calls.slice(length).every(({ left }) => left));
+    await client.ask('ping');
     assert.ok(!client.messages.some((one) => one.id === id));
   });
 
@@ -177,6 +181,44 @@ describe('a request', () => {
     assert.equal(textOf(await client.ask('tools/call', { name: 'x__echo', arguments: {} })), '{}');
     oracle.letGo();
     assert.equal(textOf(await client.answer(slow)), '{}');
+  });
+});
+
+describe('the end', () => {
+  const endings: [string, (client: StdioClient) => void][] = [
+    ['its client closes its side', ({ process }) => process.stdin!.end()],
+    ['it is told to', ({ process }) => process.kill('SIGTERM')],
+    [
+      'its client is gone without a word',
+      ({ process }) => {
+        process.stdin!.destroy();
+        process.stdout!.destroy();
+      },
+    ],
+  ];
+  for (const [when, end] of endings) {
+    it(`comes when ${when}, and ends the session at the server`, async () => {
+      await using client = started();
+      await client.initialize();
+      const { length } = oracle.calls;
+      client.send('tools/call', { name: 'x__hold', arguments: {} });
+      await oracle.arrival(length);
+      const ended = async () =>
+        (await administrate(castellan, 'GET', '/audit?event=session.ended')).items.length as number;
+      const before = await ended();
+      end(client);
+      oracle.letGo();
+      assert.equal(await client.exited, 0);
+      await eventually('the session is over', async () => (await ended()) === before + 1);
+    });
+  }
+
+  it('comes with the answers to what was asked before', async () => {
+    await using client = started();
+    const call = { name: 'x__echo', arguments: { last: true } };
+    const ids = [client.send('ping'), client.send('tools/call', call), client.sendModern('tools/call', call)];
+    assert.equal(await client.close(), 0);
+    assert.deepEqual(client.messages.map(({ id }) => id).toSorted(), ids);
   });
 });
 
