@@ -14,6 +14,7 @@ import { administrate } from '../support/agent.ts';
 import { accessibilityFaults, browserMissing, openBrowser, profile } from '../support/browser.ts';
 import { newPerson, PASSWORD, Person } from '../support/person.ts';
 import { type CliResult, runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import { StdioClient } from '../support/stdio-client.ts';
 import { noTerminal, TerminalWindow } from '../support/terminal-window.ts';
 
 const ALICE = 'alice@example.com';
@@ -153,6 +154,22 @@ test('an access token that the server refuses is renewed, and what was asked is 
   const called = await cli('call', 'everything__echo', '{"message":"again"}', '-p', 'demo');
   assert.deepEqual([called.code, called.stdout], [0, 'Echo: again\n'], called.stderr);
   assert.equal(await refreshes(), count + 1);
+});
+
+test('mcp-serve proves itself with the sign-in, renewed when it is refused', async () => {
+  const count = await refreshes();
+  await change('main', { accessToken: mintCredential('at') });
+  await using client = new StdioClient(['-p', 'demo'], environment());
+  await client.initialize();
+  assert.equal(await refreshes(), count + 1);
+  const form = { token: (await kept('main'))!.accessToken, client_id: 'castellan-cli' };
+  const revoked = await fetch(`${castellan.url}/revoke`, { method: 'POST', body: new URLSearchParams(form) });
+  assert.equal(revoked.status, 200);
+  const call = { name: 'everything__echo', arguments: { message: 'signed in' } };
+  const { result } = await client.ask('tools/call', call);
+  assert.equal(result.content[0].text, 'Echo: signed in');
+  assert.equal(await refreshes(), count + 2);
+  assert.equal(await client.close(), 0);
 });
 
 test('logout ends the sign-in at the server too', async () => {

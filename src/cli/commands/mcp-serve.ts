@@ -67,12 +67,13 @@ async function run(flags: McpServeFlags, context: VerbContext): Promise<void> {
     write,
     note: (text) => terminal.note(text),
   });
-  const tooLong = read(bridge, ending);
+  read(bridge, ending);
   const why = await ending.promise;
   process.stdin.pause();
   if (why === 'input') await Promise.race([bridge.drain(DRAIN_MS), ending.sooner]);
   await bridge.end();
-  if (tooLong.is) throw failed(`a line of the client is longer than ${MAX_LINE_BYTES / 1024 / 1024} MiB`);
+  if (why === 'overflow')
+    throw failed(`a line of the client is longer than ${MAX_LINE_BYTES / 1024 / 1024} MiB`);
 }
 
 /** Asks for nothing, with all that every request needs: who is refused hears it now, and not from the first call. */
@@ -94,26 +95,24 @@ async function preflight(link: ServerLink, { endpoint, project }: Place): Promis
   throw new CommandFailure(status >= 500 ? Exit.unreachable : Exit.failed, said);
 }
 
-function read(bridge: Bridge, ending: Ending): { is: boolean } {
-  const tooLong = { is: false };
+function read(bridge: Bridge, ending: Ending): void {
   const lines = new LineSplitter(MAX_LINE_BYTES, {
     onLine: (line) => bridge.take(line),
     onOverflow: () => {
-      tooLong.is = true;
       bridge.refuse(null, ErrorCode.parse, 'This line is too long');
-      ending.request('input');
+      ending.request('overflow');
     },
   });
   process.stdin.on('data', (chunk: Buffer) => lines.push(chunk));
-  return tooLong;
 }
 
 async function write(line: string): Promise<void> {
-  if (!process.stdout.write(`${line}\n`)) await once(process.stdout, 'drain');
+  // Nobody reads any more: that ends the process elsewhere.
+  if (!process.stdout.write(`${line}\n`)) await once(process.stdout, 'drain').catch(() => undefined);
 }
 
-/** Why it is over. `input`: the client has nothing more to say, but may still read. */
-type Reason = 'input' | 'output' | 'signal';
+/** Why it is over. `input`: the client has nothing more to say, but may still read; `overflow`: what it says is no line. */
+type Reason = 'input' | 'overflow' | 'output' | 'signal';
 
 /** The end of the client, however it comes; a second signal ends the process at once. */
 class Ending {

@@ -16,6 +16,8 @@ import { LinkFault, type ServerLink } from './server-link.ts';
 import { subscribed } from './subscription.ts';
 
 const MAX_RUNNING = 500;
+/** Characters of all that is under way. */
+const MAX_WAITING = 64 * 1024 * 1024;
 /** What only reads may be asked again when a connection breaks. */
 const READS =
   /^(initialize|ping|server\/discover|completion\/complete|logging\/setLevel|resources\/(un)?subscribe|[a-z]+\/(list|get|read)|resources\/templates\/list)$/;
@@ -52,6 +54,7 @@ export class Bridge {
   /** By the JSON of their ids: 1 and "1" are two. */
   readonly #running = new Map<string, Running>();
   readonly #telling = new Set<Promise<void>>();
+  #waiting = 0;
   #ended = false;
 
   constructor(deps: BridgeDeps) {
@@ -79,8 +82,10 @@ export class Bridge {
     } else if (sorted.kind === 'request') this.#begin(sorted.message, line);
     else if (sorted.kind === 'notification' && sorted.message.method === 'notifications/cancelled')
       this.#cancel(sorted.message.params?.requestId, line);
-    else if (sorted.kind === 'response' || !isModern(sorted.message))
-      this.#track(this.#session.tell(sorted.message, line));
+    else if (sorted.kind === 'notification' && isModern(sorted.message)) return;
+    else if (this.#isFull(line))
+      this.#deps.note('a message of the client was dropped: too much is under way');
+    else this.#track(line, () => this.#session.tell(sorted.message, line));
   }
 
   refuse(id: RequestId | null, code: number, message: string): void {
@@ -108,10 +113,12 @@ export class Bridge {
       this.refuse(id, ErrorCode.invalidRequest, 'A request with this id is under way');
       return;
     }
-    if (this.#running.size >= MAX_RUNNING || !METHOD.test(method)) {
-      const unknown = !METHOD.test(method);
-      const code = unknown ? ErrorCode.methodNotFound : ErrorCode.internal;
-      this.refuse(id, code, unknown ? 'Method not found' : 'Too many requests are under way');
+    if (!METHOD.test(method)) {
+      this.refuse(id, ErrorCode.methodNotFound, 'Method not found');
+      return;
+    }
+    if (this.#isFull(line)) {
+      this.refuse(id, ErrorCode.internal, 'Too much is under way');
       return;
     }
     const running: Running = {
@@ -122,9 +129,11 @@ export class Bridge {
       done: Promise.resolve(),
     };
     this.#running.set(key, running);
+    this.#waiting += line.length;
     running.done = this.#answer(running, line).finally(() => {
       running.opened.resolve();
       this.#running.delete(key);
+      this.#waiting -= line.length;
     });
   }
 
@@ -134,7 +143,8 @@ export class Bridge {
     const attempt = () => this.#ask(running, line);
     try {
       const answer = await attempt().catch((error: unknown) => {
-        if (!(error instanceof LinkFault) || signal.aborted || !READS.test(message.method)) throw error;
+        const broken = error instanceof LinkFault && error.sent && !signal.aborted;
+        if (!broken || !READS.test(message.method)) throw error;
         return attempt();
       });
       if (answer !== undefined && !running.cancelled) await this.#write(answer);
@@ -174,15 +184,25 @@ export class Bridge {
     }
     const { promise } = running.opened;
     const told = { jsonrpc: '2.0', method: 'notifications/cancelled' } as const;
-    this.#track(promise.then(() => this.#session.tell(told, line)));
+    this.#track(line, () => promise.then(() => this.#session.tell(told, line)));
   }
 
-  #track(telling: Promise<void>): void {
-    const settled = telling.catch((error: unknown) => {
-      if (!this.#ended) this.#deps.note(messageOf(error));
-    });
+  #track(line: string, tell: () => Promise<void>): void {
+    this.#waiting += line.length;
+    const settled = tell()
+      .catch((error: unknown) => {
+        if (!this.#ended) this.#deps.note(messageOf(error));
+      })
+      .finally(() => {
+        this.#telling.delete(settled);
+        this.#waiting -= line.length;
+      });
     this.#telling.add(settled);
-    void settled.finally(() => this.#telling.delete(settled));
+  }
+
+  #isFull(line: string): boolean {
+    const count = this.#running.size + this.#telling.size;
+    return count >= MAX_RUNNING || this.#waiting + line.length > MAX_WAITING;
   }
 
   /** A line break between tokens is JSON, and would end the line. */
