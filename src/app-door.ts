@@ -136,7 +136,7 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
   const ownAddresses = () => ownAddressesAt(options.publicUrl, (server.address() as AddressInfo).port);
   const logins = vendors.logins({
     own: ownAddresses,
-    onChange: ({ name }) => upstreams.credentialChanged(name),
+    onChange: ({ name, owner }) => upstreams.credentialChanged(name, owner),
   });
   const api = lazily(async () => {
     const { createApi } = await import('./http/api/api.ts');

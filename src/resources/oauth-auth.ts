@@ -77,8 +77,8 @@ export function oauthProblems(auth: OAuthAuth): Problem[] {
   const problems: Problem[] = [];
   const wrong = (field: keyof OAuthAuth, message: string) =>
     problems.push({ path: ['auth', field], message });
-  if (auth.credentials === 'per-user')
-    wrong('credentials', 'per-user is not available yet: use shared, one sign-in for everybody');
+  if (auth.credentials === 'per-user' && auth.grant !== undefined)
+    wrong('credentials', 'per-user has no meaning with grant: client_credentials, where nobody signs in');
   if (auth.discovery === true && auth.discoveryAllowlist === undefined)
     wrong('discovery', 'needs to know where: add discoveryAllowlist: [https://AUTHORIZATION-SERVER]');
   if (auth.discovery !== true && auth.discoveryAllowlist !== undefined)

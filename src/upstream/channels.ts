@@ -4,11 +4,9 @@ import type { ServerSpec } from '../resources/spec.ts';
 import { type Dialler, dial, probeEra } from './dial.ts';
 import { EraCheck } from './era-check.ts';
 import { type Channel, VERDICT_MAX_AGE_MS, type Verdict } from './peer.ts';
-import type { Transport, TransportEvents } from './transport.ts';
+import { isAboutAccess, type Transport, type TransportEvents, UpstreamFault } from './transport.ts';
 
-export type ChannelsOptions = Pick<Dialler, 'spec' | 'self' | 'hide'> & {
-  transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
-};
+export type ChannelTransports = Pick<Dialler, 'stdio' | 'http' | 'sse'>;
 
 export const DIAL_TIMEOUT_MS = 60_000;
 
@@ -17,17 +15,17 @@ export class Channels {
   private readonly spec: ServerSpec;
   private readonly self: Implementation;
   private readonly hide: Dialler['hide'];
-  private readonly transports: ChannelsOptions['transports'];
+  /** Those that the last channel was opened with. */
+  private transports: ChannelTransports | undefined;
   private readonly eraCheck = new EraCheck();
   private known: Verdict | undefined;
   /** Of the last dial, so that a process that did not live long enough to serve can still say why. */
   private lastDialled: Transport | undefined;
 
-  constructor({ spec, self, hide, transports }: ChannelsOptions) {
+  constructor({ spec, self, hide }: Pick<Dialler, 'spec' | 'self' | 'hide'>) {
     this.spec = spec;
     this.self = self;
     this.hide = hide;
-    this.transports = transports;
   }
 
   /** How the server was last seen to speak; undefined before the first dial and after one that failed. */
@@ -42,6 +40,7 @@ export class Channels {
 
   /** Rejects with an UpstreamFault. `capabilities` are those that a legacy server is told. */
   async open(
+    transports: ChannelTransports,
     capabilities: Dialler['capabilities'],
     events: TransportEvents,
     deadline: number,
@@ -49,7 +48,7 @@ export class Channels {
   ): Promise<Channel> {
     const { known } = this;
     const hint = known && Date.now() - known.probedAt < VERDICT_MAX_AGE_MS ? known : undefined;
-    const { stdio, ...others } = this.transports;
+    const { stdio, ...others } = transports;
     const dialler: Dialler = {
       ...others,
       self: this.self,
@@ -66,14 +65,15 @@ export class Channels {
     try {
       channel = await dial(dialler, hint, events, deadline);
     } catch (error) {
-      // Whatever was known of the server may no longer be true.
-      this.known = undefined;
+      // Whatever was known of the server may no longer be true, unless it only does not know this user.
+      if (!(error instanceof UpstreamFault && isAboutAccess(error))) this.known = undefined;
       throw error;
     }
     const { era, revision } = channel.peer;
     const { kind } = channel.transport;
     const probedAt = hint?.era === era && hint.transport === kind ? hint.probedAt : Date.now();
     this.known = { era, revision, transport: kind, probedAt };
+    this.transports = transports;
     return channel;
   }
 
@@ -93,7 +93,8 @@ export class Channels {
    */
   async hasAnotherEra(now: number): Promise<boolean> {
     if (this.spec.target.type === 'stdio' || this.spec.protocol !== 'auto') return false;
-    const { http } = this.transports;
+    const { http } = this.transports ?? {};
+    if (!http) return false;
     const dialler = { http, self: this.self, hide: this.hide, hangUp: new Cancellation() };
     const era = await this.eraCheck.run(now, () => probeEra(dialler, DIAL_TIMEOUT_MS));
     if (!this.known || era === undefined) return false;

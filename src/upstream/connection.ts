@@ -39,6 +39,8 @@ export type ConnectionOptions = {
   key: string;
   /** For whom it is, whatever they can be asked. */
   base: string;
+  /** Whoever it was opened for. */
+  owner: string;
   principal: string;
   /** It belongs to one legacy session of a client and ends with what the server keeps for that. */
   exclusive: boolean;
@@ -66,6 +68,7 @@ export class Connection implements SlotHolder {
   readonly server: string;
   readonly key: string;
   readonly base: string;
+  readonly owner: string;
   readonly principal: string;
   /** Whoever it was for has gone: it is closed when its last call is over. */
   abandoned = false;
@@ -88,6 +91,7 @@ export class Connection implements SlotHolder {
     this.server = options.server;
     this.key = options.key;
     this.base = options.base;
+    this.owner = options.owner;
     this.principal = options.principal;
     this.usage = new Usage(() => options.slot.wake());
     this.calls = new Calls(options.self, (message, exchangeId) => this.receive(message, exchangeId));

@@ -37,12 +37,12 @@ class Changing implements AsyncDisposable {
       entry: { name: 'x', spec, fingerprint: 'f' } as ServerEntry & { spec: ServerSpec },
       self: { name: 'castellan', version: '1' },
       slots: new Slots(4),
-      transports: {
+      transports: () => ({
         stdio: refuse,
         sse: refuse,
         http: (events) =>
           new HttpTransport({ url: http.origin, headers: {}, client: this.#client, serverName: 'x' }, events),
-      },
+      }),
       onCatalogueChange: () => {},
       onSessionNotice: () => {},
       holdSession: async () => true,

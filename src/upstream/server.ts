@@ -8,15 +8,15 @@ import type { Isolation, ServerEntry, ServerSpec } from '../resources/spec.ts';
 import type { Credential } from '../vendors/credential.ts';
 import type { UpstreamReply, WantedLogs } from './calls.ts';
 import { Catalogue } from './catalogue.ts';
-import { Channels, DIAL_TIMEOUT_MS } from './channels.ts';
+import { Channels, type ChannelTransports, DIAL_TIMEOUT_MS } from './channels.ts';
 import { type Circle, isSession } from './circle.ts';
 import { Connection } from './connection.ts';
 import { Connections } from './connections.ts';
-import type { Dialler } from './dial.ts';
 import { type BeginHealthCall, HealthCheck } from './health-check.ts';
 import { type Listing, readListing } from './listing.ts';
 import type { Channel } from './peer.ts';
 import { givenTo, secretHider } from './secret-hider.ts';
+import type { ServerCredentials } from './server-credentials.ts';
 import {
   type ConnectionStatus,
   connectionStatus,
@@ -45,9 +45,10 @@ export type UpstreamServerOptions = {
   entry: ServerEntry & { spec: ServerSpec };
   self: Implementation;
   slots: Slots;
-  transports: Pick<Dialler, 'stdio' | 'http' | 'sse'>;
-  /** The same that the transports use. */
-  credential?: Credential | undefined;
+  /** Those that prove themselves with this. */
+  transports(credential: Credential | undefined): ChannelTransports;
+  /** Undefined: what every request proves itself with is in its configuration. */
+  credentials?: ServerCredentials | undefined;
   onCatalogueChange(server: UpstreamServer): void;
   /** The server said something on the connection of this conversation alone, during none or several of its calls. */
   onSessionNotice(session: string, method: string, params: JsonObject): void;
@@ -90,7 +91,6 @@ export class UpstreamServer {
     this.channels = new Channels({
       spec: this.spec,
       self: options.self,
-      transports: options.transports,
       hide: secretHider(givenTo(options.entry), options.entry.confidential),
     });
     const { healthCheck, lifecycle } = this.spec;
@@ -109,9 +109,16 @@ export class UpstreamServer {
   }
 
   get isolation(): Isolation {
-    if (this.spec.isolation) return this.spec.isolation;
+    const shared = this.perUser ? 'user' : 'shared';
+    const { isolation } = this.spec;
+    if (isolation) return isolation === 'shared' ? shared : isolation;
     if (this.isStdio) return 'user';
-    return this.era === 'modern' ? 'shared' : 'session';
+    return this.era === 'modern' ? shared : 'session';
+  }
+
+  /** Each user proves themselves, so nothing that one sees is another's to see. */
+  private get perUser(): boolean {
+    return this.options.credentials?.perUser === true;
   }
 
   /** The era that it was last seen to speak. */
@@ -157,7 +164,7 @@ export class UpstreamServer {
   }
 
   catalogue(circle: Circle): Catalogue {
-    const key = keyOf(this.isolation === 'user' ? circle.owner : EVERYBODY, circle);
+    const key = keyOf(this.catalogueBase(circle), circle);
     let catalogue = this.catalogues.get(key);
     if (!catalogue) {
       catalogue = new Catalogue({
@@ -178,10 +185,10 @@ export class UpstreamServer {
   }
 
   /** What is connected goes, with what was remembered of failures; what is listed stays until it is read again. */
-  credentialChanged(): void {
-    this.options.credential?.forget();
+  credentialChanged(owner: string): void {
+    this.options.credentials?.forget(owner);
     this.lastError = undefined;
-    for (const one of this.connections) void one.startOver();
+    for (const one of this.connections) if (!this.perUser || one.owner === owner) void one.startOver();
     for (const catalogue of this.catalogues.values()) catalogue.retryNow();
   }
 
@@ -281,7 +288,7 @@ export class UpstreamServer {
 
   /** Lists of a session-isolated server are the same for everybody; a session of our own reads them. */
   private catalogueBase({ owner }: Circle): string {
-    return this.isolation === 'user' ? owner : EVERYBODY;
+    return this.perUser || this.isolation === 'user' ? owner : EVERYBODY;
   }
 
   private catalogueConnection(circle: Circle): Connection {
@@ -297,24 +304,27 @@ export class UpstreamServer {
     if (known) return known;
     if (this.closing) throw new UpstreamFault('unreachable', `${this.name} is being stopped`);
     const connection = this.connections.add(key, base, circle);
-    const lists = this.isolation === 'user' || base === EVERYBODY;
+    const lists = base === this.catalogueBase(circle);
     const onListsChanged = () => this.listsChanged();
     this.watches.set(connection, new ConnectionWatch({ connection, lists, onListsChanged }));
     return connection;
   }
 
-  private newConnection(key: string, base: string, { principal, relayed }: Circle): Connection {
+  private newConnection(key: string, base: string, { owner, principal, relayed }: Circle): Connection {
+    const credential = this.options.credentials?.of(owner);
+    const transports = this.options.transports(credential);
     return new Connection({
       server: this.name,
       key,
       base,
+      owner,
       principal,
       exclusive: isSession(base),
       self: this.options.self,
       slot: this.slot,
-      credential: this.options.credential,
+      credential,
       dialTimeoutMs: DIAL_TIMEOUT_MS,
-      dial: (events, deadline, hangUp) => this.dial(base, relayed, events, deadline, hangUp),
+      dial: (events, deadline, hangUp) => this.dial(base, relayed, transports, events, deadline, hangUp),
       onReopened: (one) => this.watches.get(one)?.reopened(),
       onForeign: () => {
         if (this.channels.mayCheckEra(Date.now())) void this.checkEra(Date.now());
@@ -331,6 +341,7 @@ export class UpstreamServer {
   private async dial(
     base: string,
     relayed: Relayed,
+    transports: ChannelTransports,
     events: TransportEvents,
     deadline: number,
     hangUp: Cancellation,
@@ -338,7 +349,7 @@ export class UpstreamServer {
     const capabilities = isSession(base) ? relayed.session : relayed.capabilities;
     let channel: Channel;
     try {
-      channel = await this.channels.open(capabilities, events, deadline, hangUp);
+      channel = await this.channels.open(transports, capabilities, events, deadline, hangUp);
       this.lastError = undefined;
     } catch (error) {
       this.lastError = messageOf(error);

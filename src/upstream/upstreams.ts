@@ -5,10 +5,12 @@ import type { ServerEntry, Snapshot } from '../resources/spec.ts';
 import type { Credential } from '../vendors/credential.ts';
 import type { CredentialTarget } from '../vendors/credentials.ts';
 import { type BuiltinOffer, BuiltinServer, type ConfiguredServer } from './builtin-server.ts';
+import type { ChannelTransports } from './channels.ts';
 import type { Circle } from './circle.ts';
-import type { Dialler, SessionTransport } from './dial.ts';
+import type { SessionTransport } from './dial.ts';
 import type { BeginHealthCall } from './health-check.ts';
 import { UpstreamServer, type UpstreamServerOptions } from './server.ts';
+import { ServerCredentials } from './server-credentials.ts';
 import type { UpstreamStatus } from './server-status.ts';
 import { Slots } from './slots.ts';
 import type { Transport, TransportEvents } from './transport.ts';
@@ -88,10 +90,10 @@ export class Upstreams implements AsyncDisposable {
     }
   }
 
-  /** Somebody signed in to this server, or out: its next call dials. */
-  credentialChanged(name: string): void {
+  /** Somebody signed in to this server, or out, for a user or for everybody: the next call dials. */
+  credentialChanged(name: string, owner: string): void {
     const server = this.servers.get(name);
-    if (server instanceof UpstreamServer) server.credentialChanged();
+    if (server instanceof UpstreamServer) server.credentialChanged(owner);
   }
 
   /** One line a server, from memory alone: it answers at once whatever is dialling. */
@@ -132,32 +134,30 @@ export class Upstreams implements AsyncDisposable {
       return;
     }
     const { target, auth } = entry.spec;
-    let credential: Credential | undefined;
+    const { credential: make, transports: factory } = this.options;
+    let credentials: ServerCredentials | undefined;
     if (auth && target.type === 'http') {
-      credential = this.options.credential?.({
-        name: entry.name,
-        uid: entry.uid,
-        owner: '',
-        url: target.url,
-        auth,
-      });
-      if (!credential) {
+      if (!make) {
         this.broken.set(entry.name, 'its sign-in is kept by castellan serve, and not at hand here');
         return;
       }
+      const { name, uid } = entry;
+      credentials = new ServerCredentials(auth.perUser, (owner) =>
+        make({ name, uid, owner, url: target.url, auth }),
+      );
     }
-    const transports: Pick<Dialler, 'stdio' | 'http' | 'sse'> = {
-      stdio: (events) => this.options.transports.stdio(entry, events),
-      http: (events) => this.options.transports.http(entry, events, credential),
-      sse: (events) => this.options.transports.sse(entry, events, credential),
-    };
+    const transports = (credential: Credential | undefined): ChannelTransports => ({
+      stdio: (events) => factory.stdio(entry, events),
+      http: (events) => factory.http(entry, events, credential),
+      sse: (events) => factory.sse(entry, events, credential),
+    });
     const stdio = entry.spec.target.type === 'stdio';
     const server = new UpstreamServer({
       entry,
       self: this.options.self,
       slots: stdio ? this.stdioSlots : this.httpSlots,
       transports,
-      credential,
+      credentials,
       onCatalogueChange: (changed) => this.options.onCatalogueChange(changed.name),
       onSessionNotice: this.options.onSessionNotice,
       holdSession: this.options.holdSession,
@@ -166,7 +166,7 @@ export class Upstreams implements AsyncDisposable {
     });
     this.servers.set(entry.name, server);
     // Nobody's user yet: a shared server can be started ahead, one that belongs to a user waits for them.
-    if (entry.spec.lifecycle.connect === 'eager' && server.isolation !== 'user') {
+    if (entry.spec.lifecycle.connect === 'eager' && server.isolation !== 'user' && !auth?.perUser) {
       const nobody: Circle = { owner: '', principal: '', session: '', relayed: NOTHING_RELAYED };
       server.connect(nobody, EAGER_TIMEOUT_MS).catch((error: unknown) => {
         this.options.onFault(entry.name, messageOf(error));
