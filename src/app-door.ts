@@ -168,7 +168,7 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       const { publicUrl, signInProvider: provider } = options;
       const shared = { approvals, sessions: browserSessions, addresses, audit, denials, logger };
       const open = peopleSignIn(options);
-      const people = { ...shared, passwords, store, resources, oauth };
+      const people = { ...shared, passwords, store, resources, oauth, logins, authorizer };
       return createPeoplePages({ ...people, publicUrl, provider, open });
     }),
     oauth,

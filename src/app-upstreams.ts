@@ -22,7 +22,7 @@ import type { DataDirectory } from './store/data-directory.ts';
 import type { Store } from './store/database.ts';
 import { transportsOver } from './upstream/configured-transports.ts';
 import { Upstreams } from './upstream/upstreams.ts';
-import type { Vendors } from './vendors/vendors.ts';
+import { usersGone, type Vendors } from './vendors/vendors.ts';
 
 export type UpstreamDeps = {
   options: CastellanOptions;
@@ -99,6 +99,13 @@ export function openUpstreams(
   stack.defer(() => gateway.changes.close());
   upstreams.reconcile(resources.snapshot());
   resources.onChange((now, before) => {
+    const left = usersGone(now, before);
+    const forget = () => upstreams.usersGone(left);
+    forget();
+    vendors
+      .changed(now, before)
+      .then(forget)
+      .catch((error: Error) => logger.error({ error: error.message }, 'grants of what is gone were kept'));
     const sameServers = now.servers === before.servers && now.projects === before.projects;
     if (sameServers && now.policies === before.policies) return;
     if (!sameServers) {

@@ -34,7 +34,7 @@ import type { SignInDeps } from './own/sign-in.ts';
 import { OwnedEntries } from './owned-entries.ts';
 import { asFault, asJsonRpcError, failed, invalidParams, refusalOf } from './refusals.ts';
 import { ResourceWatches } from './resource-watches.ts';
-import { type GatewayRequest, type Scope, serversOf } from './scope.ts';
+import { type GatewayRequest, originOf, type Scope, serversOf } from './scope.ts';
 import { SessionNotices } from './session-notices.ts';
 import type { LegacySessions } from './sessions.ts';
 import { CallStats } from './stats.ts';
@@ -316,7 +316,7 @@ export class Gateway {
       const server = this.tasks.of(from)?.server ?? 'its server';
       // The session that a task was begun in is the only one that knows it.
       if (fault.kind === 'session_lost') return invalidParams(`Task not found: ${fault.message}`);
-      return failed(asJsonRpcError(refusalOf(fault, server)));
+      return failed(asJsonRpcError(refusalOf(fault, server, originOf(from))));
     }
   }
 
@@ -366,7 +366,7 @@ export class Gateway {
         ? this.toolsets.serve(toolset, from, params)
         : dispatch(this.bridge, server, from, { params }));
     } catch (error) {
-      return failed(asJsonRpcError(refusalOf(asFault(error), name)));
+      return failed(asJsonRpcError(refusalOf(asFault(error), name, originOf(from))));
     }
   }
 

@@ -51,8 +51,11 @@ export function unknownTool(name: string): JsonRpcError {
   };
 }
 
-/** What a fault of an upstream means to the caller. */
-export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
+/**
+ * What a fault of an upstream means to the caller.
+ * @param origin where the caller's user finds our pages; undefined: people cannot sign in here
+ */
+export function refusalOf(fault: UpstreamFault, server: string, origin?: string): CallRefusal {
   switch (fault.kind) {
     case 'timeout':
       return fault.sent
@@ -65,15 +68,7 @@ export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
         : unavailable(server, 'connecting', fault);
     case 'needs_auth':
     case 'needs_scope':
-      return {
-        code: 'UPSTREAM_NEEDS_LOGIN',
-        retry: 'after_login',
-        sentence:
-          fault.status === undefined
-            ? `${fault.message}. The call was not made; a retry helps once that is done.`
-            : `${server} refused our credential. Its owner has to renew it before a retry can help.`,
-        more: { server },
-      };
+      return needsLogin(fault, server, origin);
     case 'forbidden':
       return {
         code: 'UPSTREAM_FORBIDDEN',
@@ -95,6 +90,20 @@ export function refusalOf(fault: UpstreamFault, server: string): CallRefusal {
     default:
       return unavailable(server, fault.kind === 'unreachable' ? 'failed' : fault.kind, fault);
   }
+}
+
+function needsLogin(fault: UpstreamFault, server: string, origin: string | undefined): CallRefusal {
+  const url = origin === undefined || fault.page === undefined ? undefined : origin + fault.page;
+  const fix = url === undefined ? fault.message : `${fault.message}, or have your user open ${url}`;
+  return {
+    code: 'UPSTREAM_NEEDS_LOGIN',
+    retry: 'after_login',
+    sentence:
+      fault.status === undefined
+        ? `${fix}. The call was not made; a retry helps once that is done.`
+        : `${server} refused our credential. Its owner has to renew it before a retry can help.`,
+    more: { server, ...(url !== undefined && { url }) },
+  };
 }
 
 function unavailable(server: string, state: string, fault: UpstreamFault): CallRefusal {

@@ -1,6 +1,7 @@
 import type { Cancellation } from '../base/cancellation.ts';
 import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import type { ToolRights } from '../identity/tool-rights.ts';
+import type { Issuers } from '../oauth/issuers.ts';
 import type { HeaderBag } from '../protocol/headers.ts';
 import type { JsonObject, JsonRpcError } from '../protocol/jsonrpc.ts';
 import type { NeutralRequest } from '../protocol/model.ts';
@@ -52,6 +53,9 @@ export type GatewayRequest = {
   traceparent?: string | undefined;
   /** What the audit will say of it; the gateway sets it. */
   record?: CallRecord;
+  /** The Host that it was sent to, and who knows by which name people sign in there. */
+  host?: string | undefined;
+  issuers?: Pick<Issuers, 'of'>;
   /** What a call needs to be held; only where a policy of the project may hold one. */
   onHold?: OnHold | undefined;
   /** Nobody is there whom its server could ask anything. */
@@ -59,6 +63,11 @@ export type GatewayRequest = {
   /** Questions that a legacy client answered with an error, by key. */
   inputErrors?: { readonly [key: string]: JsonRpcError };
 };
+
+/** Where the caller's user finds our pages; undefined: people cannot sign in here. */
+export function originOf({ host, issuers }: GatewayRequest): string | undefined {
+  return issuers?.of(host);
+}
 
 /** Whoever asks, and where. */
 export type CallerOnSurface = Pick<GatewayRequest, 'caller' | 'scope'>;

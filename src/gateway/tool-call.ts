@@ -31,7 +31,7 @@ import {
   refusalOf,
   unknownTool,
 } from './refusals.ts';
-import { type GatewayRequest, serversOf } from './scope.ts';
+import { type GatewayRequest, originOf, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import { courseOf, takesTasks } from './tasks/course.ts';
 import type { Toolsets } from './toolsets.ts';
@@ -89,7 +89,10 @@ async function findAndCall(
   const found = await deps.views.findTool(from.scope, from.circle, name, Date.now() + FIND_TIMEOUT_MS);
   if (!found) return refuseHeld(deps, from, name) ?? failed(unknownTool(name));
   if ('unavailable' in found) {
-    return { ok: true, result: asToolResult(refusalOf(found.fault, found.unavailable), false) };
+    return {
+      ok: true,
+      result: asToolResult(refusalOf(found.fault, found.unavailable, originOf(from)), false),
+    };
   }
   return callFound(deps, from, found.tool, args);
 }
@@ -208,7 +211,7 @@ export async function send(
   } catch (error) {
     settle('fault');
     const fault = asFault(error);
-    return { outcome: refused(refusalOf(fault, tool.server), tool), fault };
+    return { outcome: refused(refusalOf(fault, tool.server, originOf(from)), tool), fault };
   }
 }
 

@@ -193,6 +193,8 @@ export class McpEndpoint {
       sink: reply,
       cancellation,
       traceparent: traceparentOf(req),
+      host: req.headers.host,
+      issuers: this.deps.issuers,
       onHold: admitted.written && {
         written: admitted.written,
         origin: this.deps.issuers.of(req.headers.host),

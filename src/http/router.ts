@@ -43,7 +43,17 @@ const { createServer } = process.getBuiltinModule('node:http');
 const MCP_PATH = /^\/(?:projects\/([^/?]+)\/)?(operator-)?mcp(?:\?|$)/;
 const DEFAULT_PROJECT = 'default';
 /** Where people sign in and decide, each with all that is below it. */
-const PEOPLE_PATHS = ['/sign-in', '/sign-out', '/account', '/invite', '/consent', '/device', '/approvals'];
+const PEOPLE_PATHS = [
+  '/sign-in',
+  '/sign-out',
+  '/account',
+  '/invite',
+  '/consent',
+  '/device',
+  '/approvals',
+  '/connect',
+  '/oauth/callback',
+];
 
 /** The HTTP server: MCP endpoints on the bare request, everything else through the ordinary router. */
 export function createHttpServer(deps: RouterDeps): { server: Server; routes: string[]; drain(): void } {

@@ -1,25 +1,11 @@
 import { Hono } from 'hono';
 import { CLIENT_NAME, type OwnAddresses } from '../vendors/registration.ts';
-import { messagePage } from './pages/layout.ts';
 
 export type VendorPagesDeps = { ownAddresses(): OwnAddresses; publicUrl: string | undefined };
 
-/**
- * Where a browser comes back to after signing in for a server, and the document that says who Castellan is. The page
- * completes nothing by itself: whoever began the sign-in hands over its address, so that nobody's browser can be led to
- * finish a sign-in of somebody else.
- */
+/** The document that says to authorization servers of others who Castellan is. */
 export function vendorPages({ ownAddresses, publicUrl }: VendorPagesDeps): Hono {
   const app = new Hono();
-  app.get('/oauth/callback/:server', (c) =>
-    c.html(
-      messagePage(
-        'Back from signing in',
-        'Copy the whole address of this page, and paste it where castellan mcp login waits for it.',
-        'It works once, and only for the sign-in that it answers.',
-      ),
-    ),
-  );
   app.get('/oauth/client-metadata.json', (c) => {
     const { document, documentRedirect } = ownAddresses();
     if (document === undefined)
@@ -32,7 +18,8 @@ export function vendorPages({ ownAddresses, publicUrl }: VendorPagesDeps): Hono 
       client_id: document,
       client_name: CLIENT_NAME,
       client_uri: publicUrl,
-      redirect_uris: [documentRedirect],
+      // The second one with whatever port a browser comes back to (RFC 8252 section 7.3).
+      redirect_uris: [documentRedirect, 'http://127.0.0.1/callback'],
       grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
       response_types: ['code'],
       token_endpoint_auth_method: 'none',

@@ -260,7 +260,8 @@ export class Connection implements SlotHolder {
     });
     if (token.ok) return;
     const { login, message, retryAfterMs } = token.error;
-    const fault = new UpstreamFault(login ? 'needs_auth' : 'unreachable', message, { retryAfterMs });
+    const { page } = credential;
+    const fault = new UpstreamFault(login ? 'needs_auth' : 'unreachable', message, { page, retryAfterMs });
     if (login) await this.drop('needs_auth', fault);
     else this.lastError = message;
     throw fault;
@@ -275,13 +276,15 @@ export class Connection implements SlotHolder {
       const wider = await credential.widen(scopes).catch(() => undefined);
       if (!wider) return fault;
       if (wider.ok) return undefined;
-      return new UpstreamFault(wider.error.login ? 'needs_scope' : 'forbidden', wider.error.message);
+      const { login, message } = wider.error;
+      return new UpstreamFault(login ? 'needs_scope' : 'forbidden', message, { page: credential.page });
     }
     if (fault.status !== 401) return fault;
     credential.refuse();
     const token = await credential.prepare().catch(() => undefined);
     if (token?.ok) return undefined;
-    return token?.error.login ? new UpstreamFault('needs_auth', token.error.message) : fault;
+    if (!token?.error.login) return fault;
+    return new UpstreamFault('needs_auth', token.error.message, { page: credential.page });
   }
 
   private async connect(deadline: number): Promise<Channel> {

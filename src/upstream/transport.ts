@@ -19,13 +19,17 @@ export class UpstreamFault extends Error {
   readonly body: string | undefined;
   /** `WWW-Authenticate` of a 401 or 403. */
   readonly challenge: string | undefined;
+  /** Path of our own page on which the caller's user can sign in. */
+  readonly page: string | undefined;
   /** When trying again can help, ms from now. */
   readonly retryAfterMs: number | undefined;
 
   constructor(
     kind: FaultKind,
     message: string,
-    more: { sent?: boolean; status?: number; body?: string; challenge?: string; retryAfterMs?: number } = {},
+    more: Partial<
+      Pick<UpstreamFault, 'sent' | 'status' | 'body' | 'challenge' | 'page' | 'retryAfterMs'>
+    > = {},
   ) {
     super(message);
     this.name = 'UpstreamFault';
@@ -34,6 +38,7 @@ export class UpstreamFault extends Error {
     this.status = more.status;
     this.body = more.body;
     this.challenge = more.challenge;
+    this.page = more.page;
     this.retryAfterMs = more.retryAfterMs;
   }
 }

@@ -96,6 +96,13 @@ export class Upstreams implements AsyncDisposable {
     if (server instanceof UpstreamServer) server.credentialChanged(owner);
   }
 
+  /** What these users signed in with counts no more. */
+  usersGone(users: readonly string[]): void {
+    for (const server of this.servers.values())
+      if (server instanceof UpstreamServer && server.spec.auth?.perUser)
+        for (const user of users) server.credentialChanged(user);
+  }
+
   /** One line a server, from memory alone: it answers at once whatever is dialling. */
   status(): UpstreamStatus[] {
     const live = [...this.servers.values()].map((server) => server.status());

@@ -5,6 +5,8 @@ import type { NoToken } from './credentials.ts';
 export type Credential = {
   /** `Authorization` of the next request; undefined while there is none. */
   readonly header: string | undefined;
+  /** Path of our own page on which its user signs in; undefined where it is nobody's in particular. */
+  readonly page: string | undefined;
   /** Whether the token at hand still counts. */
   readonly ready: boolean;
   /** Has a token that can be used. Callers share one look. Rejects when the store fails. */

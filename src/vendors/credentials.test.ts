@@ -211,8 +211,8 @@ onEachDatabase('the credential of a server', (make) => {
       await signIn(process.vault, vendor.grant);
       const kept = await process.vault.read(KEY);
       assert.ok(kept);
-      assert.equal(await process.vault.lease(KEY, kept, 'dead', Date.now() + 5_000), true);
-      assert.equal(await process.vault.lease(KEY, kept, 'late', Date.now() + 5_000), false);
+      assert.equal(await process.vault.lease(KEY, kept, 'dead/1', Date.now() + 5_000), true);
+      assert.equal(await process.vault.lease(KEY, kept, 'late/1', Date.now() + 5_000), false);
       const token = await credentialOf(vendor.target, process).credential.prepare();
       if (forgives) assert.deepEqual(token, { ok: true, value: 'Bearer a1' });
       else assert.match(token.ok ? '' : token.error.message, /a renewal was cut off.*castellan mcp login x/);

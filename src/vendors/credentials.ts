@@ -12,13 +12,13 @@
  * One that does not has ended the grant, and the reason says so. A new token is stored before its first use. What is
  * kept here is a copy that counts until it is due.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ok, type Result, refused } from '../base/result.ts';
 import { providerAt } from '../resources/providers.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
 import type { Credential, NoScope } from './credential.ts';
-import type { Grant, GrantKey, GrantStore, KeptGrant } from './grants.ts';
+import { EVERYBODY, type Grant, type GrantKey, type GrantStore, type KeptGrant } from './grants.ts';
+import { signInPath } from './sign-in-path.ts';
 import { isDue, isOver, tokensOf } from './tokens.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
 import type { WantedScopes } from './wanted-scopes.ts';
@@ -38,7 +38,7 @@ export type CredentialDeps = {
 };
 
 /** A lease that was not extended for so long is a dead process's; vendors that forgive do so for longer. */
-const LEASE_MS = 5_000;
+const LEASE_MS = 4_000;
 const EXTEND_MS = 1_000;
 /** Clocks of processes differ by less. */
 const MAX_SKEW_MS = 60_000;
@@ -52,6 +52,7 @@ const MAX_STORE_REST_MS = 2_000;
 const REFUSED_EARLY_MS = 30_000;
 /** How long the copy counts where another process may have ended the grant. */
 const COPY_MS = 5_000;
+const NOT_YET = { all: 'nobody has signed in', own: 'you have not yet' } as const;
 const LOST_ERRORS = new Set([
   'invalid_grant',
   'invalid_client',
@@ -75,6 +76,11 @@ export class VendorCredential implements Credential {
     this.#target = target;
     this.#key = { server: target.uid, owner: target.owner };
     this.#deps = deps;
+  }
+
+  get page(): string | undefined {
+    const { name, owner } = this.#target;
+    return owner === EVERYBODY ? undefined : signInPath(name, owner);
   }
 
   /** `Authorization` of the next request; undefined while there is none. */
@@ -134,7 +140,7 @@ export class VendorCredential implements Credential {
     for (;;) {
       const kept = await this.#deps.store.read(this.#key);
       const now = Date.now();
-      const fault = kept ? this.#unusable(kept) : 'nobody has signed in';
+      const fault = kept ? this.#unusable(kept) : NOT_YET[this.#key.owner === EVERYBODY ? 'all' : 'own'];
       if (!kept || fault !== undefined) return this.#needsLogin(fault ?? '');
       const { tokens } = kept.grant;
       const rejected = kept.version === this.#refused;
@@ -149,7 +155,7 @@ export class VendorCredential implements Credential {
         const message = `${this.#where(kept.grant)} did not renew the credential of ${this.#target.name}`;
         return refused({ login: false, message, retryAfterMs: kept.retryAt - now });
       }
-      const lease = randomUUID();
+      const lease = this.#deps.store.newLease();
       const free = this.#isFree(kept, now);
       if (free && (await this.#deps.store.lease(this.#key, kept, lease, now + LEASE_MS))) {
         await this.#refresh(kept, lease);
@@ -160,8 +166,8 @@ export class VendorCredential implements Credential {
   }
 
   /** Whether nobody renews it, as far as this process has seen: the clocks of others may differ. */
-  #isFree({ leaseUntil }: KeptGrant, now: number): boolean {
-    if (leaseUntil === 0 || leaseUntil < now - MAX_SKEW_MS) return true;
+  #isFree({ lease = '', leaseUntil }: KeptGrant, now: number): boolean {
+    if (leaseUntil === 0 || leaseUntil < now - MAX_SKEW_MS || this.#deps.store.isGone(lease)) return true;
     if (this.#watched?.leaseUntil !== leaseUntil) this.#watched = { leaseUntil, since: performance.now() };
     return performance.now() - this.#watched.since >= LEASE_MS;
   }
@@ -179,8 +185,9 @@ export class VendorCredential implements Credential {
 
   #needsLogin(reason: string): Result<string, NoToken> {
     this.#kept = undefined;
-    const { name } = this.#target;
-    const message = `server "${name}" needs somebody to sign in (${reason}): run \`castellan mcp login ${name}\``;
+    const { name, owner } = this.#target;
+    const who = owner === EVERYBODY ? 'somebody to sign in' : 'you to sign in, as each user does';
+    const message = `server "${name}" needs ${who} (${reason}): run \`castellan mcp login ${name}\``;
     return refused({ login: true, message });
   }
 

@@ -50,6 +50,10 @@ export interface GrantStore {
    * way.
    */
   settle(key: GrantKey, login: string, grant: Grant): Promise<boolean>;
+  /** Names a lease that this process takes. */
+  newLease(): string;
+  /** Whether the process that took the lease is known to be gone; false: nobody knows. */
+  isGone(lease: string): boolean;
   /** Takes the right to refresh, unless it is in other hands than it was read with: tells that a refresh begins. */
   lease(key: GrantKey, kept: KeptGrant, lease: string, until: number): Promise<boolean>;
   /** Keeps the right for longer. */

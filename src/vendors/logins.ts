@@ -42,7 +42,9 @@ export type LoginProgress = { state: 'signed_in' } | { state: 'pending'; retryAf
 export type LoginEnded = { ended: boolean; atVendor?: 'revoked' | 'kept' | 'untold' };
 
 /** How a browser comes back: to a port of this person's machine, or to a page, in that very browser session. */
-export type WayBack = { flow: 'browser'; redirectUri: string } | { flow: 'page'; browser: string };
+export type WayBack =
+  | { flow: 'browser'; redirectUri: string }
+  | { flow: 'page'; redirectUri: string; browser: string };
 
 export type LoginDeps = {
   store: GrantStore;
@@ -85,7 +87,7 @@ export class VendorLogins {
     const offered = vendor.deviceAuthorizationEndpoint === undefined ? 'paste' : 'device';
     const flow = way ? way.flow : typeof wanted === 'string' ? wanted : offered;
     refuseMissing(target, vendor, flow);
-    const addresses = way?.flow === 'browser' ? comingBackTo(way.redirectUri, target, own()) : own();
+    const addresses = way ? comingBackTo(way, target, own()) : own();
     const registered = await registeredClient(http, target, vendor, addresses);
     if (!registered.ok) throw new Refusal('conflict', registered.error);
     const { client, redirectUri } = registered.value;
@@ -355,21 +357,22 @@ function refuseMissing({ name, auth }: CredentialTarget, vendor: Vendor, flow: F
   }
 }
 
-/** Our addresses as a browser on the machine of whoever signs in sees them (RFC 8252 section 7.3). */
+/** Our addresses, with the one that this very browser comes back to (RFC 8252 section 7.3, where it is a port). */
 function comingBackTo(
-  redirectUri: string,
+  { flow, redirectUri }: WayBack,
   { name, auth }: CredentialTarget,
   own: OwnAddresses,
 ): OwnAddresses {
   const url = endpointFault(redirectUri) === undefined ? URL.parse(redirectUri) : null;
-  if (url?.protocol !== 'http:' || !['127.0.0.1', '[::1]'].includes(url.hostname))
+  const local = url?.protocol === 'http:' && ['127.0.0.1', '[::1]'].includes(url.hostname);
+  if (flow === 'browser' && !local)
     throw new Refusal('invalid', 'redirectUri: must be http://127.0.0.1 or http://[::1], with a port');
   if (auth.redirectUri !== undefined && auth.redirectUri !== redirectUri)
     throw new Refusal(
       'conflict',
-      `server "${name}" has a redirectUri registered that is not on this machine's browser: use --paste`,
+      `server "${name}" has another redirectUri registered: run castellan mcp login ${name} --paste`,
     );
-  return { ...own, redirect: () => redirectUri, documentRedirect: redirectUri };
+  return { ...own, redirect: () => redirectUri, ...(local && { documentRedirect: redirectUri }) };
 }
 
 function stepOf({ id, flow, details, expiresAt }: UnderWay): LoginStep {

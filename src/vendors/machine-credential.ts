@@ -26,6 +26,7 @@ const MAX_REST_MS = 300_000;
 const REFUSED_EARLY_MS = 30_000;
 
 export class MachineCredential implements Credential {
+  readonly page = undefined;
   readonly #target: CredentialTarget;
   readonly #deps: Pick<CredentialDeps, 'http' | 'onLost'>;
   #held: Held | undefined;

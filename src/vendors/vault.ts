@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { LayerEdit } from '../resources/layer-edit.ts';
 import type { Resources } from '../resources/registry.ts';
@@ -33,10 +34,12 @@ const MAX_LISTED = 500;
  * all processes, so that no key is forgotten between sealing and storing.
  */
 export class Vault implements GrantStore {
-  readonly #store: Pick<Store, 'db' | 'keys'>;
+  readonly #store: Pick<Store, 'db' | 'keys' | 'dialect'>;
   readonly #resources: Pick<Resources, 'edit'>;
 
-  constructor(store: Pick<Store, 'db' | 'keys'>, resources: Pick<Resources, 'edit'>) {
+  readonly #instance = randomUUID();
+
+  constructor(store: Pick<Store, 'db' | 'keys' | 'dialect'>, resources: Pick<Resources, 'edit'>) {
     this.#store = store;
     this.#resources = resources;
   }
@@ -97,6 +100,15 @@ export class Vault implements GrantStore {
         .execute();
       return true;
     });
+  }
+
+  newLease(): string {
+    return `${this.#instance}/${randomUUID()}`;
+  }
+
+  /** SQLite has one process, so what another one left is over. */
+  isGone(lease: string): boolean {
+    return this.#store.dialect === 'sqlite' && !lease.startsWith(this.#instance);
   }
 
   async lease(key: GrantKey, kept: KeptGrant, lease: string, until: number): Promise<boolean> {

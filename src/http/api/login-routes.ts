@@ -1,23 +1,36 @@
 import { Refusal } from '../../base/errors.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { ServerEntry } from '../../resources/spec.ts';
 import type { CredentialTarget } from '../../vendors/credentials.ts';
 import type { VendorLogins } from '../../vendors/logins.ts';
+import { maySignIn } from '../../vendors/own-sign-in.ts';
 import { credentialTarget } from '../../vendors/targets.ts';
 import { type ApiContext, jsonObject } from './responses.ts';
 import { notThere, type Route } from './route.ts';
 
-type Deps = { resources: Resources; logins: VendorLogins };
+type Deps = { resources: Resources; authorizer: Authorizer; logins: VendorLogins };
 
 /** Signing in for servers whose `auth` is `oauth`. */
-export function loginRoutes({ resources, logins }: Deps): Route[] {
+export function loginRoutes({ resources, authorizer, logins }: Deps): Route[] {
   const need = {
     ask: (c: ApiContext) => {
       const name = c.req.param('name') ?? '';
       return { role: 'edit', resource: 'servers', name: serverAt(resources, name)?.name ?? name } as const;
     },
+    or: (c: ApiContext) => {
+      const entry = serverAt(resources, c.req.param('name') ?? '');
+      const snapshot = () => resources.snapshot();
+      return entry !== undefined && maySignIn({ authorizer, snapshot }, c.get('caller'), entry);
+    },
   };
-  const target = (c: ApiContext) => targetOf(resources, c.req.param('name') ?? '', c.get('caller').owner);
+  const target = (c: ApiContext) => {
+    const { owner, actor } = c.get('caller');
+    const found = targetOf(resources, c.req.param('name') ?? '', owner);
+    if (found.auth.perUser && actor !== undefined)
+      throw new Refusal('forbidden', 'nobody signs in as somebody else: leave out --as');
+    return found;
+  };
   return [
     {
       method: 'POST',

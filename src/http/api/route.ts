@@ -16,8 +16,8 @@ export type Need =
   | 'nobody'
   /** Any valid credential: what is answered concerns the caller itself, or the route asks more exactly by itself. */
   | 'credential'
-  /** This right. Whoever may not even see the object is told that there is none. */
-  | { ask: (c: ApiContext) => Ask | Promise<Ask> }
+  /** This right, unless `or` holds. Whoever may not even see the object is told that there is none. */
+  | { ask: (c: ApiContext) => Ask | Promise<Ask>; or?: (c: ApiContext) => boolean }
   /** To see something of the resource; the answer holds what the caller may see. */
   | { list: (c: ApiContext) => { resource: BoundResource; project?: string | undefined } };
 
@@ -63,6 +63,7 @@ async function admit(c: ApiContext, need: Need, authorizer: Authorizer): Promise
   const caller = c.get('caller');
   if (need === 'credential' || need === 'nobody') return;
   if ('list' in need) return admitToList(caller, need.list(c), authorizer);
+  if (need.or?.(c)) return;
   const ask = await need.ask(c);
   refuseOutside(caller, ask.project);
   const decision = authorizer.decide(caller, ask);

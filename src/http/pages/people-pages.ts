@@ -4,6 +4,7 @@ import type { Audit } from '../../audit/audit.ts';
 import type { Denials } from '../../audit/denials.ts';
 import { messageOf, Refusal } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { Authorizer } from '../../identity/authorizer.ts';
 import type { BrowserSessions } from '../../identity/browser-sessions.ts';
 import { ExternalPeople } from '../../identity/external-people.ts';
 import type { ExternalProvider, ExternalProviderSettings } from '../../identity/external-provider.ts';
@@ -12,6 +13,7 @@ import { SignInThrottle } from '../../limits/sign-in-throttle.ts';
 import type { OAuth } from '../../oauth/oauth.ts';
 import type { Resources } from '../../resources/registry.ts';
 import type { Store } from '../../store/database.ts';
+import type { VendorLogins } from '../../vendors/logins.ts';
 import type { RequestAddresses } from '../request-addresses.ts';
 import { Account } from './account.ts';
 import { ApprovalPage } from './approval.ts';
@@ -22,6 +24,7 @@ import { ownForms } from './forms.ts';
 import { mountInvite } from './invite.ts';
 import { messagePage, pageHeaders } from './layout.ts';
 import { mountProviderSignIn } from './provider-sign-in.ts';
+import { pastePage, ServerSignIn } from './server-sign-in.ts';
 import { SignIn } from './sign-in.ts';
 import { type PageEnv, Visitors } from './visitors.ts';
 
@@ -34,7 +37,9 @@ export type PeoplePagesDeps = {
   denials: Denials;
   logger: Logger;
   publicUrl: string | undefined;
-  oauth: Pick<OAuth, 'server' | 'grants'>;
+  oauth: Pick<OAuth, 'server' | 'grants' | 'issuers'>;
+  logins: VendorLogins;
+  authorizer: Authorizer;
   store: Store;
   resources: Resources;
   /** Where people may sign in instead. */
@@ -54,7 +59,11 @@ export function createPeoplePages(deps: PeoplePagesDeps): Hono<PageEnv> {
     for (const [name, value] of headers) c.header(name, value);
     await next();
   });
-  if (!deps.open) app.use((c) => Promise.resolve(c.html(closedPage(), 403)));
+  if (!deps.open) {
+    // Nobody is signed in here, and what came back is pasted.
+    app.get('/oauth/callback/:server', (c) => c.html(pastePage()));
+    app.use((c) => Promise.resolve(c.html(closedPage(), 403)));
+  }
   app.use(visitors.known(), ownForms(visitors));
   app.use((c, next) => {
     const { session } = c.var;
@@ -86,6 +95,8 @@ export function createPeoplePages(deps: PeoplePagesDeps): Hono<PageEnv> {
   new Device({ visitors, signIn, server }).mount(app);
   new Account({ passwords, sessions, visitors, signIn, grants: oauth.grants }).mount(app);
   new ApprovalPage({ approvals: deps.approvals, visitors, signIn }).mount(app);
+  const { logins, resources, authorizer } = deps;
+  new ServerSignIn({ visitors, signIn, logins, resources, authorizer, issuers: oauth.issuers }).mount(app);
   app.all('*', (c) =>
     c.html(messagePage('There is no such page', 'The address has a typo, or is too old.'), 404),
   );
