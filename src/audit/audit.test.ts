@@ -79,6 +79,32 @@ onEachDatabase('audit', (make) => {
       assert.deepEqual(await later, { kind: 'castellan' });
     }));
 
+  it('lets what nobody waits for gather into one commit, and hurries for whoever waits', (test) =>
+    withAudit(make, async (opened) => {
+      const { audit } = opened;
+      test.mock.timers.enable({ apis: ['setTimeout'] });
+      let commits = 0;
+      const committed = Promise.withResolvers<void>();
+      audit.onCommit(() => {
+        commits += 1;
+        committed.resolve();
+      });
+      for (let at = 0; at < 3; at += 1) {
+        audit.record({ ...CALL, durationMs: at });
+        await new Promise(setImmediate);
+      }
+      assert.equal(commits, 0);
+      test.mock.timers.tick(50);
+      test.mock.timers.reset();
+      await committed.promise;
+      assert.equal(commits, 1);
+      audit.record({ ...CALL });
+      await audit.intent({ ...CALL, event: 'tool.intent' });
+      assert.equal(commits, 2);
+      const { rows } = (await verify(opened)) as { rows: number };
+      assert.equal(rows, 2 + 5);
+    }));
+
   it('makes an announcement durable before it says so, and links every row', () =>
     withAudit(make, async (opened) => {
       const ids = await calls(opened, 600);
@@ -327,11 +353,11 @@ onEachDatabase('audit', (make) => {
       const { store, audit } = opened;
       for (let at = 0; at < 20; at += 1) audit.record({ ...CALL, at: 1_000 + at });
       await calls(opened, 1);
-      const retention = new AuditRetention({ store, audit, keepMs: 1_000, logger: { warn() {} } as never });
-      const removed = await retention.prune(Date.now() + 500);
+      const retention = new AuditRetention({ store, audit, keepMs: 60_000, logger: { warn() {} } as never });
+      const removed = await retention.prune(Date.now() + 30_000);
       // The opening row is not old yet, and what is behind it stays with it.
       assert.equal(removed, 0);
-      const later = await retention.prune(Date.now() + 5_000);
+      const later = await retention.prune(Date.now() + 120_000);
       assert.ok(later >= 22, String(later));
       assert.equal((await verify(opened)).ok, true);
       await calls(opened, 1);

@@ -3,6 +3,7 @@
  * while that is under way the next ones gather.
  *
  * idle      the queue is empty
+ * gathering nobody waits for what is in the queue: it goes out together a moment later, for a commit costs many rows
  * writing   one commit is under way
  * failing   the last commit failed: its announcements were rejected, its records wait for another try, and until
  *           `#retryAt` announcements are rejected at once
@@ -23,6 +24,8 @@ import { AuditUnavailable } from './unavailable.ts';
 type Entry = { event: AuditEvent; intent?: { resolve(id: string): void; reject(error: Error): void } };
 
 const MAX_BATCH = 256;
+/** How long rows that nobody waits for may gather, ms. */
+const GATHER_MS = 20;
 const MAX_RECORDS = 10_000;
 /** Announcements have room of their own: a flood of records must not stop calls, nor they each other. */
 const MAX_WAITING = 12_000;
@@ -41,6 +44,9 @@ export class AuditWriter {
   #chain: OpenChain | undefined;
   #inDoubt: { identity: OpenChain['identity']; append: Append; entries: Entry[] } | undefined;
   #running: Promise<void> | undefined;
+  #gathering: NodeJS.Timeout | undefined;
+  /** Somebody waits for a row in the queue. */
+  #awaited = false;
   #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #closing = false;
@@ -73,7 +79,7 @@ export class AuditWriter {
     return { waiting: this.#queue.length, lost: this.#lost, failing: this.#retryAt > 0 };
   }
 
-  /** Written with the next commit, tried again until it is; lost, and counted, only when too much waits. */
+  /** Written within a moment, tried again until it is; lost, and counted, only when too much waits. */
   record(event: AuditEvent): void {
     event.at ??= Date.now();
     if (this.#queue.length < MAX_RECORDS) {
@@ -89,6 +95,7 @@ export class AuditWriter {
     if (unfit) return Promise.reject(unfit);
     return new Promise((resolve, reject) => {
       this.#queue.push({ event, intent: { resolve, reject } });
+      this.#awaited = true;
       this.#start();
     });
   }
@@ -112,6 +119,7 @@ export class AuditWriter {
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#gathering);
     this.#retryAt = 0;
     while (this.#running) await this.#running;
     await this.#drain();
@@ -120,6 +128,18 @@ export class AuditWriter {
 
   #start(): void {
     if (this.#running || this.#retryTimer) return;
+    if (this.#presses) this.#begin();
+    else this.#gathering ??= setTimeout(() => this.#begin(), GATHER_MS);
+  }
+
+  /** Whether what is in the queue should go out now. */
+  get #presses(): boolean {
+    return this.#awaited || this.#queue.length >= MAX_BATCH;
+  }
+
+  #begin(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     // After the events of this turn, so that they share a commit.
     this.#running = new Promise<void>((resolve) => setImmediate(resolve))
       .then(() => this.#drain())
@@ -129,18 +149,24 @@ export class AuditWriter {
       });
   }
 
+  /** Writes what is there, and goes on while somebody waits for what came meanwhile. */
   async #drain(): Promise<void> {
     while (this.#queue.length > 0 || this.#inDoubt) {
       let entries: Entry[] = [];
       try {
         await this.#settleDoubt();
         entries = this.#queue.splice(0, MAX_BATCH);
-        if (entries.length > 0 && !(await this.#write(entries))) this.#queue.unshift(...entries);
+        this.#awaited = this.#queue.some((entry) => entry.intent);
+        if (entries.length > 0 && !(await this.#write(entries))) {
+          this.#queue.unshift(...entries);
+          this.#awaited = true;
+        }
         this.#retryAt = 0;
       } catch (error) {
         this.#fail(entries, error);
         return;
       }
+      if (!this.#presses && !this.#closing) return;
     }
   }
 
@@ -186,6 +212,7 @@ export class AuditWriter {
     const refusal = new AuditUnavailable(RETRY_MS);
     for (const { intent } of [...entries, ...this.#queue]) intent?.reject(refusal);
     this.#queue = this.#queue.filter((entry) => !entry.intent);
+    this.#awaited = false;
     if (!(error instanceof Refusal)) {
       // No state of the database: these rows would fail for ever, and every other behind them.
       this.#inDoubt = undefined;
