@@ -263,7 +263,7 @@ export class Gateway {
 
   private async list(from: GatewayRequest, list: ListName): Promise<GatewayOutcome> {
     const whole = await this.views.complete(from.scope, from.circle);
-    const view = whole.begun ? await this.beginnings.shownTo(from, whole) : whole;
+    const view = list === 'tools' && whole.begun ? await this.beginnings.shownTo(from, whole) : whole;
     if (!view) return invalidParams(BAD_HANDLE);
     const shown = list === 'tools' && speaksLegacyTasks(from.request.envelope) ? 'toolsWithTasks' : list;
     const page = this.pages.page(from, view, shown);

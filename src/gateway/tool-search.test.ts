@@ -15,11 +15,12 @@ function viewOf(tools: readonly { name: string }[], prompts: readonly object[] =
   return { tools: new Map(entries as never), lists: { prompts: { prompts } } } as unknown as View;
 }
 
-test('of four hundred tools, the one that a task is about is among the first', () => {
+test('of four hundred tools, the one that a task is about is among the first', async () => {
   const search = new ToolSearch();
   const view = viewOf(definitions);
   assert.equal(view.tools.size, 400);
-  const places = TASKS.map(([task, tool]) => search.tools(view, task).indexOf(tool) + 1);
+  const places: number[] = [];
+  for (const [task, tool] of TASKS) places.push((await search.tools(view, task)).indexOf(tool) + 1);
   const within = (most: number) => places.filter((place) => place > 0 && place <= most).length;
   const far = TASKS.filter((_, at) => places[at] === 0 || places[at]! > 8);
   assert.deepEqual(far, [], 'none is beyond the eighth place');
@@ -27,18 +28,18 @@ test('of four hundred tools, the one that a task is about is among the first', (
   assert.ok(within(1) >= 30, `${within(1)} of ${TASKS.length} are first`);
 });
 
-test('a search finds what its own view has, and nothing else', () => {
+test('a search finds what its own view has, and nothing else', async () => {
   const search = new ToolSearch();
   const [one, other] = [
     viewOf(definitions),
     viewOf(definitions.filter(({ name }) => !name.startsWith('s3__'))),
   ];
   const query = 'create a presigned link';
-  assert.equal(search.tools(one, query)[0], 's3__create_presigned_url');
-  assert.ok(!search.tools(other, query).some((name) => name.startsWith('s3__')));
+  assert.equal((await search.tools(one, query))[0], 's3__create_presigned_url');
+  assert.ok(!(await search.tools(other, query)).some((name) => name.startsWith('s3__')));
 });
 
-test('words are found in any spelling of a name, in parameters, and near to what was meant', () => {
+test('words are found in any spelling of a name, in parameters, and near to what was meant', async () => {
   const search = new ToolSearch();
   const described = { type: 'string', description: 'Postal code of the destination' };
   const view = viewOf([
@@ -46,17 +47,17 @@ test('words are found in any spelling of a name, in parameters, and near to what
     { name: 'quote', inputSchema: { type: 'object', properties: { zip: described } } } as { name: string },
     { name: 'other' },
   ]);
-  assert.deepEqual(search.tools(view, 'pull requests'), ['createPullRequest']);
-  assert.deepEqual(search.tools(view, 'postal code'), ['quote']);
-  assert.deepEqual(search.tools(view, 'requets'), ['createPullRequest']);
+  assert.deepEqual(await search.tools(view, 'pull requests'), ['createPullRequest']);
+  assert.deepEqual(await search.tools(view, 'postal code'), ['quote']);
+  assert.deepEqual(await search.tools(view, 'requets'), ['createPullRequest']);
   for (const nothing of ['', 'the of and', '\u0000', '()[]*"'])
-    assert.deepEqual(search.tools(view, nothing), []);
+    assert.deepEqual(await search.tools(view, nothing), []);
 });
 
-test('prompts and tools are told apart, whatever their names', () => {
+test('prompts and tools are told apart, whatever their names', async () => {
   const search = new ToolSearch();
   const view = viewOf([{ name: 'summary' }], [{ name: 'summary', description: 'Sums up a week' }]);
-  assert.deepEqual(search.tools(view, 'week summary'), ['summary']);
-  assert.deepEqual(search.prompts(view, 'sums up'), ['summary']);
-  assert.deepEqual(search.tools(view, 'sums'), []);
+  assert.deepEqual(await search.tools(view, 'week summary'), ['summary']);
+  assert.deepEqual(await search.prompts(view, 'sums up'), ['summary']);
+  assert.deepEqual(await search.tools(view, 'sums'), []);
 });

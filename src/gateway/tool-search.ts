@@ -18,6 +18,7 @@ const PROMPT = 'prompt:';
 /** Entries of one index; an entry takes about 3 KB and a sixth of a millisecond. */
 const MAX_ENTRIES = 5_000;
 const MAX_KEPT = 20_000;
+const CHUNK = 50;
 
 /**
  * Ranks the tools and prompts of a view for a task that is told in words. An index belongs to the view that it was made
@@ -25,26 +26,27 @@ const MAX_KEPT = 20_000;
  * the view that comes next.
  */
 export class ToolSearch {
-  readonly #indexes = new LRUCache<View['tools'], MiniSearch<Entry>>({
+  readonly #indexes = new LRUCache<View['tools'], Promise<MiniSearch<Entry>>>({
     maxSize: MAX_KEPT,
-    sizeCalculation: (index) => index.documentCount + 1,
+    sizeCalculation: (_, tools) => Math.min(tools.size, MAX_ENTRIES) + 1,
   });
 
   /** Names of tools, those that fit best first. */
-  tools(view: View, query: string): string[] {
+  tools(view: View, query: string): Promise<string[]> {
     return this.#search(view, query, TOOL);
   }
 
-  prompts(view: View, query: string): string[] {
+  prompts(view: View, query: string): Promise<string[]> {
     return this.#search(view, query, PROMPT);
   }
 
-  #search(view: View, query: string, kind: string): string[] {
-    const found = this.#indexOf(view).search(query, { filter: ({ id }) => String(id).startsWith(kind) });
+  async #search(view: View, query: string, kind: string): Promise<string[]> {
+    const index = await this.#indexOf(view);
+    const found = index.search(query, { filter: ({ id }) => String(id).startsWith(kind) });
     return found.map(({ id }) => String(id).slice(kind.length));
   }
 
-  #indexOf(view: View): MiniSearch<Entry> {
+  #indexOf(view: View): Promise<MiniSearch<Entry>> {
     let index = this.#indexes.get(view.tools);
     if (!index) {
       index = indexOf(view);
@@ -54,7 +56,7 @@ export class ToolSearch {
   }
 }
 
-function indexOf(view: View): MiniSearch<Entry> {
+async function indexOf(view: View): Promise<MiniSearch<Entry>> {
   const index = new MiniSearch<Entry>({
     fields: ['name', 'title', 'about', 'parameters'],
     tokenize: wordsOf,
@@ -71,7 +73,8 @@ function indexOf(view: View): MiniSearch<Entry> {
     entryOf(TOOL + exposed, definition),
   );
   const prompts = itemsOf(view, 'prompts').map((prompt) => entryOf(PROMPT + String(prompt.name), prompt));
-  index.addAll([...tools, ...prompts].slice(0, MAX_ENTRIES));
+  // A part at a time: calls go on meanwhile.
+  await index.addAllAsync([...tools, ...prompts].slice(0, MAX_ENTRIES), { chunkSize: CHUNK });
   return index;
 }
 

@@ -104,6 +104,20 @@ spec: { rbac: clone }
         await client.close();
       });
 
+      test(`${cell}: elicitation by a tool that is called through the mcp tool`, async () => {
+        const { client, asked } = await connect(server, mode);
+        const tool = server === 'legacy' ? 'test_elicitation' : 'test_input_required_result_elicitation';
+        const call = { action: 'call', tool, arguments: { message: 'Who are you?' } };
+        const result = await client.callTool({ name: 'mcp', arguments: call });
+        assert.deepEqual(
+          asked.map(({ method }) => method),
+          ['elicitation/create'],
+        );
+        assert.ok(!result.isError, JSON.stringify(result));
+        assert.match(JSON.stringify(result.content), /ann|accept/i);
+        await client.close();
+      });
+
       test(`${cell}: sampling`, async () => {
         const { client, asked } = await connect(server, mode);
         const name = server === 'legacy' ? 'test_sampling' : 'test_input_required_result_sampling';

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { ToolView } from '../../http/api/live.ts';
 import { isObject, type JsonObject } from '../../protocol/jsonrpc.ts';
+import { OWN_TOOLS } from '../../resources/builtin-toolsets.ts';
 import { nearest } from '../../resources/names.ts';
 import { CommandFailure, Exit, failed } from '../exit.ts';
 import { toolArguments } from '../json-arguments.ts';
@@ -11,6 +12,7 @@ import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
 
 type Surface = 'consumer' | 'operator';
+type Found = Pick<ToolView, 'canonical' | 'name' | 'surface'>;
 type Flags = ServerFlags & { project?: string; surface?: Surface; output: 'text' | 'json' };
 
 const EXAMPLES = `
@@ -69,11 +71,13 @@ async function findTool(
   project: string,
   name: string,
   surface: Surface | undefined,
-): Promise<ToolView> {
+): Promise<Found> {
   const list = await client.get(`projects/${encodeURIComponent(project)}/tools`, { surface });
   const tools = list.items as ToolView[];
   const found = tools.find((tool) => tool.canonical === name) ?? tools.find((tool) => tool.name === name);
   if (found) return found;
+  // They are in no list of the tools of servers.
+  if (OWN_TOOLS.some((own) => own === name)) return { canonical: name, name, surface: surface ?? 'consumer' };
   const meant = nearest(
     name,
     tools.flatMap((tool) => [tool.canonical, tool.name]),
@@ -88,7 +92,7 @@ async function findTool(
 async function callTool(
   client: ServerClient,
   project: string,
-  tool: ToolView,
+  tool: Found,
   args: JsonObject,
 ): Promise<JsonObject> {
   const path = `/projects/${encodeURIComponent(project)}/${tool.surface === 'operator' ? 'operator-mcp' : 'mcp'}`;

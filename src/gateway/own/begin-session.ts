@@ -42,9 +42,9 @@ export function beginSessionTool({ views, search, beginnings }: ListingDeps): Ow
     isListed: () => true,
     run: async ({ task }, from) => {
       const view = await views().complete(from.scope, from.circle);
-      const names = search.tools(view, task).slice(0, MAX_TOOLS);
+      const names = (await search.tools(view, task)).slice(0, MAX_TOOLS);
       const known = new Map(itemsOf(view, 'prompts').map((prompt) => [String(prompt.name), prompt]));
-      const prompted = search.prompts(view, task).slice(0, MAX_PROMPTS);
+      const prompted = (await search.prompts(view, task)).slice(0, MAX_PROMPTS);
       const prompts = prompted.flatMap((name) => known.get(name) ?? []);
       const { handle, expiresAt } = await beginnings.begin(from, names);
       let room = MAX_DEFINITIONS;

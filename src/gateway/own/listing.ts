@@ -87,7 +87,7 @@ export async function listTools(
   if (handle !== undefined && !chosen)
     return refused('handle', 'is none that begin_session gave you here, or it has expired: begin again');
   const view = await deps.views().complete(scope, circle);
-  const ranked = query === undefined ? [...view.tools.keys()] : deps.search.tools(view, query);
+  const ranked = query === undefined ? [...view.tools.keys()] : await deps.search.tools(view, query);
   const fitting = ranked.filter((name) => {
     const ofServer = server === undefined || view.tools.get(name)?.server === server;
     return ofServer && (chosen === undefined || chosen.includes(name));
