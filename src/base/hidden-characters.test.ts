@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { textParts, withHiddenShown } from './hidden-characters.ts';
+import { hiddenIn, textParts, withHiddenShown, withoutHidden } from './hidden-characters.ts';
 
 describe('characters that nobody sees', () => {
   it('are shown by their number: reordering, zero-width, control, and spaces that are none', () => {
@@ -19,5 +19,12 @@ describe('characters that nobody sees', () => {
   it('are none of letters, marks, lines and plain spaces', () => {
     const plain = 'Grüße, 你好 नमस्ते\n  שלום e\u0301 😀';
     assert.deepEqual(textParts(plain), [{ text: plain }]);
+  });
+
+  it('can be named up to a number, and left out', () => {
+    const text = 'a\u200b\n\u202eb\u0000';
+    assert.deepEqual(hiddenIn(text, 2), ['U+200B', 'U+202E']);
+    assert.deepEqual(hiddenIn('plain\ntext', 2), []);
+    assert.equal(withoutHidden(text), 'a\nb');
   });
 });

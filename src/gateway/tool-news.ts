@@ -2,7 +2,7 @@ import type { ToolSightings } from '../audit/sightings.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { definitionFingerprint } from '../pins/definition.ts';
-import { findingsIn, kindsOf } from '../pins/suspicious-text.ts';
+import { findingsIn, kindsOf, newRoom } from '../pins/suspicious-text.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import { canonicalName } from '../protocol/names.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
@@ -52,10 +52,11 @@ export class ToolNews implements AsyncDisposable {
       }
     }
     const seen = new Map([...definitions].map(([tool, one]) => [tool, definitionFingerprint(one)]));
+    const room = newRoom();
     try {
       await this.#sightings.note(name, seen, (tool) => ({
         canonical: canonicalName(name, tool),
-        flags: kindsOf(findingsIn(definitions.get(tool))),
+        flags: kindsOf(findingsIn(definitions.get(tool), room)),
       }));
     } catch (error) {
       this.#logger.warn({ server: name, error: messageOf(error) }, 'news of tools could not be recorded');

@@ -147,3 +147,61 @@ test("a tool with the name of one of Castellan's own is prefixed where that may 
     },
   ]);
 });
+
+/** The part with tools whose definitions nobody has accepted. */
+const unaccepted = (one: ViewPart, why: 'new' | 'changed', ...tools: string[]): ViewPart => ({
+  ...one,
+  unaccepted: new Map(tools.map((name) => [name, why])),
+});
+const heldIn = (view: View) => [...view.held.values()].map(({ exposed, server }) => `${exposed}: ${server}`);
+
+test('a tool whose definition has changed keeps its name while it is held back', () => {
+  const offer = { tools: ['pay', 'look'] };
+  const view = viewOf([
+    unaccepted(part('a', 'never', offer), 'changed', 'pay'),
+    part('b', 'never', { tools: ['pay'] }),
+  ]);
+  assert.deepEqual([owners(view), heldIn(view)], [['look: a'], ['pay: a']]);
+  const { _meta } = view.lists.tools as { _meta: Record<string, { server: string; reason: string }[]> };
+  assert.deepEqual(
+    _meta['castellan/degraded']?.map(({ server, reason }) => `${server}: ${reason}`),
+    [
+      'b: tool pay is left out: the name pay is that of a tool of a',
+      'a: tool pay is left out: its definition is not the one that was accepted for this project, and waits for somebody to accept it',
+    ],
+  );
+});
+
+test('a new tool that is held back takes no name and changes none', () => {
+  for (const prefix of ['never', 'conditional'] as const) {
+    const [first, second] = [
+      unaccepted(part('a', prefix, { tools: ['pay'] }), 'new', 'pay'),
+      part('b', prefix, { tools: ['pay'] }),
+    ];
+    for (const parts of [
+      [first, second],
+      [second, first],
+    ])
+      assert.deepEqual(owners(viewOf(parts)), ['pay: b'], prefix);
+  }
+});
+
+test('a surface whose every tool is held back says so', () => {
+  const view = viewOf([unaccepted(part('a', 'always', { tools: ['pay'] }), 'new', 'pay')]);
+  const { _meta } = view.lists.tools as { _meta: Record<string, unknown> };
+  assert.match(String(_meta['castellan/notice']), /wait for somebody .* to accept/);
+});
+
+test('a project that only warns lists what has changed, and no new tool that waits', () => {
+  const warning = { ...project, spec: { ...project.spec, changedTools: 'warn' } as ProjectSpec };
+  const one = part('a', 'always', { tools: ['pay', 'look'] });
+  const parts = [{ ...one, unaccepted: new Map([['pay', 'changed'] as const, ['look', 'new'] as const]) }];
+  const view = buildView(
+    { ...scope, project: warning },
+    parts,
+    { tool: () => false, server: () => false },
+    [],
+  );
+  assert.deepEqual([owners(view), heldIn(view)], [['a__pay: a'], ['a__look: a']]);
+  assert.equal(view.tools.get('a__pay')?.unaccepted, 'changed');
+});

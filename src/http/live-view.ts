@@ -6,7 +6,7 @@ import { NOTICE_META } from '../gateway/view.ts';
 import type { Authorizer } from '../identity/authorizer.ts';
 import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import { definitionFingerprint } from '../pins/definition.ts';
-import { findingsIn, kindsOf } from '../pins/suspicious-text.ts';
+import { findingsIn, kindsOf, newRoom, type Room } from '../pins/suspicious-text.ts';
 import { NOTHING_RELAYED } from '../protocol/input-requests.ts';
 import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Snapshot, Surface } from '../resources/spec.ts';
@@ -37,11 +37,12 @@ export class GatewayLiveView implements LiveView {
     const rights = this.authorizer.listRights(caller, name);
     const list: ToolList = { items: [], degraded: [] };
     const notes: string[] = [];
+    const room = newRoom();
     for (const one of surfaces) {
       const scope: Scope = { project, surface: one, rights };
       const view = await this.gateway.views.complete(scope, circleOf(caller));
-      for (const tool of view.tools.values()) list.items.push(toolView(tool, one, false));
-      for (const tool of view.held.values()) list.items.push(toolView(tool, one, true));
+      for (const tool of view.tools.values()) list.items.push(toolView(tool, one, false, room));
+      for (const tool of view.held.values()) list.items.push(toolView(tool, one, true, room));
       list.degraded.push(...view.degraded);
       const note = (view.lists.tools._meta as JsonObject | undefined)?.[NOTICE_META];
       if (typeof note === 'string') notes.push(note);
@@ -99,7 +100,7 @@ function circleOf(caller: AuthenticatedCaller): Circle {
   return { owner: caller.owner, principal, session: `principal:${principal}`, relayed: NOTHING_RELAYED };
 }
 
-function toolView(shown: ViewTool, surface: Surface, isHeld: boolean): ShownTool {
+function toolView(shown: ViewTool, surface: Surface, isHeld: boolean, room: Room): ShownTool {
   const { canonical, exposed, server, definition, tool, unaccepted: why } = shown;
   const { description } = definition;
   return {
@@ -111,7 +112,7 @@ function toolView(shown: ViewTool, surface: Surface, isHeld: boolean): ShownTool
     fingerprint: definitionFingerprint(tool.definition),
     state: isHeld ? 'held' : why === undefined ? 'accepted' : 'warned',
     why,
-    flags: kindsOf(findingsIn(tool.definition)),
+    flags: kindsOf(findingsIn(tool.definition, room)),
     definition: tool.definition,
   };
 }

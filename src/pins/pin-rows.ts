@@ -5,7 +5,7 @@ import { canonicalName } from '../protocol/names.ts';
 import type { Store } from '../store/database.ts';
 import type { Schema, ToolPinsTable } from '../store/schema.ts';
 import { admit, type Pinned, type SeenDefinition, type Unaccepted } from './pinned.ts';
-import { findingsIn, kindsOf } from './suspicious-text.ts';
+import { findingsIn, kindsOf, newRoom, type Room } from './suspicious-text.ts';
 
 /** A server as one project has it. */
 export type Place = {
@@ -77,6 +77,7 @@ export class PinRows {
       const rows = new Map<string, ToolPinsTable>();
       const dropped: { tool: string; fingerprint: string }[] = [];
       const events: AuditEvent[] = [];
+      const scanned = newRoom();
       for (const one of seen) {
         const before = [...(tools.get(one.tool) ?? [])];
         const admitted = admit(tools, { ...one, isFirst: one.isFirst && version === 1 });
@@ -96,7 +97,7 @@ export class PinRows {
         });
         // One that waits already was told of; whoever looks at it sees the others.
         if (admitted.why !== undefined && before.every(([, accepted]) => accepted))
-          events.push(toldOf(place, one, admitted.why, before.at(-1)?.[0]));
+          events.push(toldOf(place, one, { why: admitted.why, before: before.at(-1)?.[0] }, scanned));
       }
       await insert(transaction, [...rows.values()]);
       for (const one of dropped)
@@ -256,15 +257,16 @@ function aboutTool({ project, server }: Place, tool: string) {
 function toldOf(
   place: Place,
   { tool, fingerprint, definition, changedTools }: SeenDefinition,
-  why: Unaccepted,
-  before: string | undefined,
+  { why, before }: { why: Unaccepted; before: string | undefined },
+  room: Room,
 ): AuditEvent {
   const isShown = why === 'changed' && changedTools === 'warn';
   return {
     ...aboutTool(place, tool),
     event: isShown ? 'tool.warned' : 'tool.held',
     outcome: 'told',
-    actor: { kind: 'castellan' },
-    detail: { fingerprint, before, why, flags: kindsOf(findingsIn(definition)) },
+    // Nobody's doing, whoever happened to list the tools.
+    ...{ actor: { kind: 'castellan' }, address: undefined, trace: undefined },
+    detail: { fingerprint, before, why, flags: kindsOf(findingsIn(definition, room)) },
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Finding, findingsIn, kindsOf } from './suspicious-text.ts';
+import { type Finding, findingsIn, kindsOf, newRoom } from './suspicious-text.ts';
 
 const tool = (description: string) => ({ name: 'add', description, inputSchema: { type: 'object' } });
 const kinds = (description: string) => kindsOf(findingsIn(tool(description)));
@@ -135,5 +135,14 @@ describe('a definition that is made to be scanned', () => {
     let deep: unknown = 'ignore previous';
     for (let level = 0; level < 5_000; level += 1) deep = [deep];
     assert.deepEqual(kindsOf(findingsIn(deep)), ['unread']);
+  });
+
+  it('shares its room with others where many are looked at together', () => {
+    const room = newRoom();
+    const long = tool('a '.repeat(100_000));
+    const found = Array.from({ length: 12 }, () => kindsOf(findingsIn(long, room)));
+    assert.deepEqual(found.at(0), []);
+    assert.deepEqual(found.at(-1), ['unread']);
+    assert.equal(room.left, 0);
   });
 });

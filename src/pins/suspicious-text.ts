@@ -4,7 +4,7 @@
  * definition may talk of such things, and a hostile one may avoid these words. Every pattern is bounded, so that the
  * time grows with the text alone.
  */
-import { textParts, withHiddenShown } from '../base/hidden-characters.ts';
+import { hiddenIn, withHiddenShown, withoutHidden } from '../base/hidden-characters.ts';
 import { isObject } from '../protocol/jsonrpc.ts';
 
 export const FINDING_KINDS = [
@@ -24,8 +24,9 @@ export type FindingKind = (typeof FINDING_KINDS)[number];
 /** `at`: where in the definition, such as `inputSchema.properties.path.description`; `text`: fit to be shown. */
 export type Finding = { kind: FindingKind; at: string; text: string };
 
-/** Characters of one definition that are looked at. */
+/** Characters that are looked at, of one definition and of several together. */
 const MAX_SCANNED = 256 * 1024;
+const MAX_TOGETHER = 2 * 1024 * 1024;
 const MAX_FINDINGS = 20;
 const MAX_DEPTH = 64;
 const MAX_PLACE = 200;
@@ -34,9 +35,13 @@ const BEFORE = 20;
 const AFTER = 100;
 
 /** Tab, carriage return and the spaces of French and Japanese: in the way of nobody. */
-const HARMLESS = new Set(['U+0009', 'U+000D', 'U+00A0', 'U+202F', 'U+3000']);
-/** Emoji are made of characters that are hidden elsewhere. */
+const HARMLESS = /[\t\r\u00a0\u202f\u3000]/g;
+/** Emoji are made of characters that are hidden elsewhere; they are looked for at the beginning of a text. */
 const EMOJI = /\p{RGI_Emoji}/gv;
+const MAX_WITH_EMOJI = 8 * 1024;
+const MAX_HIDDEN = 100;
+/** Text in which nothing can hide, as most is. */
+const PLAIN = /^[\t\n\r\x20-\x7e]*$/;
 
 const PHRASES: readonly { kind: FindingKind; pattern: RegExp }[] = [
   {
@@ -69,19 +74,27 @@ const PHRASES: readonly { kind: FindingKind; pattern: RegExp }[] = [
     pattern:
       /\b(?:send|post|upload|forward|transmit|exfiltrate|leak|append|attach)\b.{0,60}(?:https?:|\b(?:conversation|chat history|previous messages|api keys?|credentials|passwords?|private keys?|access tokens?)\b)/,
   },
-  { kind: 'exfiltration', pattern: /!\[[^\]]{0,100}\]\(https?:/ },
+  { kind: 'exfiltration', pattern: /!\[[^\]]{0,60}\]\(https?:/ },
 ];
 
+/** How many characters may still be looked at: for many definitions together where they share one. */
+export type Room = { left: number };
+
+export function newRoom(): Room {
+  return { left: MAX_TOGETHER };
+}
+
 /** What stands out in a definition; keys count as much as values. */
-export function findingsIn(definition: unknown): Finding[] {
+export function findingsIn(definition: unknown, room = newRoom()): Finding[] {
   const findings: Finding[] = [];
-  let left = MAX_SCANNED;
+  let left = Math.min(MAX_SCANNED, room.left);
   const stop = (at: string) => {
     left = 0;
     findings.push({ kind: 'unread', at, text: 'the definition goes on from here' });
   };
   const look = (text: string, at: string) => {
     for (const found of findingsInText(text.slice(0, left))) findings.push({ ...found, at });
+    room.left -= Math.min(text.length, left);
     left -= text.length;
     if (left <= 0) stop(at);
   };
@@ -99,7 +112,8 @@ export function findingsIn(definition: unknown): Finding[] {
       }
     }
   };
-  walk(definition, '', 0);
+  if (left > 0) walk(definition, '', 0);
+  else stop('');
   return findings.slice(0, MAX_FINDINGS);
 }
 
@@ -110,34 +124,36 @@ export function kindsOf(findings: readonly Finding[]): FindingKind[] {
 
 function findingsInText(text: string): Omit<Finding, 'at'>[] {
   const found: Omit<Finding, 'at'>[] = [];
-  const codes = hiddenCodes(text);
+  const isPlain = PLAIN.test(text);
+  const codes = isPlain ? [] : hiddenCodes(text);
   if (codes.length > 0) {
+    const more = codes.length >= MAX_HIDDEN ? ' or more' : '';
     const shown = [...new Set(codes)].slice(0, MAX_CODES).join(' ');
-    found.push({ kind: 'hidden-characters', text: `${codes.length} of them: ${shown}` });
+    found.push({ kind: 'hidden-characters', text: `${codes.length}${more} of them: ${shown}` });
   }
   const comment = text.indexOf('<!--');
   if (comment >= 0) found.push({ kind: 'comment', text: excerpt(text, comment) });
-  const plain = plainText(text);
+  const read = asRead(text, isPlain);
   for (const { kind, pattern } of PHRASES) {
-    const at = pattern.exec(plain)?.index;
+    const at = pattern.exec(read)?.index;
     if (at !== undefined && !found.some((one) => one.kind === kind))
-      found.push({ kind, text: excerpt(plain, at) });
+      found.push({ kind, text: excerpt(read, at) });
   }
   return found;
 }
 
 function hiddenCodes(text: string): string[] {
-  return textParts(text.replace(EMOJI, '')).flatMap((part) =>
-    'hidden' in part && !HARMLESS.has(part.hidden) ? [part.hidden] : [],
-  );
+  if (hiddenIn(text, 1).length === 0) return [];
+  const withoutEmoji = text.slice(0, MAX_WITH_EMOJI).replace(EMOJI, '') + text.slice(MAX_WITH_EMOJI);
+  return hiddenIn(withoutEmoji.replace(HARMLESS, ''), MAX_HIDDEN);
 }
 
 /** As a model reads it, whatever was put between the letters: lower case, one space a gap. */
-function plainText(text: string): string {
-  const seen = textParts(text.normalize('NFKC'))
-    .map((part) => ('text' in part ? part.text : HARMLESS.has(part.hidden) ? ' ' : ''))
-    .join('');
-  return seen.toLowerCase().replaceAll('’', "'").replace(/\s+/g, ' ');
+function asRead(text: string, isPlain: boolean): string {
+  const even = isPlain
+    ? text
+    : withoutHidden(text.replace(HARMLESS, ' ').normalize('NFKC').slice(0, MAX_SCANNED));
+  return even.toLowerCase().replaceAll('’', "'").replace(/\s+/g, ' ');
 }
 
 function excerpt(text: string, at: number): string {

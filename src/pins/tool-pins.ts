@@ -143,14 +143,14 @@ export class ToolPins {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    clearTimeout(this.#retry);
     await this.#turn;
+    clearTimeout(this.#retry);
   }
 
   #record(key: string, place: Place, seen: readonly SeenDefinition[]): void {
     const waiting = this.#unrecorded.get(key) ?? { place, seen: [] };
     this.#unrecorded.set(key, waiting);
-    waiting.seen.push(...seen.slice(0, MAX_UNRECORDED - waiting.seen.length));
+    waiting.seen.push(...seen.slice(0, Math.max(0, MAX_UNRECORDED - waiting.seen.length)));
     if (this.#recordings.has(key)) return;
     const work = this.#inTurn(() => this.#writeDown(key)).finally(() => {
       this.#recordings.delete(key);

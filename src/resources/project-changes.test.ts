@@ -19,6 +19,8 @@ describe('a change of a project', () => {
 
   const loosenings: [string, ProjectFields | undefined, ProjectFields][] = [
     ['spec.defaultAction', { defaultAction: 'deny' }, {}],
+    ['spec.newTools', { newTools: 'hold' }, {}],
+    ['spec.changedTools', {}, { changedTools: 'warn' }],
     ['spec.audit.intent', {}, { audit: { intent: 'relaxed' } }],
     ['spec.audit.intent', undefined, { audit: { intent: 'relaxed' } }],
     ['spec.audit.arguments', { audit: { arguments: true } }, {}],
@@ -44,6 +46,7 @@ describe('a change of a project', () => {
     [{}, { defaultAction: 'deny', audit: { intent: 'strict', arguments: true } }],
     [{ audit: { intent: 'relaxed' } }, { audit: { intent: 'relaxed' } }],
     [{ audit: { intent: 'relaxed' } }, {}],
+    [{ changedTools: 'warn' }, { newTools: 'hold', changedTools: 'hold' }],
     [limited({ calls: 60, per: '1m' }), limited({ calls: 1, per: '1s' })],
     [limited({ calls: 60 }), limited({ calls: 60, concurrent: 1 })],
     [{}, limited({ concurrent: 9 })],

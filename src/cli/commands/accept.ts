@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { ToolDetail, ToolView } from '../../http/api/live.ts';
+import { findingsIn } from '../../pins/suspicious-text.ts';
 import { failed, usage } from '../exit.ts';
 import { ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { isLive, projectOf, targetsOf, withProject } from '../targets.ts';
@@ -82,7 +83,7 @@ async function acceptOne(
     return;
   }
   terminal.line(changeText(tool, seen));
-  for (const { kind, at, text } of tool.findings) terminal.warn(`${at}: ${kind}: ${text}`);
+  for (const { kind, at, text } of findingsIn(seen.definition)) terminal.warn(`${at}: ${kind}: ${text}`);
   if (!flags.yes && flags.fingerprint === undefined && !(await agreed(`Accept ${name}? [y/N] `))) {
     terminal.line(`tool/${name} left as it is`);
     return;

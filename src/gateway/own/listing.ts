@@ -5,7 +5,7 @@ import { exposureOf, type GatewayRequest, serversOf } from '../scope.ts';
 import type { TaskBeginnings } from '../task-beginnings.ts';
 import type { ToolSearch } from '../tool-search.ts';
 import type { ToolsetAnswer } from '../toolset.ts';
-import type { View, ViewTool } from '../view.ts';
+import { type View, type ViewTool, waitingText } from '../view.ts';
 import type { Views } from '../views.ts';
 import { adviceOn, standingsOf } from './server-states.ts';
 
@@ -116,8 +116,10 @@ export async function describeTool(
   const view = await deps.views().complete(scope, circle);
   const tool = view.tools.get(name);
   if (!tool) {
+    const waiting = view.held.get(name);
     const meant = nearest(name, view.tools.keys());
-    const fix = meant ? `did you mean ${meant}?` : 'find its name with list_tools and a query';
+    const other = meant ? `did you mean ${meant}?` : 'find its name with list_tools and a query';
+    const fix = waiting ? waitingText(waiting.unaccepted) : other;
     const message = `There is no tool ${printable(name)} here: ${fix}`;
     return { ok: false, code: 'NOT_FOUND', message, field: 'tool' };
   }
