@@ -33,7 +33,7 @@ describe('the page of an approval in a browser', { skip: browserMissing() ?? fal
     const config = await writeConfig(
       path.join(folder, 'castellan.json'),
       { x: { url: oracle.url } },
-      { demo: { servers: ['x'] } },
+      { demo: { servers: ['x'], changedTools: 'warn' } },
     );
     castellan = await startCastellan(['--config', config]);
     agent = await newAgent(castellan, 'demo');
