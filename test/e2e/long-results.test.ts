@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
@@ -336,6 +336,29 @@ describe('where results are kept', () => {
     assert.equal(errorOf(await readPart(id, 1)).code, 'NOT_FOUND');
     assert.equal(await wholeText(await call('old__lines')), LINES);
   });
+});
+
+test('a result that cannot be kept comes with its first part, which says so', async () => {
+  const folder = await temporaryFolder();
+  await writeFile(path.join(folder, 'in-the-way'), '');
+  const config = await writeConfig(
+    path.join(folder, 'castellan.json'),
+    { bare: { url: upstreams[0]!.url } },
+    { demo: { servers: ['bare'], results: { maxBytes: '2KiB' } } },
+  );
+  const env = { CASTELLAN_CACHE_DIR: path.join(folder, 'in-the-way') };
+  await using full = await startCastellan(['--config', config], { env });
+  const who = await newAgent(full, 'demo');
+  for (const first of [await call('bare__lines', who), await call('bare__lines', who)]) {
+    assert.deepEqual(Object.keys(about(first)).sort(), ['bytes', 'section', 'sections']);
+    assert.equal(first.content.length, 2);
+    assert.ok(LINES.startsWith(first.content[0].text) && first.content[0].text.length > 0);
+    assert.match(
+      first.content[1].text,
+      /The call was made; the other parts could not be kept here and are lost/,
+    );
+  }
+  assert.equal(full.stderr().match(/long results cannot be kept/g)?.length, 1);
 });
 
 describe('the outcome of an approved call', () => {

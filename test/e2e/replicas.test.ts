@@ -28,14 +28,18 @@ describe('two processes on one database', { skip: missing && `no PostgreSQL: ${m
     server = await MenuUpstream.start('modern', {
       capabilities: { tools: {} },
       answers: {
-        'tools/list': () => ({ tools: [{ name: 'use', inputSchema: { type: 'object' } }] }),
-        'tools/call': () => ({ content: [] }),
+        'tools/list': () => ({
+          tools: ['use', 'write'].map((name) => ({ name, inputSchema: { type: 'object' } })),
+        }),
+        'tools/call': ({ name }) => ({
+          content: name === 'write' ? [{ type: 'text', text: 'x'.repeat(5_000) }] : [],
+        }),
       },
     });
     const config = await writeConfig(
       path.join(await temporaryFolder(), 'castellan.json'),
       { x: { url: server.url } },
-      { demo: { servers: ['x'] } },
+      { demo: { servers: ['x'], results: { maxBytes: '1KiB' } } },
     );
     const env = { CASTELLAN_DATABASE_URL: database.databaseUrl!, CASTELLAN_MASTER_KEY: TEST_MASTER_KEY };
     here = await startCastellan(['--config', config], { env });
@@ -68,6 +72,20 @@ describe('two processes on one database', { skip: missing && `no PostgreSQL: ${m
     const streams = responses.map((response) => new Events(response));
     return { agent, over: Promise.all(streams.map(({ ended }) => ended)) };
   }
+
+  it('read parts of a long result where the call was made, and say so elsewhere', async () => {
+    const binds = ['--bind', 'role:run,resource:tools'];
+    const made = await here.cli('create', 'mcptoken', 'reader', '-p', 'demo', ...binds);
+    const at = ({ url }: TestCastellan) => new Agent(`${url}/projects/demo/mcp`, made.stdout.trim());
+    const { result } = await at(here).call('x__write');
+    const { id, sections } = result!._meta['castellan/result'];
+    assert.equal(sections, 5);
+    const part = await at(here).call('read_result', { id, section: 5 });
+    assert.equal(part.result?.content[0].text, 'x'.repeat(5_000 - 4 * 1_024));
+    const gone = await at(there).call('read_result', { id, section: 5 });
+    assert.equal(gone.result?._meta['castellan/error'].code, 'NOT_FOUND');
+    assert.match(gone.result?.content[0].text, /by the process that made the call.*Call the tool again/);
+  });
 
   async function user(name: string): Promise<string> {
     const email = `${name}@example.com`;
