@@ -28,7 +28,7 @@ function environmentOf({ JSONPathEnvironment }: Library) {
 
 /**
  * A JSONPath expression (RFC 9535) with bounds on what its evaluation can cost: one `..`, few alternatives, and filters
- * that look at single places and call no function but `length`.
+ * that look at single places below the value at hand and call no function but `length`.
  */
 export class JsonPath {
   readonly #query: JSONPathQuery;
@@ -55,16 +55,19 @@ export class JsonPath {
 
   /**
    * What the expression finds: the list of values, or of an expression for a single place that value itself.
-   * Refused where the value is too large to be searched.
+   * Refused where the value is too large to be searched, or too much is found.
    */
   select(value: unknown): Result<{ found: number; value: unknown }, string> {
     if (!isSearchable(value))
       return refused(`it has more than ${MAX_VALUES} values or more than ${MAX_DEPTH} levels`);
-    const found = Array.from(this.#query.lazyQuery(value as JSONValue), (node) => node.value);
-    return ok({
-      found: found.length,
-      value: this.#query.singularQuery() && found.length > 0 ? found[0] : found,
-    });
+    const found: unknown[] = [];
+    for (const node of this.#query.lazyQuery(value as JSONValue)) {
+      if (found.length === MAX_VALUES)
+        return refused(`the expression finds more than ${MAX_VALUES} values in it`);
+      found.push(node.value);
+    }
+    const isOne = this.#query.singularQuery() && found.length > 0;
+    return ok({ found: found.length, value: isOne ? found[0] : found });
   }
 }
 
@@ -100,8 +103,11 @@ type Expressions = Library['jsonpath']['expressions'];
 
 function filterFault(filter: Filter, kinds: Expressions): string | undefined {
   if (filter instanceof kinds.FilterQuery) {
-    if (filter.path.singularQuery()) return undefined;
     const at = filter.token.index + 1;
+    // What does not change from value to value would be measured or compared anew for each.
+    if (filter instanceof kinds.RootQuery)
+      return `has a path from $ at character ${at}: a filter looks at @ alone`;
+    if (filter.path.singularQuery()) return undefined;
     return `has a path at character ${at} that a filter cannot follow: names and numbers alone lead to one place, such as @.price`;
   }
   for (const part of partsOf(filter, kinds)) {
