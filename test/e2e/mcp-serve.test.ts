@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { chmod, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Agent, administrate, type Loose, newAgent, writeConfig } from '../support/agent.ts';
@@ -341,6 +341,15 @@ describe('who is behind it', () => {
     await using next = started();
     assert.deepEqual((await next.ask('ping')).result, {});
     assert.notEqual(await kept(), before);
+  });
+
+  it('is nobody where others could read the token', async () => {
+    const file = path.join(castellan.dataDir, 'mcp-serve.json');
+    await chmod(file, 0o644);
+    await using client = started();
+    assert.equal(await client.exited, 1);
+    assert.match(client.stderr, /can be read by other users: delete it, and revoke/);
+    await chmod(file, 0o600);
   });
 
   it('is the token of the environment where there is one', async () => {

@@ -189,7 +189,8 @@ export class LegacySession {
         } else {
           failures += 1;
           await response.body?.cancel();
-          if (response.status === 405) return;
+          // Asking again would be no use, and is how somebody guesses.
+          if ([401, 403, 405].includes(response.status)) return;
           if (response.status === 404) return void (await this.#renew(used));
           // What came after that event is not known there any more.
           if (response.status === 400) position.lastEventId = '';

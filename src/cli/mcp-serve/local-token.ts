@@ -58,10 +58,14 @@ export async function localToken(
   }
 }
 
-/** By uid of the project, and surface. What is damaged, or others could read, counts as nothing. */
+/** By uid of the project, and surface. What is damaged counts as nothing. @throws CommandFailure where others can read */
 async function keptTokens(file: string): Promise<Record<string, string>> {
   const read = await readPrivateFile(file, MAX_BYTES);
-  if (!read || read.openToOthers) return {};
+  if (!read) return {};
+  if (read.openToOthers)
+    throw failed(
+      `${file} can be read by other users: delete it, and revoke the tokens mcp-serve-… of its projects`,
+    );
   try {
     const value: unknown = JSON.parse(read.content);
     const entries = isObject(value) ? Object.entries(value) : [];
