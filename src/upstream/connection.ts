@@ -143,13 +143,14 @@ export class Connection implements SlotHolder {
     try {
       await this.authorize();
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
+      const version = this.options.credential?.version ?? 0;
       let reply: UpstreamReply;
       try {
         reply = await this.calls.run(channel, call);
         if (this.breaker !== CLOSED) this.breaker = CLOSED;
         if (reply.ok === false && reply.foreign) this.options.onForeign(this);
       } catch (error) {
-        reply = await this.secondTry(channel, call, asFault(error));
+        reply = await this.secondTry(channel, call, asFault(error), version);
       }
       if (reply.ok === 'suspended') {
         suspended = true;
@@ -267,20 +268,22 @@ export class Connection implements SlotHolder {
     throw fault;
   }
 
-  /** Undefined: there is another token than the one that was refused, so that the same may be tried again. */
-  private async reauthorize(fault: UpstreamFault): Promise<UpstreamFault | undefined> {
+  /**
+   * Undefined: there is another token than that of this version, which was refused, so that the same may be tried again.
+   */
+  private async reauthorize(fault: UpstreamFault, version: number): Promise<UpstreamFault | undefined> {
     const { credential } = this.options;
     if (!credential || fault.kind !== 'needs_auth') return fault;
     const scopes = fault.status === 403 ? scopesWanted(fault.challenge) : undefined;
     if (scopes) {
-      const wider = await credential.widen(scopes).catch(() => undefined);
+      const wider = await credential.widen(scopes, version).catch(() => undefined);
       if (!wider) return fault;
       if (wider.ok) return undefined;
       const { login, message } = wider.error;
       return new UpstreamFault(login ? 'needs_scope' : 'forbidden', message, { page: credential.page });
     }
     if (fault.status !== 401) return fault;
-    credential.refuse();
+    credential.refuse(version);
     const token = await credential.prepare().catch(() => undefined);
     if (token?.ok) return undefined;
     if (!token?.error.login) return fault;
@@ -314,8 +317,9 @@ export class Connection implements SlotHolder {
         throw stoppedWhileStarting(this.server);
       }
       const { events, early } = this.eventsOf(mine);
+      const version = this.options.credential?.version ?? 0;
       const channel = await this.options.dial(events, deadline, hangUp).catch(async (error) => {
-        const fault = await this.reauthorize(asFault(error));
+        const fault = await this.reauthorize(asFault(error), version);
         if (fault) throw fault;
         return this.options.dial(events, deadline, hangUp);
       });
@@ -370,9 +374,10 @@ export class Connection implements SlotHolder {
     channel: Channel,
     call: UpstreamCall,
     fault: UpstreamFault,
+    version: number,
   ): Promise<UpstreamReply> {
     if (fault.kind !== 'session_lost') {
-      const final = this.channel === channel ? await this.reauthorize(fault) : fault;
+      const final = this.channel === channel ? await this.reauthorize(fault, version) : fault;
       if (!final) return this.tryWithNewToken(channel, call);
       this.judge(final, channel);
       throw final;
@@ -384,6 +389,7 @@ export class Connection implements SlotHolder {
 
   /** A refused token says that the call was not run, so another one may try. */
   private async tryWithNewToken(channel: Channel, call: UpstreamCall): Promise<UpstreamReply> {
+    const version = this.options.credential?.version ?? 0;
     try {
       return await this.calls.run(channel, call);
     } catch (error) {
@@ -391,7 +397,7 @@ export class Connection implements SlotHolder {
       const wants = `${this.server} wants more of every token, also of one that it was just given`;
       const final =
         fault.status === 403
-          ? ((await this.reauthorize(fault)) ?? new UpstreamFault('forbidden', wants))
+          ? ((await this.reauthorize(fault, version)) ?? new UpstreamFault('forbidden', wants))
           : fault;
       this.judge(final, channel);
       throw final;

@@ -7,14 +7,19 @@ export type Credential = {
   readonly header: string | undefined;
   /** Path of our own page on which its user signs in; undefined where it is nobody's in particular. */
   readonly page: string | undefined;
+  /** Another one with each token. */
+  readonly version: number;
   /** Whether the token at hand still counts. */
   readonly ready: boolean;
   /** Has a token that can be used. Callers share one look. Rejects when the store fails. */
   prepare(): Promise<Result<string, NoToken>>;
-  /** The server refused the token: the next look gets another one, or says what has to be done. */
-  refuse(): void;
-  /** The server wants these scopes besides. Good: there is another token, and the call may be made again. */
-  widen(scopes: readonly string[]): Promise<Result<string, NoScope>>;
+  /** The server refused the token of this version: the next look gets another one, or says what has to be done. */
+  refuse(version: number): void;
+  /**
+   * The server wants these scopes beside those of that version. Good: there is another token, and the call may be made
+   * again.
+   */
+  widen(scopes: readonly string[], version: number): Promise<Result<string, NoScope>>;
   /** Somebody signed in or out. */
   forget(): void;
 };

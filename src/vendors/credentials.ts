@@ -53,6 +53,8 @@ const REFUSED_EARLY_MS = 30_000;
 /** How long the copy counts where another process may have ended the grant. */
 const COPY_MS = 5_000;
 const NOT_YET = { all: 'nobody has signed in', own: 'you have not yet' } as const;
+/** The version of no token. */
+const NONE = -1;
 const LOST_ERRORS = new Set([
   'invalid_grant',
   'invalid_client',
@@ -67,7 +69,7 @@ export class VendorCredential implements Credential {
   #kept: KeptGrant | undefined;
   #readAt = 0;
   /** The version whose token the server refused. */
-  #refused = -1;
+  #refused = NONE;
   /** A lease of somebody else, and since when it was not extended. */
   #watched: { leaseUntil: number; since: number } | undefined;
   #underWay: Promise<Result<string, NoToken>> | undefined;
@@ -88,6 +90,10 @@ export class VendorCredential implements Credential {
     return this.#kept && `Bearer ${this.#kept.grant.tokens.access}`;
   }
 
+  get version(): number {
+    return this.#kept?.version ?? NONE;
+  }
+
   /** Whether the copy at hand still counts. */
   get ready(): boolean {
     const now = Date.now();
@@ -105,22 +111,21 @@ export class VendorCredential implements Credential {
   }
 
   /** The server refused the token: the next look gets another one, or says that a person has to. */
-  refuse(): void {
-    if (this.#kept) this.#refused = this.#kept.version;
+  refuse(version: number): void {
+    if (version === this.version) this.#refused = version;
   }
 
-  async widen(scopes: readonly string[]): Promise<Result<string, NoScope>> {
+  async widen(scopes: readonly string[], version: number): Promise<Result<string, NoScope>> {
     const { name } = this.#target;
-    const before = this.#kept?.version;
     const kept = await this.#deps.store.read(this.#key);
     // There is another token than the one that was not enough.
-    if (kept && kept.version !== before && this.#unusable(kept) === undefined) return this.#use(kept);
+    if (kept && kept.version !== version && this.#unusable(kept) === undefined) return this.#use(kept);
     if (scopes.length === 0)
       return refused({
         login: false,
         message: `server "${name}" wants more scopes and does not say which: set scopes in its auth`,
       });
-    const had = kept && hadScope(kept.grant);
+    const had = kept?.lost === undefined ? kept && hadScope(kept.grant) : undefined;
     const may = await this.#deps.scopes.want(this.#key, had, scopes);
     const wants = `server "${name}" wants the scope ${scopes.join(' ')}`;
     const message = may
@@ -132,7 +137,7 @@ export class VendorCredential implements Credential {
   /** Somebody signed in or out. */
   forget(): void {
     this.#kept = undefined;
-    this.#refused = -1;
+    this.#refused = NONE;
   }
 
   async #look(): Promise<Result<string, NoToken>> {

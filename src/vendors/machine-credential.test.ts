@@ -179,7 +179,7 @@ describe('a machine at a vendor', () => {
     const lost: string[] = [];
     const credential = machine(vendor.url, auth, lost);
     await credential.prepare();
-    credential.refuse();
+    credential.refuse(credential.version);
     for (const _ of [1, 2]) {
       const token = await credential.prepare();
       assert.ok(!token.ok && token.error.login);
@@ -188,20 +188,64 @@ describe('a machine at a vendor', () => {
     assert.deepEqual([vendor.exchanges.length, lost.length], [1, 1]);
   });
 
-  it('widens its token once for calls that want the same', async (test) => {
+  it('does not take the refusal of an older token for one of the new', async (test) => {
     const vendor = await started(test);
     const credential = machine(vendor.url, auth);
     await credential.prepare();
-    const wider = await Promise.all([1, 2, 3].map(() => credential.widen(['write'])));
+    const { version } = credential;
+    await credential.widen(['write'], version);
+    credential.refuse(version);
+    assert.equal(credential.ready, true);
+    assert.equal((await credential.prepare()).ok, true);
+    assert.equal(vendor.exchanges.length, 2);
+  });
+
+  it('widens its token once for calls that want the same, and is told no once', async (test) => {
+    const vendor = await started(test);
+    const credential = machine(vendor.url, auth);
+    await credential.prepare();
+    const { version } = credential;
+    const wider = await Promise.all([1, 2, 3].map(() => credential.widen(['write'], version)));
     assert.ok(wider.every(({ ok }) => ok));
     assert.deepEqual(
       vendor.exchanges.map(({ form }) => form.get('scope')),
       ['base', 'base write'],
     );
     vendor.deny = () => ({ status: 400, error: 'invalid_scope' });
-    const refused = await credential.widen(['admin']);
-    assert.ok(!refused.ok && !refused.error.login);
-    assert.match(refused.error.message, /wants admin besides: .* issued no token \(invalid_scope\)/);
+    const asked = [1, 2, 3].map(() => credential.widen(['admin'], credential.version));
+    for (const refused of await Promise.all(asked)) {
+      assert.ok(!refused.ok && !refused.error.login);
+      assert.match(refused.error.message, /wants admin: .* issued no token \(invalid_scope\)/);
+    }
+    assert.equal(vendor.exchanges.length, 3);
     assert.equal(credential.ready, true);
+  });
+
+  it('goes back to less when the vendor no longer gives what one call wanted', async (test) => {
+    const vendor = await started(test);
+    const credential = machine(vendor.url, auth);
+    await credential.prepare();
+    await credential.widen(['write'], credential.version);
+    vendor.lifeSeconds = 1;
+    vendor.deny = (form) =>
+      form.get('scope') === 'base' ? undefined : { status: 400, error: 'invalid_scope' };
+    await credential.widen(['other'], credential.version);
+    credential.refuse(credential.version);
+    test.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60_000 });
+    assert.equal((await credential.prepare()).ok, true);
+    assert.deepEqual(
+      vendor.exchanges.slice(-2).map(({ form }) => form.get('scope')),
+      ['base write', 'base'],
+    );
+  });
+
+  it('gets no more than what somebody wrote down for it', async (test) => {
+    const vendor = await started(test);
+    const credential = machine(vendor.url, { ...auth, scopes: ['base'] });
+    await credential.prepare();
+    const wider = await credential.widen(['write'], credential.version);
+    assert.ok(!wider.ok);
+    assert.match(wider.error.message, /wants write: add it to scopes of its auth/);
+    assert.equal(vendor.exchanges.length, 1);
   });
 });

@@ -18,25 +18,30 @@ import { discover, originsOf, type Vendor } from './discovery.ts';
 import { isDue, isOver, type Tokens, tokensOf } from './tokens.ts';
 
 /** Why there is no token. `final`: the vendor has said no, and trying again changes nothing by itself. */
-type Fault = { final: boolean; message: string; retryAfterMs?: number | undefined };
+type Fault = { final: boolean; message: string; retryAfterMs?: number; ofScope?: boolean };
 type Held = { tokens: Tokens; scope: string | undefined };
 
 const MAX_REST_MS = 300_000;
 /** A token that is refused so soon after it was issued is not the fault of its age. */
 const REFUSED_EARLY_MS = 30_000;
+const DENIED_MS = 30_000;
 
 export class MachineCredential implements Credential {
   readonly page = undefined;
   readonly #target: CredentialTarget;
   readonly #deps: Pick<CredentialDeps, 'http' | 'onLost'>;
   #held: Held | undefined;
+  /** Another one with each token. */
+  #version = 0;
   #refused = false;
   /** What the server asked for beyond what it said first. */
   #more: readonly string[] = [];
+  /** What the vendor gave no token for, and until when it is not asked again. */
+  #denied: { scopes: readonly string[]; message: string; until: number } | undefined;
   #failures = 0;
   #fault: (Fault & { until: number }) | undefined;
   #underWay: Promise<Result<string, NoToken>> | undefined;
-  #widening: Promise<Result<string, NoScope>> | undefined;
+  #widening: Promise<unknown> | undefined;
 
   constructor(target: CredentialTarget, deps: Pick<CredentialDeps, 'http' | 'onLost'>) {
     this.#target = target;
@@ -45,6 +50,10 @@ export class MachineCredential implements Credential {
 
   get header(): string | undefined {
     return this.#held && `Bearer ${this.#held.tokens.access}`;
+  }
+
+  get version(): number {
+    return this.#version;
   }
 
   get ready(): boolean {
@@ -58,47 +67,53 @@ export class MachineCredential implements Credential {
     return this.#underWay;
   }
 
-  refuse(): void {
-    this.#refused = this.#held !== undefined;
+  refuse(version: number): void {
+    if (version === this.#version) this.#refused = this.#held !== undefined;
   }
 
   forget(): void {
     this.#held = undefined;
     this.#refused = false;
     this.#more = [];
+    this.#denied = undefined;
     this.#fault = undefined;
     this.#failures = 0;
   }
 
-  async widen(scopes: readonly string[]): Promise<Result<string, NoScope>> {
+  async widen(scopes: readonly string[], version: number): Promise<Result<string, NoScope>> {
+    // A token that is being fetched was asked for less; whoever wants the same meanwhile waits for one that is wider.
+    await this.#underWay;
+    while (this.#widening) await this.#widening;
     const held = this.#held;
+    if (held && version !== this.#version) return ok(`Bearer ${held.tokens.access}`);
     const has = held?.scope?.split(' ') ?? [];
     const missing = scopes.filter((one) => !has.includes(one));
-    if (missing.length > 0) {
-      if (!this.#widening || missing.some((one) => !this.#more.includes(one)))
-        this.#widening = this.#widen(missing).finally(() => {
-          this.#widening = undefined;
-        });
-      return this.#widening;
-    }
-    // The call may have gone out before the token got wider.
-    const justWidened = this.#more.length > 0 && held && Date.now() - held.tokens.issuedAt < REFUSED_EARLY_MS;
-    if (justWidened && scopes.length > 0) return ok(`Bearer ${held.tokens.access}`);
-    const what = scopes.length === 0 ? 'more scopes, and does not say which' : scopes.join(' ');
-    const message = `server "${this.#target.name}" wants ${what}, although its token was asked for ${has.join(' ') || 'none'}`;
-    return refused({ login: false, message });
+    const no = (why: string) => {
+      const wants = scopes.join(' ') || 'more scopes, and does not say which';
+      return refused({ login: false, message: `server "${this.#target.name}" wants ${wants}: ${why}` });
+    };
+    if (missing.length === 0) return no('its token was asked for that, and it has to say what else it needs');
+    // What somebody wrote down for a machine is all that it may get; nobody is asked when it gets more.
+    if (this.#target.auth.scopes) return no('add it to scopes of its auth, if the machine may have it');
+    const denied = this.#denied;
+    if (denied && denied.until > Date.now() && missing.every((one) => denied.scopes.includes(one)))
+      return no(denied.message);
+    const work = this.#widen(missing).finally(() => {
+      this.#widening = undefined;
+    });
+    this.#widening = work;
+    const wider = await work;
+    return wider.ok ? wider : no(wider.error);
   }
 
-  async #widen(missing: readonly string[]): Promise<Result<string, NoScope>> {
+  async #widen(missing: readonly string[]): Promise<Result<string, string>> {
     const before = this.#more;
     this.#more = [...before, ...missing];
-    // One that is being fetched was asked for less.
-    await this.#underWay;
     const wider = await this.#fetch();
     if (wider.ok) return ok(this.#keep(wider.value));
     this.#more = before;
-    const message = `server "${this.#target.name}" wants ${missing.join(' ')} besides: ${wider.error.message}`;
-    return refused({ login: false, message });
+    this.#denied = { scopes: missing, message: wider.error.message, until: Date.now() + DENIED_MS };
+    return refused(wider.error.message);
   }
 
   async #look(): Promise<Result<string, NoToken>> {
@@ -109,7 +124,7 @@ export class MachineCredential implements Credential {
     if (held && this.#refused && now - held.tokens.issuedAt < REFUSED_EARLY_MS)
       this.#rest({ final: true, message: 'the server refuses the token that it was just issued' });
     if (!this.#fault || this.#fault.until <= now) {
-      const got = await this.#fetch();
+      const got = await this.#fetchAnew();
       if (got.ok) return ok(this.#keep(got.value));
       this.#rest(got.error);
     }
@@ -124,6 +139,7 @@ export class MachineCredential implements Credential {
 
   #keep(held: Held): string {
     this.#held = held;
+    this.#version += 1;
     this.#refused = false;
     this.#fault = undefined;
     this.#failures = 0;
@@ -137,6 +153,14 @@ export class MachineCredential implements Credential {
     this.#failures += 1;
     const rest = Math.min(MAX_REST_MS, 1_000 * 2 ** Math.min(this.#failures, 9));
     this.#fault = { ...fault, until: Date.now() + Math.max(rest, fault.retryAfterMs ?? 0) };
+  }
+
+  /** What one call wanted may not cost all others their token. */
+  async #fetchAnew(): Promise<Result<Held, Fault>> {
+    const got = await this.#fetch();
+    if (got.ok || !got.error.ofScope || this.#more.length === 0) return got;
+    this.#more = [];
+    return this.#fetch();
   }
 
   async #fetch(): Promise<Result<Held, Fault>> {
@@ -156,7 +180,10 @@ export class MachineCredential implements Credential {
     const final =
       status < 500 && status !== 429 && error !== undefined && error !== 'temporarily_unavailable';
     const message = `${vendor.issuer} issued no token (${error ?? `HTTP ${status}`})`;
-    return refused({ final, message, retryAfterMs });
+    return refused({
+      ...{ final, message, ofScope: error === 'invalid_scope' },
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
   }
 
   #read(json: unknown, scope: string | undefined, { issuer }: Vendor): Result<Held, Fault> {
