@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, UpdateObject } from 'kysely';
+import type { Kysely, RawBuilder, Selectable, UpdateObject } from 'kysely';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditActor, AuditDetail, AuditEventName } from '../audit/event.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
@@ -21,6 +21,7 @@ import {
   type HoldingRule,
   type StoredOutcome,
 } from './approval.ts';
+import type { ApprovalClock } from './approval-clock.ts';
 import { identityOf } from './call-identity.ts';
 import { noticeOf } from './notice.ts';
 import { addNotice } from './notice-rows.ts';
@@ -30,14 +31,17 @@ export type ApprovalRow = Selectable<ApprovalsTable>;
 /** What the audit says of a step, beside what it says of every one. */
 export type StepTold = { event: AuditEventName; actor?: AuditActor; detail?: AuditDetail };
 
-/** One step: the states it may leave, what it writes, and what else has to be true. */
+/** One step: the states it may leave, what it writes, and what else has to be true when it does. */
 export type Step = {
   from: readonly ApprovalState[];
-  set: UpdateObject<Schema, 'approvals'>;
-  /** It must not have expired by then. */
-  unexpiredAt?: number;
+  /** @param moment the time of the step */
+  set(moment: RawBuilder<number>): UpdateObject<Schema, 'approvals'>;
+  /** Its time must not have come, or must. */
+  expired?: boolean;
   /** It must be this execution's. */
   execution?: string;
+  /** Whoever executes it must have said nothing for long. */
+  lapsed?: true;
   told?: StepTold;
 };
 
@@ -52,15 +56,18 @@ export class ApprovalRows {
   readonly #store: Pick<Store, 'db'>;
   readonly #audit: Pick<Audit, 'append' | 'argumentsDigest'>;
   readonly #sealer: Sealer;
+  readonly #clock: ApprovalClock;
 
   constructor(deps: {
     store: Pick<Store, 'db'>;
     audit: Pick<Audit, 'append' | 'argumentsDigest'>;
     sealer: Sealer;
+    clock: ApprovalClock;
   }) {
     this.#store = deps.store;
     this.#audit = deps.audit;
     this.#sealer = deps.sealer;
+    this.#clock = deps.clock;
   }
 
   get db(): Kysely<Schema> {
@@ -116,21 +123,24 @@ export class ApprovalRows {
   }
 
   /** Takes one step; false: the approval is not in a state, or no longer, that the step leaves. */
-  async step(approval: Pick<Approval, 'id'>, step: Step, now: number): Promise<boolean> {
+  async step(approval: Pick<Approval, 'id'>, step: Step): Promise<boolean> {
     return this.db.transaction().execute(async (transaction) => {
+      const moment = this.#clock.moment();
       let statement = transaction
         .updateTable('approvals')
-        .set({ ...step.set, changed_at: now })
+        .set({ ...step.set(moment), changed_at: moment })
         .where('id', '=', approval.id)
         .where('state', 'in', step.from);
-      if (step.unexpiredAt !== undefined) statement = statement.where('expires_at', '>', step.unexpiredAt);
+      if (step.expired !== undefined)
+        statement = statement.where('expires_at', step.expired ? '<=' : '>', moment);
       if (step.execution !== undefined) statement = statement.where('execution', '=', step.execution);
+      if (step.lapsed) statement = statement.where('lease_until', '<=', moment);
       const row = await statement.returningAll().executeTakeFirst();
       if (!row) return false;
       if (step.told)
         await this.#audit.append(transaction, { outcome: 'told', ...aboutCall(row), ...step.told });
       const notice = noticeOf(row.state);
-      if (notice && termsOf(row).notify) await addNotice(transaction, row.id, notice, now);
+      if (notice && termsOf(row).notify) await addNotice(transaction, row.id, notice, row.changed_at);
       return true;
     });
   }

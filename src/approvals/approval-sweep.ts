@@ -4,7 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Approval } from './approval.ts';
 import { ACTIVE, UNSENT } from './approval.ts';
 import type { ApprovalClock } from './approval-clock.ts';
-import type { ApprovalRow, ApprovalRows } from './approval-rows.ts';
+import type { ApprovalRow, ApprovalRows, Step } from './approval-rows.ts';
 import type { Prepared } from './approvals.ts';
 import type { Executions } from './executions.ts';
 import type { NoticeRows } from './notice-rows.ts';
@@ -58,23 +58,21 @@ export class ApprovalSweep {
   }
 
   async expire(approval: Approval): Promise<void> {
-    const { rows, clock, changed } = this.#deps;
-    const now = await clock.now();
-    if (approval.expiresAt > now) return;
+    const { rows, changed } = this.#deps;
     const told = { event: 'approval.expired', actor: { kind: 'castellan' } } as const;
-    if (await rows.step(approval, { from: UNSENT, set: { state: 'expired' }, told }, now))
-      changed(approval.id);
+    const step = { from: UNSENT, set: () => ({ state: 'expired' }), expired: true, told };
+    if (await rows.step(approval, step)) changed(approval.id);
   }
 
   /** @param reason what is not as it was */
   async void(approval: Approval, reason: string): Promise<void> {
-    const { rows, clock, changed } = this.#deps;
+    const { rows, changed } = this.#deps;
     const told = {
       event: 'approval.voided',
       actor: { kind: 'castellan' },
       detail: { reason },
     } as const;
-    if (await rows.step(approval, { from: UNSENT, set: { state: 'void', reason }, told }, await clock.now()))
+    if (await rows.step(approval, { from: UNSENT, set: () => ({ state: 'void', reason }), told }))
       changed(approval.id);
   }
 
@@ -82,6 +80,7 @@ export class ApprovalSweep {
     this.#closed = true;
     clearInterval(this.#timer);
     await this.#looking;
+    await this.#deps.clock.keep({ always: true });
     await Promise.race([this.#deps.notices.idle(), delay(CLOSE_MS, undefined, { ref: false })]);
   }
 
@@ -108,6 +107,7 @@ export class ApprovalSweep {
   async #look(): Promise<boolean> {
     const { noticeRows, notices, clock, executions, logger } = this.#deps;
     await executions.renew();
+    await clock.keep();
     const now = await clock.now();
     for (let batch = await this.#due(now, ''); batch.length > 0; ) {
       for (const row of batch) {
@@ -165,9 +165,14 @@ export class ApprovalSweep {
       actor: { kind: 'castellan' },
       detail: { state: 'unknown' },
     } as const;
-    const step = { from: ['executing'] as const, set: { state: 'unknown', settled_at: now }, told };
-    if (await rows.step(approval, execution === null ? step : { ...step, execution }, now))
-      changed(approval.id);
+    const step: Step = {
+      from: ['executing'],
+      set: (moment) => ({ state: 'unknown', settled_at: moment }),
+      ...(execution !== null && { execution }),
+      ...(!alone && { lapsed: true }),
+      told,
+    };
+    if (await rows.step(approval, step)) changed(approval.id);
   }
 
   /** It was approved, and whoever did it came no further. */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type RawBuilder, sql } from 'kysely';
 import type { Audit } from '../audit/audit.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -65,7 +66,7 @@ export class Approvals {
   private constructor(deps: ApprovalsDeps, clock: ApprovalClock) {
     this.#deps = deps;
     this.#clock = clock;
-    this.#rows = new ApprovalRows(deps);
+    this.#rows = new ApprovalRows({ ...deps, clock });
     const changed = (id: string) => this.#changed(id);
     const { logger, store, audit, road } = deps;
     const rows = this.#rows;
@@ -206,10 +207,7 @@ export class Approvals {
     // Looking at everything took its time, in which the right may have gone.
     this.#demand(decider, approval);
     const armed = approval.terms.executeOn === 'retry';
-    const now = await this.#clock.now();
-    // A call that is armed waits as long for its caller as it has waited for the decision at most.
-    const more = armed ? { expires_at: now + approval.terms.expiresMs } : {};
-    await this.#decide(approval, decider, 'approved', undefined, more);
+    await this.#decide(approval, decider, 'approved', undefined, armed);
     if (armed) return this.current(approval);
     const ended = this.#executions.run(approval, prepared.send);
     ended.catch((error) =>
@@ -222,7 +220,7 @@ export class Approvals {
   /** @throws Refusal as `approve` does */
   async reject(id: string, decider: Decider, reason: string | undefined): Promise<Approval> {
     const approval = await this.#open(id, decider);
-    await this.#decide(approval, decider, 'rejected', reason, {});
+    await this.#decide(approval, decider, 'rejected', reason);
     return this.current(approval);
   }
 
@@ -233,7 +231,7 @@ export class Approvals {
     const { requester } = approval;
     const own = callerKey(caller) === callerKey(requester) || caller.principal === `User:${requester.owner}`;
     if (!own || caller.actor !== undefined) this.#demand(decider, approval);
-    await this.#decide(approval, decider, 'cancelled', reason, {});
+    await this.#decide(approval, decider, 'cancelled', reason);
     return this.current(approval);
   }
 
@@ -247,11 +245,10 @@ export class Approvals {
       throw new Refusal('forbidden', 'this needs role:approve,resource:approvals, in person or by a token');
     const text = `Nobody saw how this call ended. ${caller.owner} has found out that it ${state}.`;
     const result = { content: [{ type: 'text', text }], isError: state === 'failed' };
-    const now = await this.#clock.now();
     const outcome = this.#rows.sealOutcome(id, { ok: true, result });
-    const set = { state, outcome, settled_at: now };
+    const set = (moment: RawBuilder<number>) => ({ state, outcome, settled_at: moment });
     const told = { event: 'approval.resolved', actor: auditActor(caller), detail: { state, way } } as const;
-    if (!(await this.#rows.step(approval, { from: ['unknown'], set, told }, now)))
+    if (!(await this.#rows.step(approval, { from: ['unknown'], set, told })))
       throw new Refusal(
         'conflict',
         `only an approval whose outcome is unknown is resolved: ${standing(approval)}`,
@@ -293,26 +290,23 @@ export class Approvals {
     { caller, way }: Decider,
     state: 'approved' | 'rejected' | 'cancelled',
     reason: string | undefined,
-    more: { expires_at?: number },
+    armed = false,
   ): Promise<void> {
-    const now = await this.#clock.now();
-    const moved = await this.#rows.step(
-      approval,
-      {
-        from: state === 'cancelled' ? UNSENT : ['pending'],
-        set: {
-          state,
-          decided_at: now,
-          decided_by: caller.principal,
-          decided_way: way,
-          reason: reason ?? null,
-          ...more,
-        },
-        unexpiredAt: now,
-        told: { event: `approval.${state}`, actor: auditActor(caller), detail: { way, reason } },
-      },
-      now,
-    );
+    const { expiresMs } = approval.terms;
+    const moved = await this.#rows.step(approval, {
+      from: state === 'cancelled' ? UNSENT : ['pending'],
+      set: (moment) => ({
+        state,
+        decided_at: moment,
+        decided_by: caller.principal,
+        decided_way: way,
+        reason: reason ?? null,
+        // A call that is armed waits as long for its caller as it has waited for the decision at most.
+        ...(armed && { expires_at: sql<number>`${moment} + ${expiresMs}` }),
+      }),
+      expired: false,
+      told: { event: `approval.${state}`, actor: auditActor(caller), detail: { way, reason } },
+    });
     if (!moved) throw decided(await this.current(approval));
     this.#changed(approval.id);
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Approval, StoredOutcome } from './approval.ts';
@@ -65,17 +66,17 @@ export class Executions {
   }
 
   async #run(approval: Approval, execution: string, send: Send): Promise<boolean> {
-    const { rows, clock, changed } = this.#deps;
-    const now = await clock.now();
-    const claimed = await rows.step(
-      approval,
-      {
-        from: ['approved'],
-        set: { state: 'executing', execution, executed_at: now, lease_until: now + LEASE_MS },
-        unexpiredAt: now,
-      },
-      now,
-    );
+    const { rows, changed } = this.#deps;
+    const claimed = await rows.step(approval, {
+      from: ['approved'],
+      set: (moment) => ({
+        state: 'executing',
+        execution,
+        executed_at: moment,
+        lease_until: sql<number>`${moment} + ${LEASE_MS}`,
+      }),
+      expired: false,
+    });
     if (!claimed) return false;
     changed(approval.id);
     await this.#record(approval, execution, bounded(await sent(send)));
@@ -85,21 +86,16 @@ export class Executions {
 
   /** The call was made: what became of it is worth several tries. */
   async #record(approval: Approval, execution: string, { state, outcome }: Executed): Promise<void> {
-    const { rows, clock, logger } = this.#deps;
+    const { rows, logger } = this.#deps;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const now = await clock.now();
         const sealed = rows.sealOutcome(approval.id, outcome);
-        const recorded = await rows.step(
-          approval,
-          {
-            from: ['executing', 'unknown'],
-            set: { state, outcome: sealed, settled_at: now },
-            execution,
-            told: { event: 'approval.settled', detail: { state } },
-          },
-          now,
-        );
+        const recorded = await rows.step(approval, {
+          from: ['executing', 'unknown'],
+          set: (moment) => ({ state, outcome: sealed, settled_at: moment }),
+          execution,
+          told: { event: 'approval.settled', detail: { state } },
+        });
         if (!recorded) logger.warn({ approval: approval.id }, 'an outcome came too late to be recorded');
         return;
       } catch (error) {

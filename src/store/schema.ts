@@ -29,6 +29,7 @@ export interface Schema {
   oauth_artifacts: OauthArtifactsTable;
   approvals: ApprovalsTable;
   approval_notices: ApprovalNoticesTable;
+  approval_clock: ApprovalClockTable;
   tickets: TicketsTable;
   ticket_history: TicketHistoryTable;
   ticket_links: TicketLinksTable;
@@ -406,6 +407,12 @@ export interface ApprovalsTable {
   remind_at: number | null;
   /** How often they were. */
   reminders: Generated<number>;
+}
+
+/** Owner: approvals. One row: the time by which approvals expire, as it was last; SQLite alone. */
+export interface ApprovalClockTable {
+  id: string;
+  seen_at: number;
 }
 
 /** Owner: approvals. What is told of an approval to the address that its rule names. */

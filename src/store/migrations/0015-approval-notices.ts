@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 
-/** What is to be told of approvals outside, and when somebody is reminded of one. */
+/** What is to be told of approvals outside, when somebody is reminded of one, and the time by which they expire. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema.alterTable('approvals').addColumn('remind_at', 'bigint').execute();
   await db.schema
@@ -28,5 +28,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .createIndex('approval_notices_approval')
     .on('approval_notices')
     .columns(['approval_id', 'made_at'])
+    .execute();
+  await db.schema
+    .createTable('approval_clock')
+    .addColumn('id', 'text', (column) => column.primaryKey().notNull())
+    .addColumn('seen_at', 'bigint', (column) => column.notNull())
     .execute();
 }
