@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { Agent, administrate, type Loose, newAgent, writeConfig } from './agent.ts';
 import { postgresDatabase, TEST_MASTER_KEY } from './databases.ts';
-import { decide, endOf, errorIn, held, holdingPolicy, stateOf } from './held-calls.ts';
+import { decide, endOf, errorIn, held, holdingPolicy } from './held-calls.ts';
 import { OracleUpstream } from './oracle-upstream.ts';
 import { eventually } from './processes.ts';
 import { startCastellan, type TestCastellan } from './running-castellan.ts';
@@ -121,8 +121,8 @@ export class ApprovalsTorment implements AsyncDisposable {
     const before = this.#oracle.calls.length;
     const deciding = decide(this.#here, id, 'approve').catch(() => undefined);
     if (randomInt(2) === 0) {
-      const answering = delay(randomInt(0, 60)).then(() => this.#oracle.letGo());
-      await delay(randomInt(0, 60));
+      const answering = delay(randomInt(0, 90)).then(() => this.#oracle.letGo());
+      await delay(randomInt(10, 120));
       this.#here.process.kill('SIGKILL');
       await answering;
     } else {
@@ -141,6 +141,10 @@ export class ApprovalsTorment implements AsyncDisposable {
     const again = await this.#agent.call('x__hold', args);
     this.#oracle.letGo();
     assert.equal(approvalIn(again), id, `the call after the kill is another one: ${JSON.stringify(again)}`);
+    if (stood === 'pending') {
+      assert.equal(this.#sent(args), 0);
+      await decide(this.#here, id, 'cancel');
+    }
     this.#unjudged.push({ id, args });
     return stood;
   }
@@ -183,14 +187,10 @@ export class ApprovalsTorment implements AsyncDisposable {
     return this.#judge(id, args);
   }
 
-  /** What became of every approval that was cut short; one that is still waiting was never approved. */
+  /** What became of every approval that was cut short. */
   async judgeAll(): Promise<Tally> {
     const tally: Tally = {};
     for (const { id, args } of this.#unjudged.splice(0)) {
-      if ((await stateOf(this.#here, id)) === 'pending') {
-        assert.equal(this.#sent(args), 0);
-        await decide(this.#here, id, 'cancel');
-      }
       const state = await this.#judge(id, args);
       tally[state] = (tally[state] ?? 0) + 1;
     }
@@ -207,10 +207,9 @@ export class ApprovalsTorment implements AsyncDisposable {
     const expected = state === 'succeeded' ? [1] : state === 'unknown' ? [0, 1] : [0];
     assert.ok(expected.includes(sent), `approval ${id} is ${state}, and its call was sent ${sent} times`);
     const { executedAt, expiresAt } = await administrate(this.#there, 'GET', `/approvals/${id}`);
-    assert.ok(
-      !(executedAt >= expiresAt),
-      `approval ${id} was over at ${expiresAt}, and made at ${executedAt}`,
-    );
+    // A statement looks at the clock a moment before it writes what the clock says.
+    const late = Date.parse(executedAt) - Date.parse(expiresAt) > 5;
+    assert.ok(!late, `approval ${id} was over at ${expiresAt}, and made at ${executedAt}`);
     return state;
   }
 
