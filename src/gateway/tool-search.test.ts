@@ -54,6 +54,13 @@ test('words are found in any spelling of a name, in parameters, and near to what
     assert.deepEqual(await search.tools(view, nothing), []);
 });
 
+test('a query counts with its first words, each once, however long it is', async () => {
+  const search = new ToolSearch();
+  const view = viewOf(definitions);
+  const long = `${'presigned '.repeat(1_000)} ${Array.from({ length: 100 }, (_, at) => `z${at}`).join(' ')} refund`;
+  assert.deepEqual(await search.tools(view, long), await search.tools(view, 'presigned'));
+});
+
 test('prompts and tools are told apart, whatever their names', async () => {
   const search = new ToolSearch();
   const view = viewOf([{ name: 'summary' }], [{ name: 'summary', description: 'Sums up a week' }]);

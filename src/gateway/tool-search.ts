@@ -19,6 +19,8 @@ const PROMPT = 'prompt:';
 const MAX_ENTRIES = 5_000;
 const MAX_KEPT = 20_000;
 const CHUNK = 50;
+/** Of a query that count: every one of them is looked up. */
+const MAX_WORDS = 64;
 
 /**
  * Ranks the tools and prompts of a view for a task that is told in words. An index belongs to the view that it was made
@@ -42,7 +44,10 @@ export class ToolSearch {
 
   async #search(view: View, query: string, kind: string): Promise<string[]> {
     const index = await this.#indexOf(view);
-    const found = index.search(query, { filter: ({ id }) => String(id).startsWith(kind) });
+    const words = new Set(wordsOf(query).filter((word) => !STOP_WORDS.has(word)));
+    const found = index.search([...words].slice(0, MAX_WORDS).join(' '), {
+      filter: ({ id }) => String(id).startsWith(kind),
+    });
     return found.map(({ id }) => String(id).slice(kind.length));
   }
 

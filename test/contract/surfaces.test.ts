@@ -18,7 +18,8 @@ const firstName = (row: string) => /`(.+?)`/.exec(row)?.[1];
 test("docs/surfaces.md and the code have the same tools of Castellan's own, and the same actions and exposures", () => {
   assert.deepEqual(rowsOf("Castellan's own tools").map(firstName).sort(), [...OWN_TOOLS].sort());
   assert.deepEqual(rowsOf('The mcp tool').map(firstName).sort(), [...ACTIONS].sort());
-  assert.deepEqual(rowsOf('Exposures').map(firstName).slice(1), PROJECT.shape.exposure.unwrap().options);
+  const [, ...exposures] = new Set(rowsOf('Exposures').map(firstName));
+  assert.deepEqual(exposures, PROJECT.shape.exposure.unwrap().options);
 });
 
 test('docs/surfaces.md and the code have the same built-in tools on the same surfaces', () => {

@@ -134,7 +134,7 @@ export function briefly(tool: ViewTool | undefined): JsonObject[] {
   const { description } = tool.definition;
   const text = typeof description === 'string' ? description.trim().replace(/\s+/g, ' ') : '';
   const cut = text.length > MAX_ABOUT ? `${text.slice(0, MAX_ABOUT - 1)}…` : text;
-  return [{ name: tool.exposed, description: cut }];
+  return [{ name: tool.exposed, description: cut.toWellFormed() }];
 }
 
 function messageFor({ degraded }: View, total: number, shown: number, query: string | undefined): string {

@@ -44,7 +44,7 @@ export function adviceOn({ name, status }: ServerStanding): string {
     case 'degraded':
       return 'Its tools can be called, and calls of them may fail; retry later, and use other servers meanwhile.';
     case 'needs_auth':
-      return `Somebody has to sign in for it: castellan mcp login ${name}. Retrying before that does not help.`;
+      return `Somebody has to sign in for it, with action "login" of the mcp tool or with castellan mcp login ${name}. Retrying before that does not help.`;
     case 'unavailable':
       return 'Go on without it and retry later; if it stays like this, tell whoever runs this project.';
   }
