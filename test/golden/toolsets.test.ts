@@ -48,7 +48,7 @@ function schemaBreaks(
   if (Array.isArray(values)) {
     const lost = harmful === 'required' ? values.filter((one) => !known.has(one)) : [];
     found.push(...lost.map((one) => `${place} no longer takes ${String(one)}`));
-  }
+  } else if (Array.isArray(now.enum) && harmful === 'required') found.push(`${place} takes listed values alone now`);
   if (Array.isArray(anyOf)) {
     const others = Array.isArray(now.anyOf) ? now.anyOf : [];
     for (const [index, one] of anyOf.entries())
@@ -99,6 +99,8 @@ describe('built-in tools', () => {
     const added = tool({ a: text, b: { enum: ['x', 'y', 'z'] }, c: text }, ['a']);
     assert.deepEqual(breaks(before, { ...before, one: added }), []);
     assert.deepEqual(breaks(before, { one: before.one }), ['two is gone']);
+    const listed = tool({ a: { type: 'string', enum: ['x'] }, b: { enum: ['x', 'y'] } }, ['a']);
+    assert.deepEqual(breaks(before, { ...before, one: listed }), ['one input a takes listed values alone now']);
     const worse = tool({ a: { type: 'number' }, b: { enum: ['x'] }, c: text }, ['c']);
     assert.deepEqual(breaks(before, { ...before, one: worse }), [
       'one input a has another type',

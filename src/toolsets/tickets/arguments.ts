@@ -16,6 +16,8 @@ import {
 const atMost = (bytes: number, what: string) =>
   textThat((value) => {
     if (value.trim() === '') return 'is empty: write something';
+    // PostgreSQL keeps none in a text.
+    if (value.includes('\0')) return 'contains a NUL character: remove it';
     return Buffer.byteLength(value) > bytes ? `is larger than ${what}: shorten it` : undefined;
   });
 const line = (length: number) =>

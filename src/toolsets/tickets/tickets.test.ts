@@ -351,6 +351,19 @@ onEachDatabase('tickets', (make) => {
     assert.equal(good(outcome).status, 'resolution_proposed');
   });
 
+  it('keep every text as it was written, on either database', async () => {
+    await using one = await rig();
+    const odd = '\u0001\u0085\u202e😀 \u{10ffff} "quoted" \\ \r\n\t end';
+    const { id, body } = good(await one.all.create(actor('caller'), wish({ body: odd })));
+    assert.equal(body, odd);
+    const noted = good(await one.all.act(actor('handler'), id, act('block', { text: odd })));
+    assert.deepEqual([noted.blocked_reason, noted.history.at(-1)?.text], [odd, odd]);
+    for (const schema of [NewTicket, Act]) {
+      const refused = schema.safeParse({ title: 'A', body: 'a\0b', act: 'note', text: 'a\0b' });
+      assert.match(JSON.stringify(refused.error), /NUL character/);
+    }
+  });
+
   it('take nobody for whom they say they are', async () => {
     await using one = await rig();
     const { id } = await one.ticketIn('pending');
