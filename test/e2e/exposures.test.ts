@@ -172,6 +172,28 @@ describe('what is listed', () => {
     }
   });
 
+  test('is what the project says now, and clients are told when that changes', async () => {
+    const put = (exposure: string) =>
+      administrate(castellan, 'PUT', '/projects/moving', {
+        kind: 'Project',
+        metadata: { name: 'moving' },
+        spec: { servers: ['github', 'slack'], exposure },
+      });
+    await put('full');
+    const { client, changed } = await connect('moving', 'legacy');
+    assert.equal((await toolsOf(client)).length, 40);
+    for (const [exposure, names] of [
+      ['meta', ['mcp']],
+      ['gated', ['begin_session', 'mcp']],
+    ] as const) {
+      const before = changed();
+      await put(exposure);
+      assert.deepEqual(await toolsOf(client), names);
+      await eventually('the client is told', () => changed() > before);
+    }
+    await client.close();
+  });
+
   test('a tool that is not listed can be called by its name all the same', async () => {
     for (const exposure of ['meta', 'gated']) {
       const agent = await newAgent(castellan, exposure);
