@@ -1,26 +1,26 @@
-import type { Kysely, Transaction } from 'kysely';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import { canonicalName } from '../protocol/names.ts';
 import type { Store } from '../store/database.ts';
-import type { Schema, ToolPinsTable } from '../store/schema.ts';
+import type { ToolPinsTable } from '../store/schema.ts';
+import {
+  begun,
+  columnsOf,
+  insert,
+  keyOf,
+  lengthOf,
+  note,
+  type PinnedPlace,
+  type Place,
+  pinnedIn,
+  placeKey,
+  remove,
+} from './pin-tables.ts';
 import { admit, type Pinned, type SeenDefinition, type Unaccepted } from './pinned.ts';
 import { findingsIn, kindsOf, newRoom, type Room } from './suspicious-text.ts';
 
-/** A server as one project has it. */
-export type Place = {
-  project: { name: string; uid: string };
-  server: { name: string; uid: string };
-};
-
-/** What is on record of a place. */
-export type PinnedPlace = { version: number; tools: Pinned };
-
 export type Accepted = 'accepted' | 'already' | 'unknown';
 
-type Db = Kysely<Schema> | Transaction<Schema>;
-
-const AT_ONCE = 100;
 /** Longer ones are compared by their fingerprints alone, and so are all beyond this many characters of one place. */
 const MAX_DEFINITION = 64 * 1024;
 const MAX_DEFINITIONS = 32 * 1024 * 1024;
@@ -71,43 +71,37 @@ export class PinRows {
     const key = placeKey(place);
     return this.#store.db.transaction().execute(async (transaction) => {
       const version = await begun(transaction, place);
-      const tools =
-        version === 1 ? new Map<string, Map<string, boolean>>() : await pinnedIn(transaction, key);
+      const tools: Pinned = version === 1 ? new Map() : await pinnedIn(transaction, key);
       let room = MAX_DEFINITIONS - (version === 1 ? 0 : await lengthOf(transaction, key));
+      const scanned = newRoom();
       const rows = new Map<string, ToolPinsTable>();
       const dropped: { tool: string; fingerprint: string }[] = [];
       const events: AuditEvent[] = [];
-      const scanned = newRoom();
       for (const one of seen) {
         const before = [...(tools.get(one.tool) ?? [])];
-        const admitted = admit(tools, { ...one, isFirst: one.isFirst && version === 1 });
-        if (admitted.dropped !== undefined) dropped.push({ tool: one.tool, fingerprint: admitted.dropped });
-        if (!admitted.isNews) continue;
-        const text = JSON.stringify(one.definition);
-        const kept = text.length <= MAX_DEFINITION && text.length <= room;
-        if (kept) room -= text.length;
-        rows.set(JSON.stringify([one.tool, one.fingerprint]), {
-          ...columnsOf(key),
-          tool: one.tool,
-          fingerprint: one.fingerprint,
-          definition: kept ? text : null,
-          seen_at: Date.now(),
-          accepted_at: admitted.why === undefined ? Date.now() : null,
-          accepted_by: null,
-        });
+        const {
+          isNews,
+          why,
+          dropped: oldest,
+        } = admit(tools, { ...one, isFirst: one.isFirst && version === 1 });
+        if (oldest !== undefined) dropped.push({ tool: one.tool, fingerprint: oldest });
+        if (!isNews) continue;
+        const row = rowOf(key, one, why === undefined, room);
+        room -= row.definition?.length ?? 0;
+        rows.set(JSON.stringify([one.tool, one.fingerprint]), row);
         // One that waits already was told of; whoever looks at it sees the others.
-        if (admitted.why !== undefined && before.every(([, accepted]) => accepted))
-          events.push(toldOf(place, one, { why: admitted.why, before: before.at(-1)?.[0] }, scanned));
+        if (why !== undefined && before.every(([, accepted]) => accepted))
+          events.push(toldOf(place, one, { why, before: before.at(-1)?.[0] }, scanned));
       }
-      await insert(transaction, [...rows.values()]);
-      for (const one of dropped)
-        await transaction
-          .deleteFrom('tool_pins')
-          .where('project_uid', '=', place.project.uid)
-          .where('server_uid', '=', place.server.uid)
-          .where('tool', '=', one.tool)
-          .where('fingerprint', '=', one.fingerprint)
-          .execute();
+      // What made room may have been seen once more since.
+      const isKept = (one: { tool: string; fingerprint: string }) =>
+        tools.get(one.tool)?.has(one.fingerprint);
+      await insert(transaction, [...rows.values()].filter(isKept));
+      await remove(
+        transaction,
+        key,
+        dropped.filter((one) => !isKept(one)),
+      );
       await this.#audit.append(transaction, ...events);
       return { version, tools };
     });
@@ -175,83 +169,27 @@ export class PinRows {
   }
 }
 
-export function placeKey({ project, server }: { project: { uid: string }; server: { uid: string } }): string {
-  return keyOf(project.uid, server.uid);
-}
-
-function keyOf(project: string, server: string): string {
-  return `${project}|${server}`;
-}
-
-function columnsOf(key: string): { project_uid: string; server_uid: string } {
-  const [project_uid = '', server_uid = ''] = key.split('|');
-  return { project_uid, server_uid };
-}
-
-/** The version that this change makes; 1: the project has never seen the server before. */
-async function begun(transaction: Transaction<Schema>, place: Place): Promise<number> {
-  const { version } = await transaction
-    .insertInto('pinned_servers')
-    .values({ ...columnsOf(placeKey(place)), version: 1, pinned_at: Date.now() })
-    .onConflict((conflict) =>
-      conflict
-        .columns(['project_uid', 'server_uid'])
-        .doUpdateSet((set) => ({ version: set('pinned_servers.version', '+', 1) })),
-    )
-    .returning('version')
-    .executeTakeFirstOrThrow();
-  return Number(version);
-}
-
-async function pinnedIn(db: Db, key: string): Promise<Pinned> {
-  const { project_uid, server_uid } = columnsOf(key);
-  const rows = await db
-    .selectFrom('tool_pins')
-    .select(['tool', 'fingerprint', 'accepted_at'])
-    .where('project_uid', '=', project_uid)
-    .where('server_uid', '=', server_uid)
-    .orderBy('seen_at')
-    .execute();
-  const pinned: Pinned = new Map();
-  for (const row of rows) note(pinned, row);
-  return pinned;
-}
-
-function note(
-  pinned: Pinned,
-  { tool, fingerprint, accepted_at }: Pick<ToolPinsTable, 'tool' | 'fingerprint' | 'accepted_at'>,
-): void {
-  const known = pinned.get(tool) ?? new Map<string, boolean>();
-  pinned.set(tool, known.set(fingerprint, accepted_at !== null));
-}
-
-async function lengthOf(transaction: Transaction<Schema>, key: string): Promise<number> {
-  const { project_uid, server_uid } = columnsOf(key);
-  const row = await transaction
-    .selectFrom('tool_pins')
-    .select((eb) => eb.fn.sum<number | null>(eb.fn<number>('length', ['definition'])).as('length'))
-    .where('project_uid', '=', project_uid)
-    .where('server_uid', '=', server_uid)
-    .executeTakeFirst();
-  return Number(row?.length ?? 0);
-}
-
-async function insert(transaction: Transaction<Schema>, rows: readonly ToolPinsTable[]): Promise<void> {
-  for (let from = 0; from < rows.length; from += AT_ONCE)
-    await transaction
-      .insertInto('tool_pins')
-      .values(rows.slice(from, from + AT_ONCE))
-      // A definition that waited, and is accepted now.
-      .onConflict((conflict) =>
-        conflict
-          .columns(['project_uid', 'server_uid', 'tool', 'fingerprint'])
-          .doUpdateSet((set) => ({ accepted_at: set.ref('excluded.accepted_at') })),
-      )
-      .execute();
-}
-
 function aboutTool({ project, server }: Place, tool: string) {
   return { project: project.name, server: server.name, tool: canonicalName(server.name, tool) };
+}
+
+function rowOf(
+  key: string,
+  { tool, fingerprint, definition }: SeenDefinition,
+  isAccepted: boolean,
+  room: number,
+): ToolPinsTable {
+  const text = JSON.stringify(definition);
+  const now = Date.now();
+  return {
+    ...columnsOf(key),
+    tool,
+    fingerprint,
+    definition: text.length <= Math.min(MAX_DEFINITION, room) ? text : null,
+    seen_at: now,
+    accepted_at: isAccepted ? now : null,
+    accepted_by: null,
+  };
 }
 
 function toldOf(

@@ -6,7 +6,8 @@ import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { ProjectEntry, Snapshot } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
 import { definitionFingerprint } from './definition.ts';
-import { type Accepted, type PinnedPlace, PinRows, type Place, placeKey } from './pin-rows.ts';
+import { type Accepted, PinRows } from './pin-rows.ts';
+import { type PinnedPlace, type Place, placeKey } from './pin-tables.ts';
 import { admit, type SeenDefinition, type Unaccepted, unacceptedFor } from './pinned.ts';
 
 type ToolPinsDeps = { store: Store; audit: Audit; snapshot: () => Snapshot; logger: Logger };

@@ -1,6 +1,6 @@
 import { Refusal } from '../../base/errors.ts';
 import type { Authorizer } from '../../identity/authorizer.ts';
-import type { Place } from '../../pins/pin-rows.ts';
+import type { Place } from '../../pins/pin-tables.ts';
 import { findingsIn } from '../../pins/suspicious-text.ts';
 import type { PinnedDefinition, ToolPins } from '../../pins/tool-pins.ts';
 import { canonicalName } from '../../protocol/names.ts';
