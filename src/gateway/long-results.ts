@@ -54,7 +54,8 @@ export class LongResults {
     } catch (error) {
       // JSON that is nested too deeply can be read, and not written.
       if (!(error instanceof RangeError)) throw error;
-      const fault = new UpstreamFault('too_large', 'it is nested too deeply', { sent: true });
+      const why = 'it is nested too deeply, or too long, to be shortened';
+      const fault = new UpstreamFault('too_large', why, { sent: true });
       return asToolResult(refusalOf(fault, tool.server), false);
     }
   }
