@@ -76,10 +76,11 @@ onEachDatabase('approvals', (make) => {
         assert.equal(await state(), 'executing');
       }
       // Whoever executes says that it lives from time to time: it has not, for long.
-      await eventually('it is given up', async () => {
+      const givenUp = async () => {
         if (store.dialect === 'postgres') await change(store, approval.id, { lease_until: 0 });
         return (await state()) === 'unknown';
-      });
+      };
+      await eventually('it is given up', givenUp, 30_000);
       resolve();
       await deciding;
       assert.equal(await state(), 'succeeded');
