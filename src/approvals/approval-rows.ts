@@ -1,4 +1,4 @@
-import type { Kysely, RawBuilder, Selectable, UpdateObject } from 'kysely';
+import type { Kysely, RawBuilder, Selectable, Transaction, UpdateObject } from 'kysely';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditActor, AuditDetail, AuditEventName } from '../audit/event.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
@@ -48,6 +48,8 @@ export type Step = {
 /** For how long an outcome that was delivered is delivered again: the first answer may have been lost. */
 const AGAIN_MS = 60_000;
 const MAX_REMINDERS = 24;
+/** Calls that one principal, and one user with everything they have, may keep waiting. */
+const MAX_WAITING = { principal: 100, owner: 500 } as const;
 const ARGUMENTS = 'approval-arguments';
 const OUTCOME = 'approval-outcome';
 
@@ -74,8 +76,8 @@ export class ApprovalRows {
     return this.#store.db;
   }
 
-  /** Puts a call on hold; undefined: another one of its identity is active by now. */
-  async insert(call: HeldCall, now: number, actor: AuditActor): Promise<Approval | undefined> {
+  /** Puts a call on hold. `active`: another one of its identity is by now · `full`: too many of its caller wait. */
+  async insert(call: HeldCall, now: number, actor: AuditActor): Promise<Approval | 'active' | 'full'> {
     const id = newId('apr');
     const text = canonicalJson(call.arguments);
     const { expiresMs, notify } = call.terms;
@@ -102,7 +104,8 @@ export class ApprovalRows {
       remind_at: notify?.remindMs === undefined ? null : now + notify.remindMs,
     };
     try {
-      await this.db.transaction().execute(async (transaction) => {
+      const full = await this.db.transaction().execute(async (transaction) => {
+        if (await isFull(transaction, row)) return true;
         await transaction.insertInto('approvals').values(row).execute();
         const { policy, rule } = call.policy;
         await this.#audit.append(transaction, {
@@ -114,12 +117,14 @@ export class ApprovalRows {
           detail: { policy, rule, expiresAt: new Date(row.expires_at).toISOString() },
         });
         if (notify) await addNotice(transaction, id, 'pending', now);
+        return false;
       });
+      if (full) return 'full';
     } catch (error) {
-      if (isUniqueViolation(error)) return undefined;
+      if (isUniqueViolation(error)) return 'active';
       throw error;
     }
-    return this.find(id);
+    return (await this.find(id)) ?? 'active';
   }
 
   /** Takes one step; false: the approval is not in a state, or no longer, that the step leaves. */
@@ -211,17 +216,6 @@ export class ApprovalRows {
       .execute();
   }
 
-  /** How many calls wait for a decision that a user asked for with everything they have, or with one principal. */
-  async waiting(owner: string, principal?: string): Promise<number> {
-    let query = this.db
-      .selectFrom('approvals')
-      .select(({ fn }) => fn.countAll<number>().as('count'))
-      .where('state', '=', 'pending')
-      .where('owner', '=', owner);
-    if (principal !== undefined) query = query.where('principal', '=', principal);
-    return Number((await query.executeTakeFirstOrThrow()).count);
-  }
-
   sealOutcome(id: string, outcome: StoredOutcome): string {
     return this.#sealer.seal(OUTCOME, JSON.stringify(outcome), id);
   }
@@ -260,6 +254,23 @@ export class ApprovalRows {
     if (!opened.ok) throw new Error(`approval ${id} cannot be opened: ${opened.error}`);
     return opened.value;
   }
+}
+
+/** Whether as many calls of a principal, or of a user with everything they have, wait as may. */
+async function isFull(
+  transaction: Transaction<Schema>,
+  { owner, principal }: Pick<ApprovalRow, 'owner' | 'principal'>,
+): Promise<boolean> {
+  const counted = await transaction
+    .selectFrom('approvals')
+    .select(({ fn }) => ['principal', fn.countAll<number>().as('count')])
+    .where('state', '=', 'pending')
+    .where('owner', '=', owner)
+    .groupBy('principal')
+    .execute();
+  const own = counted.find((one) => one.principal === principal);
+  const all = counted.reduce((sum, { count }) => sum + Number(count), 0);
+  return Number(own?.count ?? 0) >= MAX_WAITING.principal || all >= MAX_WAITING.owner;
 }
 
 const termsOf = ({ terms }: Pick<ApprovalRow, 'terms'>) => JSON.parse(terms) as HoldTerms;

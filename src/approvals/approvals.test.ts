@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { change, DECIDER, HOUR_MS, heldCall, REQUESTER, scene } from '../../test/support/approvals-scene.ts';
 import { onEachDatabase } from '../../test/support/databases.ts';
+import { userCaller } from '../../test/support/identity.ts';
 import { eventually } from '../../test/support/processes.ts';
 import { TooManyWaiting } from './approvals.ts';
 
@@ -108,6 +109,41 @@ onEachDatabase('approvals', (make) => {
       await store.db.deleteFrom('approvals').where('id', '=', 'apr_0').execute();
       resolve();
       await deciding;
+    }));
+
+  it('are listed for whoever may see them, however many others are newer', () =>
+    scene(make, async ({ approvals, identity }) => {
+      const name = 'approver@example.com';
+      await identity.resources.put({ kind: 'User', metadata: { name }, spec: {} });
+      await identity.resources.put({
+        kind: 'Rbac',
+        metadata: { name: 'approver' },
+        spec: {
+          subjects: [{ kind: 'User', name }],
+          roleBindings: [{ role: 'approve', resource: 'approvals', project: 'other' }],
+        },
+      });
+      const elsewhere = { ...heldCall(0), project: { name: 'other', uid: 'prj_2' } };
+      const { approval } = await approvals.request(elsewhere, REQUESTER);
+      for (let n = 1; n <= 30; n += 1) await approvals.request(heldCall(n), REQUESTER);
+      const listed = async (limit: number) =>
+        (await approvals.list(userCaller(name), { limit })).map(({ id }) => id);
+      assert.deepEqual(await listed(10), [approval.id]);
+      const all = await approvals.list(userCaller('admin'), { limit: 20 });
+      assert.deepEqual([all.length, new Set(all.map(({ id }) => id)).size], [20, 20]);
+      assert.equal(all[0]?.argumentsText, '{"n":30}');
+    }));
+
+  it('let nobody have more waiting by asking for many at once', () =>
+    scene(make, async ({ approvals, store }) => {
+      const asked = Array.from({ length: 250 }, (_, n) => approvals.request(heldCall(n), REQUESTER));
+      const refused = (await Promise.allSettled(asked)).filter(({ status }) => status === 'rejected');
+      // On PostgreSQL those that are written at one moment do not see each other.
+      const most = store.dialect === 'sqlite' ? 100 : 120;
+      assert.ok(
+        250 - refused.length >= 100 && 250 - refused.length <= most,
+        `${refused.length} were refused`,
+      );
     }));
 
   it('let nobody have more than a hundred calls waiting', () =>

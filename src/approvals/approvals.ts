@@ -12,7 +12,7 @@ import type { JsonObject } from '../protocol/jsonrpc.ts';
 import type { Store } from '../store/database.ts';
 import { type Approval, type HeldCall, isActive, UNSENT } from './approval.ts';
 import { ApprovalClock } from './approval-clock.ts';
-import { ApprovalRows } from './approval-rows.ts';
+import { type ApprovalRow, ApprovalRows } from './approval-rows.ts';
 import { ApprovalSweep } from './approval-sweep.ts';
 import { identityOf } from './call-identity.ts';
 import { type Decider, type DecisionRefusal, refusalToDecide } from './deciders.ts';
@@ -42,8 +42,8 @@ export type ApprovalsDeps = {
   execute(approval: Approval): Promise<Prepared>;
 };
 
-/** Calls that one principal, and one user with everything they have, may keep waiting. */
-const MAX_WAITING = { principal: 100, owner: 500 } as const;
+/** How far a list looks for approvals that its reader may see, in pages of as many as are wanted. */
+const LISTED_PAGES = 50;
 /** How long a decision waits for the call that it lets go, ms. */
 const DECISION_MS = 90_000;
 /** How long somebody who looks at an approval waits for a server that has to be dialled, ms. */
@@ -105,9 +105,9 @@ export class Approvals {
         continue;
       }
       if (known) return { approval: known, isNew: false };
-      await this.#refuseFlood(call);
       const made = await this.#rows.insert(call, now, auditActor(caller));
-      if (!made) continue;
+      if (made === 'active') continue;
+      if (made === 'full') throw new TooManyWaiting('too many calls of this caller wait for approval');
       this.#sweep.wake();
       return { approval: made, isNew: true };
     }
@@ -148,13 +148,35 @@ export class Approvals {
     caller: AuthenticatedCaller,
     filter: { project?: string | undefined; state?: string | undefined; limit: number },
   ): Promise<Approval[]> {
-    let query = this.#rows.db.selectFrom('approvals').selectAll();
-    if (filter.project !== undefined) query = query.where('project', '=', filter.project);
-    if (filter.state !== undefined) query = query.where('state', '=', filter.state);
-    if (caller.projectUid !== undefined) query = query.where('project_uid', '=', caller.projectUid);
-    if (!this.#looksAtOthers(caller)) query = query.where('owner', '=', caller.owner);
-    const rows = await query.orderBy('requested_at', 'desc').limit(filter.limit).execute();
-    return rows.map((row) => this.#rows.read(row)).filter((one) => this.sees(caller, one));
+    const others = this.#looksAtOthers(caller);
+    const found: Approval[] = [];
+    let last: ApprovalRow | undefined;
+    // What a caller may see is known of each one alone: those of others may come before theirs.
+    for (let page = 0; page < LISTED_PAGES && found.length < filter.limit; page += 1) {
+      let query = this.#rows.db.selectFrom('approvals').selectAll();
+      if (filter.project !== undefined) query = query.where('project', '=', filter.project);
+      if (filter.state !== undefined) query = query.where('state', '=', filter.state);
+      if (caller.projectUid !== undefined) query = query.where('project_uid', '=', caller.projectUid);
+      if (!others) query = query.where('owner', '=', caller.owner);
+      if (last) {
+        const { requested_at, id } = last;
+        query = query.where(({ and, eb, or }) =>
+          or([
+            eb('requested_at', '<', requested_at),
+            and([eb('requested_at', '=', requested_at), eb('id', '<', id)]),
+          ]),
+        );
+      }
+      const rows = await query
+        .orderBy('requested_at', 'desc')
+        .orderBy('id', 'desc')
+        .limit(filter.limit)
+        .execute();
+      found.push(...rows.map((row) => this.#rows.read(row)).filter((one) => this.sees(caller, one)));
+      last = rows.at(-1);
+      if (rows.length < filter.limit) break;
+    }
+    return found.slice(0, filter.limit);
   }
 
   /** Whoever may look at it or decide on it, the caller who asked, and their owner in person. */
@@ -329,14 +351,6 @@ export class Approvals {
     return (['view', 'approve'] as const).some((role) =>
       mayAny(layers, { role, resource: 'approvals', ...project }),
     );
-  }
-
-  async #refuseFlood({ requester }: HeldCall): Promise<void> {
-    const { principal, owner } = requester;
-    const full =
-      (await this.#rows.waiting(owner, principal)) >= MAX_WAITING.principal ||
-      (await this.#rows.waiting(owner)) >= MAX_WAITING.owner;
-    if (full) throw new TooManyWaiting('too many calls of this caller wait for approval');
   }
 
   async #nextChange(id: string, atMostMs: number): Promise<void> {

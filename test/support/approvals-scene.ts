@@ -6,7 +6,7 @@ import { ok } from '../../src/base/result.ts';
 import { GuardedClient } from '../../src/net/guarded-client.ts';
 import type { Store } from '../../src/store/database.ts';
 import { openAudit, type TestDatabase } from './databases.ts';
-import { openIdentity, userCaller } from './identity.ts';
+import { type Identity, openIdentity, userCaller } from './identity.ts';
 
 export const REQUESTER = userCaller('asker@example.com');
 export const DECIDER = { caller: userCaller('admin'), way: 'cli', fresh: false } as const;
@@ -27,6 +27,7 @@ export type Scene = {
   /** Calls that were sent, by their arguments. */
   sent: string[];
   audit: Audit;
+  identity: Identity;
   /** What stands in the way of every call. */
   obstacle: { now: Prepared | undefined };
   /** Ends the calls that are being made. */
@@ -94,7 +95,7 @@ export async function scene(
     stack.defer(() => one.close());
     return one;
   };
-  await play({ approvals: await another(), store, audit, another, sent, obstacle, gate });
+  await play({ approvals: await another(), store, audit, identity, another, sent, obstacle, gate });
 }
 
 export const change = (store: Store, id: string, set: object) =>
