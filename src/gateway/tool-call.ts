@@ -103,6 +103,7 @@ function refuseHeld(deps: ToolCallDeps, from: GatewayRequest, name: string): Gat
   if (!held) return undefined;
   from.record?.found(held);
   if (!authorize(deps.authorizer, from, held)) return undefined;
+  from.record?.decidedBy({ policy: held.unaccepted === 'new' ? 'newTools' : 'changedTools' });
   return refused(policyDenied(waitingText(held.unaccepted)), held);
 }
 

@@ -126,6 +126,12 @@ describe('a server whose definitions change', () => {
       const refused = errorOf(await callOf(wire, `${name}__pay`));
       assert.deepEqual([refused.code, refused.retry], ['POLICY_DENIED', 'never']);
       assert.match(refused.reason, /waits for somebody to accept it/);
+      await eventually('the audit says why', async () => {
+        const calls = await eventsOf(castellan, 'tool.call');
+        return calls.some(
+          ({ tool: of, detail }) => of === `${name}__pay` && detail.policy === 'changedTools',
+        );
+      });
       assert.equal((await callOf(wire, `${name}__look`)).result.content[0].text, 'look');
       const { fingerprint, state, why, flags } = await tool(castellan, 'demo', `${name}__pay`);
       assert.deepEqual({ state, why, flags }, { state: 'held', why: 'changed', flags: ['instructions'] });
@@ -369,6 +375,8 @@ describe('definitions and two processes on one database', {
     const notices = () => heard.of('notifications/tools/list_changed').length;
     await eventually('its client was told', () => notices() > 0);
     const before = notices();
+    const told = (await eventsOf(here, 'tool.held')).filter((one) => one.tool === 'x__pay');
+    assert.equal(told.length, 1, 'one of them tells of it');
     const { fingerprint } = await tool(there, 'demo', 'x__pay');
     const began = Date.now();
     await accept(there, 'demo', 'x__pay', fingerprint);
