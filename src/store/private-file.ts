@@ -3,7 +3,7 @@ import { constants, promises as fs, type Stats } from 'node:fs';
 import path from 'node:path';
 import { Refusal } from '../base/errors.ts';
 
-const TEMPORARY = /^\.castellan-[0-9a-f]{16}\.tmp$/;
+const TEMPORARY = /^\.castellan-(?:(.+)-)?[0-9a-f]{16}\.tmp$/;
 const POSIX = process.platform !== 'win32';
 
 /**
@@ -12,7 +12,10 @@ const POSIX = process.platform !== 'win32';
  */
 export async function writePrivateFile(file: string, content: string): Promise<void> {
   const folder = path.dirname(file);
-  const temporary = path.join(folder, `.castellan-${randomBytes(8).toString('hex')}.tmp`);
+  const temporary = path.join(
+    folder,
+    `.castellan-${path.basename(file)}-${randomBytes(8).toString('hex')}.tmp`,
+  );
   try {
     await createPrivateFile(temporary, content);
     await fs.rename(temporary, file);
@@ -76,10 +79,12 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Removes what a killed `writePrivateFile` left. Only for the one process that writes in this folder. */
-export async function removeTemporaryFiles(folder: string): Promise<void> {
+/** Removes what a killed `writePrivateFile` left. Only for the one process that writes in this folder, or this file in it. */
+export async function removeTemporaryFiles(folder: string, file?: string): Promise<void> {
   for (const name of await fs.readdir(folder)) {
-    if (TEMPORARY.test(name)) await fs.rm(path.join(folder, name), { force: true });
+    const found = TEMPORARY.exec(name);
+    const isMeant = found !== null && (file === undefined || found[1] === file);
+    if (isMeant) await fs.rm(path.join(folder, name), { force: true });
   }
 }
 

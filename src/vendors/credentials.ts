@@ -21,7 +21,7 @@ import { EVERYBODY, type Grant, type GrantKey, type GrantStore, type KeptGrant }
 import { signInPath } from './sign-in-path.ts';
 import { isDue, isOver, tokensOf } from './tokens.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
-import type { WantedScopes } from './wanted-scopes.ts';
+import type { ScopeMemory } from './wanted-scopes.ts';
 
 /** `login`: a person has to sign in; otherwise it may go by itself. `message` is fit for a user. */
 export type NoToken = { login: boolean; message: string; retryAfterMs?: number };
@@ -32,7 +32,7 @@ export type CredentialTarget = { name: string; uid: string; owner: string; url: 
 export type CredentialDeps = {
   store: GrantStore;
   http: VendorHttp;
-  scopes: WantedScopes;
+  scopes: ScopeMemory;
   /** A grant is lost, and only a person can get another. */
   onLost(target: CredentialTarget, reason: string): void;
 };

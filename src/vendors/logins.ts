@@ -29,7 +29,7 @@ import type { Flow, Grant, GrantKey, GrantStore, LoginUnderWay } from './grants.
 import { DEVICE_GRANT, type OwnAddresses, registeredClient } from './registration.ts';
 import { tokensOf } from './tokens.ts';
 import type { VendorAnswer, VendorHttp } from './vendor-http.ts';
-import type { WantedScopes } from './wanted-scopes.ts';
+import type { ScopeMemory } from './wanted-scopes.ts';
 
 export type { LoginStep } from './code-login.ts';
 
@@ -49,7 +49,7 @@ export type WayBack =
 export type LoginDeps = {
   store: GrantStore;
   http: VendorHttp;
-  scopes: WantedScopes;
+  scopes: ScopeMemory;
   own: () => OwnAddresses;
   audit: Pick<Audit, 'record' | 'origin'>;
   /** There is a grant now, or none any more. */

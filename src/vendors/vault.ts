@@ -278,7 +278,7 @@ export class Vault implements GrantStore {
   async prune(servers: readonly string[]): Promise<void> {
     await this.#write(async (transaction, edit) => {
       const { users } = edit.access();
-      for (const table of ['upstream_credentials', 'upstream_logins'] as const) {
+      for (const table of ['upstream_credentials', 'upstream_logins', 'upstream_scopes'] as const) {
         const owners = await transaction
           .selectFrom(table)
           .select('owner')

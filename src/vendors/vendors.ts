@@ -5,7 +5,7 @@ import type { Resources } from '../resources/registry.ts';
 import type { Snapshot } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
 import type { Credential } from './credential.ts';
-import { type CredentialTarget, untilStored, VendorCredential } from './credentials.ts';
+import { type CredentialDeps, type CredentialTarget, untilStored, VendorCredential } from './credentials.ts';
 import { type LoginDeps, VendorLogins } from './logins.ts';
 import { MachineCredential } from './machine-credential.ts';
 import { Vault } from './vault.ts';
@@ -49,14 +49,18 @@ export class Vendors {
       const about = { actor: { kind: 'castellan' }, server, detail } as const;
       this.#audit.record({ event: 'login.lost', outcome: 'told', ...about });
     };
-    const deps = { store: this.vault, http: this.#http, scopes: this.#scopes, onLost };
-    return target.auth.machine ? new MachineCredential(target, deps) : new VendorCredential(target, deps);
+    return credentialOf(target, { store: this.vault, http: this.#http, scopes: this.#scopes, onLost });
   }
 
   logins(deps: Pick<LoginDeps, 'own' | 'onChange'>): VendorLogins {
     const own = { store: this.vault, http: this.#http, scopes: this.#scopes, audit: this.#audit };
     return new VendorLogins({ ...deps, ...own });
   }
+}
+
+/** What a server is proven to with, in the way that its `auth` says. */
+export function credentialOf(target: CredentialTarget, deps: CredentialDeps): Credential {
+  return target.auth.machine ? new MachineCredential(target, deps) : new VendorCredential(target, deps);
 }
 
 /** Users of before who are none now, or others under the same name. */

@@ -4,10 +4,18 @@ import { unionOf } from './challenge.ts';
 import type { GrantKey } from './grants.ts';
 
 /** Sign-ins that ask for the same, before it is plain that the vendor does not mean it. */
-const MAX_SIGN_INS = 3;
+export const MAX_SIGN_INS = 3;
+
+/** Where it is kept what servers want beyond what somebody signed in for; see WantedScopes. */
+export interface ScopeMemory {
+  of(key: GrantKey): Promise<string | undefined>;
+  want(key: GrantKey, had: string | undefined, scopes: readonly string[]): Promise<boolean>;
+  signedIn(key: GrantKey): Promise<void>;
+  forget(key: GrantKey): Promise<void>;
+}
 
 /** What a server wants beyond what somebody signed in for (2026-07-28 basic/authorization, step-up). */
-export class WantedScopes {
+export class WantedScopes implements ScopeMemory {
   readonly #db: Store['db'];
 
   constructor({ db }: Pick<Store, 'db'>) {

@@ -6,7 +6,10 @@
  *                                                            replaced token for 30 seconds; 0 is one that never does
  *   node test/faults/vendor-logins.ts users [CALLS]          default 10000 mixed calls of 50 users, SQLite alone: each
  *                                                            with the token of its own user
+ *   node test/faults/vendor-logins.ts files [KILLS]          default 1000 of a process that writes auth.json, and 1000
+ *                                                            changes of each of two processes at once
  */
+import { killWriters, writeAtOnce } from '../support/auth-file-torment.ts';
 import { eachTheirOwn } from '../support/user-logins.ts';
 import { type KillFigures, killWhileRenewing, type Place, refreshOnce } from '../support/vendor-torment.ts';
 
@@ -57,6 +60,13 @@ switch (mode) {
     await eachTheirOwn(50, count(10_000));
     process.stdout.write(`${count(10_000)} calls of 50 users, each with the token of its own user\n`);
     break;
+  case 'files':
+    await killWriters(count(1_000));
+    await writeAtOnce(1_000);
+    process.stdout.write(
+      `${count(1_000)} kills of a writer of auth.json, whole each time; 2000 changes at once, none lost\n`,
+    );
+    break;
   default:
-    throw new Error('name what to try: refresh, kills or users');
+    throw new Error('name what to try: refresh, kills, users or files');
 }

@@ -54,7 +54,7 @@ async function localChecks(flags: LocalFlags, context: VerbContext): Promise<Che
     if (fault !== undefined) return { check: name, status: 'fail', message: cleanLine(fault) };
     const startedAt = performance.now();
     try {
-      const status = await connectLocally(server, CONNECT_TIMEOUT_MS, context.terminal);
+      const status = await connectLocally(server, CONNECT_TIMEOUT_MS, context);
       const ms = performance.now() - startedAt;
       return {
         check: name,

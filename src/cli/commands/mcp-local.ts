@@ -1,5 +1,6 @@
 import { CommandFailure, Exit, failed, usage } from '../exit.ts';
 import { connectLocally } from '../local/local-connection.ts';
+import { localStandings } from '../local/local-logins.ts';
 import { type LocalServer, localServer, readLocalServers, untrustedText } from '../local/local-servers.ts';
 import { type OutputFormat, type Printing, printItems } from '../output.ts';
 import { targetText, typeText } from '../printings.ts';
@@ -36,7 +37,14 @@ export async function showLocally(
   context: VerbContext,
 ): Promise<void> {
   const { servers, faults } = await readLocalServers(flags.config, context);
-  printItems(context.terminal, flags.output, servers.map(statusOf), statusPrinting);
+  const standings = await localStandings(servers, context.env);
+  const items = servers.map((server) => statusOf(server, standings.get(server.entry.uid)));
+  printItems(context.terminal, flags.output, items, statusPrinting);
+  for (const { name, login } of items)
+    if (login === 'signing in')
+      context.terminal.warn(
+        cleanForTerminal(`a sign-in for ${name} waits: castellan mcp login ${name} --local --resume`),
+      );
   tellFaults(faults, context);
 }
 
@@ -52,7 +60,7 @@ export async function connectHere(
   const untrusted = untrustedText(server);
   if (untrusted !== undefined) throw new CommandFailure(Exit.notPermitted, untrusted);
   const startedAt = performance.now();
-  const status = await connectLocally(server, CONNECT_TIMEOUT_MS, terminal);
+  const status = await connectLocally(server, CONNECT_TIMEOUT_MS, context);
   if (flags.output === 'json') terminal.data(JSON.stringify(status, null, 2));
   else terminal.line(connectedText({ ...status, protocol: status.revision }, performance.now() - startedAt));
 }
@@ -79,12 +87,13 @@ type LocalStatus = {
   type: string;
   target: string;
   file: string;
+  login?: string;
   lastError?: string;
 };
 
-function statusOf(server: LocalServer): LocalStatus {
+function statusOf(server: LocalServer, login: string | undefined): LocalStatus {
   const { name, spec, file, trust, entry } = server;
-  const about = { name, type: typeText(spec), target: targetText(spec), file };
+  const about = { name, type: typeText(spec), target: targetText(spec), file, ...(login && { login }) };
   if (entry.error !== undefined) return { ...about, state: 'broken', lastError: entry.error };
   if (trust === 'own' || trust === 'trusted') return { ...about, state: 'ready' };
   return { ...about, state: trust, lastError: untrustedText(server)! };
@@ -96,6 +105,7 @@ const statusPrinting: Printing<LocalStatus> = {
     { title: 'STATE', value: ({ state }) => state },
     { title: 'TYPE', value: ({ type }) => type },
     { title: 'TARGET', value: ({ target }) => target },
+    { title: 'LOGIN', value: ({ login }) => login },
     { title: 'FILE', value: ({ file }) => file },
     { title: 'LAST-ERROR', value: ({ lastError }) => lastError },
   ],

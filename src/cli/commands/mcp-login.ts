@@ -1,17 +1,20 @@
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LoginEnded, LoginProgress, LoginStep } from '../../vendors/logins.ts';
+import type { LoginEnded, LoginStep } from '../../vendors/logins.ts';
 import { failed, usage } from '../exit.ts';
+import { type LoginDesk, servedDesk } from '../login-desk.ts';
 import { ServerClient, type ServerFlags } from '../server-client.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
+import type { LocalFlags } from './mcp-local.ts';
 
-export type LoginFlags = ServerFlags & {
-  device?: boolean;
-  browser?: boolean;
-  paste?: boolean | string;
-  resume?: boolean;
-};
+export type LoginFlags = ServerFlags &
+  LocalFlags & {
+    device?: boolean;
+    browser?: boolean;
+    paste?: boolean | string;
+    resume?: boolean;
+  };
 
 const MAX_PASTE = 16 * 1024;
 
@@ -24,44 +27,50 @@ export async function loginTo(name: string, flags: LoginFlags, context: VerbCont
   if (ways.length > 1) throw usage(`${ways.join(' and ')} are different ways: choose one`);
   if (resume && ways.length > 0)
     throw usage(`--resume goes on with what was begun: leave out ${ways.join()}`);
-  const client = await ServerClient.connect(flags, context);
-  const path = `servers/${encodeURIComponent(name)}/login`;
-  if (typeof paste === 'string') await client.post(`${path}/complete`, { url: paste });
-  else if (browser) await waitForBrowser(client, path, name, context);
+  const desk = await deskOf(name, flags, context);
+  if (typeof paste === 'string') await desk.goOn({ url: paste });
+  else if (browser) await waitForBrowser(desk, name, context);
   else {
-    const wish = device ? { flow: 'device' } : paste ? { flow: 'paste' } : {};
-    const answer = resume ? await client.get(path) : await client.post(path, wish);
-    const step = answer as unknown as LoginStep;
-    if (step.flow === 'device') await waitForDevice(client, path, step, context);
-    else await readPaste(client, path, name, step, context);
+    const wish = device ? { flow: 'device' as const } : paste ? { flow: 'paste' as const } : {};
+    const step = resume ? await desk.pending() : await desk.begin(wish);
+    if (step.flow === 'device') await waitForDevice(desk, step, context);
+    else await readPaste(desk, name, step, context);
   }
   signedIn(name, context);
 }
 
-async function waitForBrowser(
-  client: ServerClient,
-  path: string,
+async function deskOf(
   name: string,
+  flags: ServerFlags & LocalFlags,
   context: VerbContext,
-): Promise<void> {
+): Promise<LoginDesk> {
+  if (!flags.local) return servedDesk(await ServerClient.connect(flags, context), name);
+  const { localDesk } = await import('../local/local-logins.ts');
+  const { localServer, readLocalServers } = await import('../local/local-servers.ts');
+  return localDesk(localServer(await readLocalServers(flags.config, context), name), context.env);
+}
+
+async function waitForBrowser(desk: LoginDesk, name: string, context: VerbContext): Promise<void> {
   const { throughBrowser } = await import('../sign-in/loopback-return.ts');
   const begin = async (redirectUri: string) => {
-    const { url } = (await client.post(path, { flow: 'browser', redirectUri })) as unknown as LoginStep;
-    const page = URL.parse(url);
+    const page = URL.parse((await desk.begin({ flow: 'browser', redirectUri })).url);
     const state = page?.searchParams.get('state');
     if (!page || !state) throw failed('the server names no page to sign in at');
     return { url: page, state };
   };
   const finish = async ({ href: url }: URL) => {
-    await client.post(`${path}/complete`, { url });
+    await desk.goOn({ url });
   };
-  await throughBrowser({ begin, finish, again: `castellan mcp login ${cleanLine(name)} again` }, context);
+  const again = `castellan mcp login ${cleanLine(name)}${desk.flags} again`;
+  await throughBrowser({ begin, finish, again }, context);
 }
 
-export async function logoutOf(name: string, flags: ServerFlags, context: VerbContext): Promise<void> {
-  const client = await ServerClient.connect(flags, context);
-  const answer = await client.delete(`servers/${encodeURIComponent(name)}/login`);
-  tellEnded(name, answer as unknown as LoginEnded, context);
+export async function logoutOf(
+  name: string,
+  flags: ServerFlags & LocalFlags,
+  context: VerbContext,
+): Promise<void> {
+  tellEnded(name, await (await deskOf(name, flags, context)).end(), context);
 }
 
 function tellEnded(name: string, { ended, atVendor }: LoginEnded, { terminal }: VerbContext): void {
@@ -78,15 +87,14 @@ function signedIn(name: string, { terminal }: VerbContext): void {
 }
 
 async function waitForDevice(
-  client: ServerClient,
-  path: string,
+  desk: LoginDesk,
   { id, url, userCode, expiresAt }: LoginStep,
   { terminal }: VerbContext,
 ): Promise<void> {
   terminal.note(`Open this address in a browser, anywhere:\n\n  ${cleanLine(url)}\n`);
   terminal.note(`and check that it shows the code ${cleanLine(userCode ?? '')}, or type it there.`);
   while (Date.now() < Date.parse(expiresAt)) {
-    const progress = (await client.post(`${path}/complete`, { id })) as unknown as LoginProgress;
+    const progress = await desk.goOn({ id });
     if (progress.state === 'signed_in') return;
     await sleep(Math.min(60_000, Math.max(250, progress.retryAfterMs)));
   }
@@ -95,8 +103,7 @@ async function waitForDevice(
 
 /** A line that is no answer leaves the sign-in as it is, and a terminal is asked again. */
 async function readPaste(
-  client: ServerClient,
-  path: string,
+  desk: LoginDesk,
   name: string,
   { url, redirectUri = '' }: LoginStep,
   { terminal }: VerbContext,
@@ -112,21 +119,23 @@ async function readPaste(
       if (pasted === '') continue;
       try {
         if (pasted.length > MAX_PASTE) throw failed('that is too long for an address');
-        await client.post(`${path}/complete`, { url: pasted });
+        await desk.goOn({ url: pasted });
         return;
       } catch (error) {
-        if (!process.stdin.isTTY || !(await isUnderWay(client, path))) throw error;
+        if (!process.stdin.isTTY || !(await isUnderWay(desk))) throw error;
         terminal.warn(`${cleanLine((error as Error).message)}\nPaste the address again:`);
       }
     }
   } finally {
     lines.close();
   }
-  throw failed(`nothing was pasted; the sign-in waits: castellan mcp login ${cleanLine(name)} --resume`);
+  throw failed(
+    `nothing was pasted; the sign-in waits: castellan mcp login ${cleanLine(name)}${desk.flags} --resume`,
+  );
 }
 
-async function isUnderWay(client: ServerClient, path: string): Promise<boolean> {
-  return client.get(path).then(
+async function isUnderWay(desk: LoginDesk): Promise<boolean> {
+  return desk.pending().then(
     () => true,
     () => false,
   );

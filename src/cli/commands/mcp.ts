@@ -71,15 +71,15 @@ export function defineMcp(program: Command, context: VerbContext): void {
       'by the address that your browser came back to; as a value of this option it lands in the history of your shell',
     )
     .option('--resume', 'go on with the sign-in that was begun last');
-  withServer(login).action(async (name: string, flags: LoginFlags) =>
-    (await import('./mcp-login.ts')).loginTo(name, flags, context),
+  withServer(withLocal(login)).action(async (name: string, flags: LoginFlags) =>
+    (await import('./mcp-login.ts')).loginTo(name, { ...flags, local: isLocal(flags) }, context),
   );
   const logout = verb('logout', 'Forget what somebody signed in for a server with.').argument(
     '<name>',
     'name or id of the server',
   );
-  withServer(logout).action(async (name: string, flags: ServerFlags) =>
-    (await import('./mcp-login.ts')).logoutOf(name, flags, context),
+  withServer(withLocal(logout)).action(async (name: string, flags: Flags) =>
+    (await import('./mcp-login.ts')).logoutOf(name, { ...flags, local: isLocal(flags) }, context),
   );
   const doctor = verb('doctor', 'Connect to every server and say what is wrong with those that fail.');
   withServer(withLocal(withText(doctor))).action(async (flags: TextFlags) => {

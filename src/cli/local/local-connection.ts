@@ -10,16 +10,22 @@ import type { UpstreamStatus } from '../../upstream/server-status.ts';
 import { Upstreams } from '../../upstream/upstreams.ts';
 import { failed } from '../exit.ts';
 import { packageVersion } from '../package-version.ts';
-import type { Terminal } from '../terminal.ts';
+import type { VerbContext } from '../verbs.ts';
+import { LOCAL_USER, localCredential } from './local-logins.ts';
 import type { LocalServer } from './local-servers.ts';
 
-const CIRCLE = { owner: 'local', principal: 'local', session: 'local', relayed: NOTHING_RELAYED };
+const CIRCLE = {
+  owner: LOCAL_USER,
+  principal: LOCAL_USER,
+  session: LOCAL_USER,
+  relayed: NOTHING_RELAYED,
+};
 
 /** Connects to one server from here, says how it went, and leaves nothing running. @throws CommandFailure */
 export async function connectLocally(
   { name, entry }: LocalServer,
   timeoutMs: number,
-  terminal: Terminal,
+  { terminal, env }: Pick<VerbContext, 'terminal' | 'env'>,
 ): Promise<UpstreamStatus> {
   const version = packageVersion();
   await using stack = new AsyncDisposableStack();
@@ -33,7 +39,7 @@ export async function connectLocally(
       self: { name: 'castellan', title: 'Castellan', version },
       transports: transportsOver(children, client, () => {}),
       toolset: () => undefined,
-      credential: undefined,
+      credential: (target) => localCredential(target, env),
       maxHttpServers: 1,
       maxStdioServers: 1,
       onCatalogueChange: () => {},

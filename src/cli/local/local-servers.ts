@@ -66,7 +66,7 @@ export async function readLocalServers(
   }
   const around = surroundings(env, folder);
   const entries = buildSnapshot(
-    [...found.values()].map((object) => ({ ...object, uid: '' })),
+    [...found.values()].map((object) => ({ ...object, uid: `${object.file}#${object.name}` })),
     0,
     around,
   ).servers;
