@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Sink } from '../gateway/scope.ts';
 import type { LegacySession } from '../gateway/sessions.ts';
 import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
@@ -55,6 +56,11 @@ export class Reply implements Sink, OpenStream {
     this.tokenId = caller.credentialId;
     this.legacySession = session;
     this.resumable = resumable;
+  }
+
+  /** The connection that its request came on. */
+  get socket(): Socket {
+    return this.res.req.socket;
   }
 
   get ended(): boolean {
