@@ -22,14 +22,14 @@ export type Outgoing = { params: JsonObject; paramHeaders?: Record<string, strin
 
 /**
  * Sends a request to its server, or goes on with one that came back with answers, and turns the server's questions
- * into ours. Rejects with an UpstreamFault.
+ * into ours. Throws or rejects with an UpstreamFault.
  */
-export async function dispatch(
+export function dispatch(
   bridge: Bridge,
   server: Callee,
   from: GatewayRequest,
   outgoing: Outgoing,
-): Promise<NeutralOutcome> {
+): NeutralOutcome | Promise<NeutralOutcome> {
   const continuation = bridge.interactions.resume(from, server.name);
   if ('refused' in continuation) return invalidParams(continuation.refused);
   if (continuation.kind === 'again') {
@@ -44,8 +44,8 @@ export async function dispatch(
       message: `The client refused what the server asked: ${refused.message}`,
     });
   }
-  const reply = await send(server, from, outgoing, continuation);
-  return settle(bridge, server, from, outgoing, reply);
+  const replied = send(server, from, outgoing, continuation);
+  return replied.then((reply) => settle(bridge, server, from, outgoing, reply));
 }
 
 function send(

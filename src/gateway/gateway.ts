@@ -308,7 +308,7 @@ export class Gateway {
 
   private async onTask(from: GatewayRequest): Promise<GatewayOutcome> {
     try {
-      return await this.tasks.handle(from, (server, asked, params) =>
+      return await this.tasks.handle(from, async (server, asked, params) =>
         dispatch(this.bridge, server, asked, { params }),
       );
     } catch (error) {

@@ -22,6 +22,7 @@ import {
   type GatewayOutcome,
   refused,
   type SendDeps,
+  type Sent,
   send,
   type ToolCallDeps,
 } from './tool-call.ts';
@@ -284,14 +285,13 @@ export class HeldCalls {
       record.found(tool);
       record.approvedAs(id);
       const sent = await send(this.#deps, own, call);
-      record.end(sent.outcome);
-      return executed(sent);
+      return executed(record.end(sent));
     };
   }
 }
 
-function executed({ outcome, fault }: Awaited<ReturnType<typeof send>>): Executed {
-  const { written: _, reusable: __, ...stored } = outcome as GatewayOutcome & { written?: unknown };
+function executed(sent: Sent): Executed {
+  const { written: _, reusable: __, fault, ...stored } = sent as Sent & { written?: unknown };
   if (fault?.sent) return { state: 'unknown', outcome: stored };
   const failed = !stored.ok || stored.result.isError === true;
   return { state: failed ? 'failed' : 'succeeded', outcome: stored };

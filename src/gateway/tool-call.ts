@@ -145,7 +145,7 @@ function pass(
   const place = gates.enter(from, call.tool.canonical);
   if (place && 'refusal' in place) return refused(place.refusal, call.tool);
   const stoppage = gates.stoppedTool(from, call.tool, args);
-  if (!stoppage) return place ? run(deps, from, call).finally(place.release) : run(deps, from, call);
+  if (!stoppage) return place ? send(deps, from, call).finally(place.release) : send(deps, from, call);
   place?.release();
   return 'held' in stoppage ? deps.heldCalls.hold(from, call, stoppage) : refused(stoppage, call.tool);
 }
@@ -172,32 +172,27 @@ export function authorize(
   return allowed ? ({ tool, arguments: request.params.arguments } as AuthorizedCall) : undefined;
 }
 
-async function run(deps: SendDeps, from: GatewayRequest, call: AuthorizedCall): Promise<GatewayOutcome> {
-  return (await send(deps, from, call)).outcome;
-}
-
 export type SendDeps = Pick<ToolCallDeps, 'upstreams' | 'stats' | 'bridge' | 'toolsets'>;
 
-/** The last steps of the way. `fault`: what the transport had to say, where there is no answer. */
-export async function send(
-  deps: SendDeps,
-  from: GatewayRequest,
-  call: AuthorizedCall,
-): Promise<{ outcome: GatewayOutcome; fault?: UpstreamFault }> {
+/** `fault`: what the transport had to say, where there is no answer. */
+export type Sent = GatewayOutcome & { fault?: UpstreamFault };
+
+/** The last steps of the way. */
+export async function send(deps: SendDeps, from: GatewayRequest, call: AuthorizedCall): Promise<Sent> {
   const { tool } = call;
   const started = performance.now();
   const settle = (outcome: 'ok' | 'tool_error' | 'error' | 'fault') =>
     deps.stats.record(tool.server, outcome, performance.now() - started);
   const server = deps.upstreams.get(tool.server);
-  if (!server) return { outcome: { ok: true, result: gone(tool) } };
+  if (!server) return { ok: true, result: gone(tool) };
   const course = courseOf(tool.taskSupport, server.era, from.request, () => offersTasks(deps, from));
-  if (course === 'refuse') return { outcome: failed(notAsTask(tool)) };
+  if (course === 'refuse') return failed(notAsTask(tool));
   const way = course === 'plain' ? { server, from } : deps.bridge.tasks.onCourse(course, server, from);
   const params: JsonObject = { ...from.request.params, name: tool.tool.name };
   // Only a client that may have it asks a server of 2025-11-25 for a task.
   if (course !== 'relay' && params.task !== undefined && tool.taskSupport !== undefined) delete params.task;
   const silenced = tool.readOnly ? undefined : await unannounced(from);
-  if (silenced) return { outcome: refused(silenced, tool) };
+  if (silenced) return refused(silenced, tool);
   from.record?.goesTo(tool.server);
   const toolset = deps.toolsets.of(server.spec);
   try {
@@ -208,11 +203,11 @@ export async function send(
           paramHeaders: paramHeaderValues(tool.tool.paramHeaders, call.arguments),
         }));
     settle(outcomeOf(outcome));
-    return { outcome };
+    return outcome;
   } catch (error) {
     settle('fault');
     const fault = asFault(error);
-    return { outcome: refused(refusalOf(fault, tool.server, originOf(from)), tool), fault };
+    return { ...refused(refusalOf(fault, tool.server, originOf(from)), tool), fault };
   }
 }
 

@@ -32,26 +32,27 @@ export function bodyHeaderFault(req: IncomingMessage, maxBytes: number): BodyFau
   return length !== undefined && Number(length) > maxBytes ? tooLarge(maxBytes) : undefined;
 }
 
-/** Reads at most `maxBytes`. Resolves to undefined when the client went away in between. */
-export function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer | BodyFault | undefined> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    const take = (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBytes) {
-        req.off('data', take);
-        req.pause();
-        resolve(tooLarge(maxBytes));
-        return;
-      }
-      chunks.push(chunk);
-    };
-    req.on('data', take);
-    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)));
-    req.on('error', () => resolve(undefined));
-    req.on('aborted', () => resolve(undefined));
-  });
+/**
+ * Reads at most `maxBytes` and calls back once, or never where the client goes away in between: for Node that is no
+ * error of a request unless somebody listens for errors.
+ */
+export function readBody(
+  req: IncomingMessage,
+  maxBytes: number,
+  done: (body: Buffer | BodyFault) => void,
+): void {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const take = (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > maxBytes) {
+      req.off('data', take).off('end', end);
+      req.pause();
+      done(tooLarge(maxBytes));
+    } else chunks.push(chunk);
+  };
+  const end = () => done(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
+  req.on('data', take).on('end', end);
 }
 
 /**

@@ -62,41 +62,54 @@ export class McpEndpoint {
     this.listening = new Listening(deps);
   }
 
-  /** Answers one request. Never rejects. */
-  async serve(req: IncomingMessage, res: ServerResponse, project: string, surface: Surface): Promise<void> {
-    try {
+  /** Answers one request. */
+  serve(req: IncomingMessage, res: ServerResponse, project: string, surface: Surface): void {
+    this.attempt(res, () => {
       const found = this.admission.admit(req, res, project, surface);
-      const admitted = found instanceof Promise ? await found : found;
-      if (!admitted) return;
-      if (req.method === 'POST') await this.post(admitted);
-      else if (req.method === 'GET' || req.method === 'DELETE') await this.onSession(admitted);
-      else refuseMethod(res);
+      if (!(found instanceof Promise)) return found && this.enter(found);
+      return found.then((admitted) => admitted && this.enter(admitted));
+    });
+  }
+
+  /** A part of the way of one request. What goes wrong on it is answered; a promise is made only where one waits. */
+  private attempt(res: ServerResponse, part: () => Promise<void> | void): void {
+    try {
+      part()?.catch((error) => this.fail(res, error));
     } catch (error) {
-      if (error instanceof Refusal && error.kind === 'unavailable') {
-        return refuseHttp(res, 503, 'The database is not available; retry in a moment', {
-          'retry-after': '2',
-        });
-      }
-      if (error instanceof Refusal)
-        return refuseHttp(res, error.kind === 'forbidden' ? 403 : 400, error.message);
-      this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
-      refuseHttp(res, 500, 'Internal error');
+      this.fail(res, error);
     }
   }
 
-  private async post(admitted: Admitted): Promise<void> {
+  private fail(res: ServerResponse, error: unknown): void {
+    if (error instanceof Refusal && error.kind === 'unavailable') {
+      return refuseHttp(res, 503, 'The database is not available; retry in a moment', { 'retry-after': '2' });
+    }
+    if (error instanceof Refusal)
+      return refuseHttp(res, error.kind === 'forbidden' ? 403 : 400, error.message);
+    this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
+    refuseHttp(res, 500, 'Internal error');
+  }
+
+  private enter(admitted: Admitted): Promise<void> | void {
     const { req, res } = admitted;
+    if (req.method === 'GET' || req.method === 'DELETE') return this.onSession(admitted);
+    if (req.method !== 'POST') return refuseMethod(res);
     const fault = bodyHeaderFault(req, this.deps.maxBodyBytes);
     if (fault) return refuseBody(req, res, fault);
-    const bytes = await readBody(req, this.deps.maxBodyBytes);
-    if (bytes === undefined) return;
-    if (!Buffer.isBuffer(bytes)) return refuseBody(req, res, bytes);
+    readBody(req, this.deps.maxBodyBytes, (body) => {
+      if (Buffer.isBuffer(body)) this.attempt(res, () => this.post(admitted, body));
+      else refuseBody(req, res, body);
+    });
+  }
+
+  private post(admitted: Admitted, bytes: Buffer): Promise<void> | void {
+    const { req, res } = admitted;
     const body = parseBody(bytes);
     if (!body.ok) return refuseBody(req, res, body.fault);
     if (this.deps.gateway.mayHold(admitted.scope)) admitted.written = bytes;
     const message = classify(body.value, req.headers);
     if (message.era === 'rejected') return answerError(res, message.status, message.id, message.error);
-    await (message.era === 'modern' ? this.modern(admitted, message) : this.legacy(admitted, message));
+    return message.era === 'modern' ? this.modern(admitted, message) : this.legacy(admitted, message);
   }
 
   private modern(admitted: Admitted, message: Classified & { era: 'modern' }): Promise<void> | void {

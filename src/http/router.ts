@@ -83,7 +83,7 @@ export function createHttpServer(deps: RouterDeps): { server: Server; routes: st
       }
       const project = projectOf(mcp[1]);
       const surface: Surface = mcp[2] === undefined ? 'consumer' : 'operator';
-      void deps.endpoint.serve(req, res, project, surface);
+      deps.endpoint.serve(req, res, project, surface);
     },
   );
   server.maxRequestsPerSocket = 0;

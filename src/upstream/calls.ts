@@ -172,7 +172,7 @@ export class Calls {
     return this.replyOf({ channel, method: call.method, running }, await live.run(call));
   }
 
-  private async runMute(
+  private runMute(
     channel: Channel,
     exchange: Exchange,
     call: UpstreamCall,
@@ -185,17 +185,25 @@ export class Calls {
     const offCancel = call.cancellation?.onCancel((reason) =>
       giveUp(channel, exchange, running.id, new UpstreamFault('abandoned', reason, { sent: true })),
     );
-    try {
-      const reply = replyTo(channel.peer.era, call.method, await exchange.answer);
-      const { asked } = running;
-      // A server that can do without the answer has the last word.
-      const failedForIt = asked && (!reply.ok || ('result' in reply && reply.result.isError === true));
-      return failedForIt ? { ok: false, error: capabilityFault({ asked }, NOTHING_RELAYED)! } : reply;
-    } finally {
+    const over = () => {
       clearTimeout(timer);
       offCancel?.();
       this.settle(running, call);
-    }
+    };
+    return exchange.answer.then(
+      (answer) => {
+        over();
+        const reply = replyTo(channel.peer.era, call.method, answer);
+        const { asked } = running;
+        // A server that can do without the answer has the last word.
+        const failedForIt = asked && (!reply.ok || ('result' in reply && reply.result.isError === true));
+        return failedForIt ? { ok: false, error: capabilityFault({ asked }, NOTHING_RELAYED)! } : reply;
+      },
+      (fault) => {
+        over();
+        throw fault;
+      },
+    );
   }
 
   /** A call is over. The progress of one that may have become a task goes on. */

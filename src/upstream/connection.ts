@@ -141,7 +141,8 @@ export class Connection implements SlotHolder {
     this.usage.begin();
     let suspended = false;
     try {
-      await this.authorize();
+      const renewal = this.authorize();
+      if (renewal) await renewal;
       const channel = this.passingChannel() ?? (await this.connect(call.deadline));
       const version = this.options.credential?.version ?? 0;
       let reply: UpstreamReply;
@@ -251,10 +252,16 @@ export class Connection implements SlotHolder {
     }
   }
 
-  /** Has a token that can be used, where tokens are used. It is renewed here, before anything is dialled or sent. */
-  private async authorize(): Promise<void> {
+  /**
+   * Has a token that can be used, where tokens are used. It is renewed here, before anything is dialled or sent.
+   * Undefined: there is nothing to wait for.
+   */
+  private authorize(): Promise<void> | undefined {
     const { credential } = this.options;
-    if (!credential || credential.ready) return;
+    return !credential || credential.ready ? undefined : this.renew(credential);
+  }
+
+  private async renew(credential: Credential): Promise<void> {
     const token = await credential.prepare().catch(() => {
       const what = `the credential of ${this.server} cannot be read now`;
       throw new UpstreamFault('unreachable', what, { retryAfterMs: 1_000 });
