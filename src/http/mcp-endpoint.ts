@@ -81,13 +81,12 @@ export class McpEndpoint {
   }
 
   private fail(res: ServerResponse, error: unknown): void {
-    if (error instanceof Refusal && error.kind === 'unavailable') {
-      return refuseHttp(res, 503, 'The database is not available; retry in a moment', { 'retry-after': '2' });
-    }
-    if (error instanceof Refusal)
-      return refuseHttp(res, error.kind === 'forbidden' ? 403 : 400, error.message);
-    this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
-    refuseHttp(res, 500, 'Internal error');
+    if (!(error instanceof Refusal)) {
+      this.deps.logger.error({ error: messageOf(error) }, 'a request failed unexpectedly');
+      refuseHttp(res, 500, 'Internal error');
+    } else if (error.kind === 'unavailable') {
+      refuseHttp(res, 503, 'The database is not available; retry in a moment', { 'retry-after': '2' });
+    } else refuseHttp(res, error.kind === 'forbidden' ? 403 : 400, error.message);
   }
 
   private enter(admitted: Admitted): Promise<void> | void {
