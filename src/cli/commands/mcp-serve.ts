@@ -68,6 +68,7 @@ async function run(flags: McpServeFlags, context: VerbContext): Promise<void> {
     note: (text) => terminal.note(text),
   });
   read(bridge, ending);
+  if (process.stdin.isTTY) terminal.note('waiting for messages of MCP, one a line; a client would send them');
   const why = await ending.promise;
   process.stdin.pause();
   if (why === 'input') await Promise.race([bridge.drain(DRAIN_MS), ending.sooner]);
