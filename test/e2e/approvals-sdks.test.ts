@@ -7,7 +7,7 @@ import { decide, errorIn, holdingPolicy } from '../support/held-calls.ts';
 import { OracleUpstream } from '../support/oracle-upstream.ts';
 import { eventually } from '../support/processes.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
-import { type Answers, SDKS, type SdkClient, type SdkWay } from '../support/sdk-clients.ts';
+import { type Answers, SDKS, type SdkWay } from '../support/sdk-clients.ts';
 
 const PATIENT_MS = 20_000;
 const NAMED = Object.entries(SDKS);
@@ -63,39 +63,25 @@ const waiting = async (args: object): Promise<string> => {
   return id;
 };
 
-async function using(
-  transport: string,
-  connect: (typeof SDKS)[string],
-  work: (client: SdkClient) => Promise<void>,
-  answers?: Answers,
-): Promise<void> {
-  const client = await connect(ways[transport]!, answers);
-  try {
-    await work(client);
-  } finally {
-    await client.close();
-  }
-}
-
 for (const transport of ['http', 'stdio']) {
   describe(`over ${transport}`, () => {
     for (const [sdk, connect] of NAMED) {
-      it(`${sdk} reads the refusal of a tool with an output schema, and gets the outcome in the end`, () =>
-        using(transport, connect, async (client) => {
-          // It checks structured content against the schemas of the tools that it has listed.
-          await client.listTools();
-          const refused = await client.callTool({ name: 'schemed__echo', arguments: unique() });
-          assert.equal(refused.isError, true);
-          assert.match(textOf(refused), /waits for the approval of a human/);
-          const args = unique();
-          const call = { name: 'x__echo', arguments: args };
-          const held = await client.callTool(call);
-          const { code, approvalId } = errorIn({ result: held });
-          assert.deepEqual([code, callsOf(args)], ['APPROVAL_REQUIRED', 0]);
-          await decide(castellan, approvalId, 'approve');
-          assert.equal(textOf(await client.callTool(call)), JSON.stringify(args));
-          assert.equal(callsOf(args), 1);
-        }));
+      it(`${sdk} reads the refusal of a tool with an output schema, and gets the outcome in the end`, async () => {
+        await using client = await connect(ways[transport]!);
+        // It checks structured content against the schemas of the tools that it has listed.
+        await client.listTools();
+        const refused = await client.callTool({ name: 'schemed__echo', arguments: unique() });
+        assert.equal(refused.isError, true);
+        assert.match(textOf(refused), /waits for the approval of a human/);
+        const args = unique();
+        const call = { name: 'x__echo', arguments: args };
+        const held = await client.callTool(call);
+        const { code, approvalId } = errorIn({ result: held });
+        assert.deepEqual([code, callsOf(args)], ['APPROVAL_REQUIRED', 0]);
+        await decide(castellan, approvalId, 'approve');
+        assert.equal(textOf(await client.callTool(call)), JSON.stringify(args));
+        assert.equal(callsOf(args), 1);
+      });
 
       it(`${sdk} opens the page for its user, and gets the outcome at once`, async () => {
         const pages: string[] = [];
@@ -107,54 +93,48 @@ for (const transport of ['http', 'stdio']) {
             return { action: 'accept' };
           },
         };
-        await using(
-          transport,
-          connect,
-          async (client) => {
-            const args = unique();
-            const result = await client.callTool({ name: 'x__slow', arguments: args });
-            assert.equal(textOf(result), JSON.stringify(args));
-            assert.deepEqual([pages.length, callsOf(args)], [1, 1]);
-          },
-          answers,
-        );
+        await using client = await connect(ways[transport]!, answers);
+        const args = unique();
+        const result = await client.callTool({ name: 'x__slow', arguments: args });
+        assert.equal(textOf(result), JSON.stringify(args));
+        assert.deepEqual([pages.length, callsOf(args)], [1, 1]);
       });
 
-      it(`${sdk} that times out loses nothing`, () =>
-        using(transport, connect, async (client) => {
-          const args = unique();
-          const call = { name: 'x__slow', arguments: args };
-          // In the later revision nobody is kept waiting: there the refusal takes the place of the timeout.
-          const first = await client.callTool(call, { timeout: 700 }).catch((error: Error) => error);
-          assert.match(first instanceof Error ? first.message : textOf(first), /timed out|waits for/);
-          assert.equal((await decide(castellan, await waiting(args), 'approve')).answer.state, 'succeeded');
-          const result = await client.callTool(call);
-          assert.equal(textOf(result), JSON.stringify(args));
-          assert.equal(callsOf(args), 1);
-        }));
+      it(`${sdk} that times out loses nothing`, async () => {
+        await using client = await connect(ways[transport]!);
+        const args = unique();
+        const call = { name: 'x__slow', arguments: args };
+        // In the later revision nobody is kept waiting: there the refusal takes the place of the timeout.
+        const first = await client.callTool(call, { timeout: 1_500 }).catch((error: Error) => error);
+        assert.match(first instanceof Error ? first.message : textOf(first), /timed out|waits for/);
+        assert.equal((await decide(castellan, await waiting(args), 'approve')).answer.state, 'succeeded');
+        const result = await client.callTool(call);
+        assert.equal(textOf(result), JSON.stringify(args));
+        assert.equal(callsOf(args), 1);
+      });
     }
 
     for (const [sdk, connect] of LEGACY) {
-      it(`${sdk} is kept waiting with progress, and other calls of its session are not`, () =>
-        using(transport, connect, async (client) => {
-          const args = unique();
-          const seen: number[] = [];
-          const onprogress = ({ progress }: { progress: number }) => seen.push(progress);
-          const held = client.callTool({ name: 'x__slow', arguments: args }, { onprogress });
-          const id = await waiting(args);
-          await eventually('progress', () => seen.length > 0, 10_000);
-          const plain = unique();
-          assert.equal(
-            textOf(await client.callTool({ name: 'x__plain', arguments: plain })),
-            JSON.stringify(plain),
-          );
-          assert.equal(callsOf(args), 0);
-          await decide(castellan, id, 'approve');
-          const result = await held;
-          assert.equal(textOf(result), JSON.stringify(args));
-          assert.equal(result._meta['castellan/approval'].replayed, false);
-          assert.equal(callsOf(args), 1);
-        }));
+      it(`${sdk} is kept waiting with progress, and other calls of its session are not`, async () => {
+        await using client = await connect(ways[transport]!);
+        const args = unique();
+        const seen: number[] = [];
+        const onprogress = ({ progress }: { progress: number }) => seen.push(progress);
+        const held = client.callTool({ name: 'x__slow', arguments: args }, { onprogress });
+        const id = await waiting(args);
+        await eventually('progress', () => seen.length > 0, 10_000);
+        const plain = unique();
+        assert.equal(
+          textOf(await client.callTool({ name: 'x__plain', arguments: plain })),
+          JSON.stringify(plain),
+        );
+        assert.equal(callsOf(args), 0);
+        await decide(castellan, id, 'approve');
+        const result = await held;
+        assert.equal(textOf(result), JSON.stringify(args));
+        assert.equal(result._meta['castellan/approval'].replayed, false);
+        assert.equal(callsOf(args), 1);
+      });
     }
   });
 }

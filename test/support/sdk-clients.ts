@@ -22,7 +22,7 @@ export type SdkWay =
   | { transport: 'stdio'; args: readonly string[]; token?: string };
 
 /** What both SDKs can do alike. */
-export type SdkClient = {
+export type SdkClient = AsyncDisposable & {
   callTool(params: { name: string; arguments?: object }, options?: CallOptions): Promise<Loose>;
   listTools(): Promise<Loose>;
   close(): Promise<void>;
@@ -66,6 +66,7 @@ async function connectOld(way: SdkWay, answers: Answers = {}): Promise<SdkClient
     callTool: (params, options) => client.callTool(params as never, undefined, options as never),
     listTools: () => client.listTools(),
     close: () => client.close(),
+    [Symbol.asyncDispose]: () => client.close(),
     pid: (transport as { pid?: number | null }).pid ?? null,
   };
 }
@@ -90,6 +91,7 @@ async function connectNew(
     callTool: (params, options) => client.callTool(params as never, options as never),
     listTools: () => client.listTools(),
     close: () => client.close(),
+    [Symbol.asyncDispose]: () => client.close(),
     pid: (transport as { pid?: number | null }).pid ?? null,
   };
 }
