@@ -169,6 +169,25 @@ describe('a server whose definitions change', () => {
       [['admin', 'demo', 'ok', later]],
     );
     assert.ok((await listed(wire)).names.includes('again__pay'));
+    const definitions = async (credential: string) => {
+      const url = `${castellan.url}/api/v1/projects/demo/tools/again__pay`;
+      const answer = await fetch(url, { headers: { authorization: `Bearer ${credential}` } });
+      return ((await answer.json()) as Loose).definitions.map(
+        ({ definition }: Loose) => definition.description,
+      );
+    };
+    const token = async (...binds: string[]) => {
+      const flags = binds.flatMap((bind) => ['--bind', bind]);
+      const made = await castellan.cli('create', 'mcptoken', `d${Math.random()}`, '-p', 'demo', ...flags);
+      return made.stdout.trim();
+    };
+    const run = 'role:run,resource:tools';
+    assert.deepEqual(
+      await definitions(await token(run)),
+      ['Pays everything.'],
+      'no more than it is shown anyway',
+    );
+    assert.equal((await definitions(await token(run, 'role:view,resource:tools'))).length, 3);
     assert.equal((await tool(castellan, 'careful', 'again__pay')).state, 'accepted', 'first seen there now');
   });
 

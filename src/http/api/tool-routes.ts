@@ -109,10 +109,15 @@ async function seenTools(
 }
 
 async function detailOf(deps: Deps, c: ApiContext, tool: ShownTool): Promise<ToolDetail> {
-  const place = placeOf(deps.resources, projectIn(deps.resources, c), tool.canonical);
+  const project = projectIn(deps.resources, c);
+  const place = placeOf(deps.resources, project, tool.canonical);
   const upstreamName = tool.canonical.slice(canonicalName(tool.server, '').length);
   const seen = place ? await deps.pins.definitions(place, upstreamName) : [];
-  return { ...tool, findings: findingsIn(tool.definition), definitions: seen.map(shownDefinition) };
+  // What a server tells one user need not be for another, who may only run the tool.
+  const ask = { role: 'view', resource: 'tools', name: tool.canonical, project: project.name } as const;
+  const seesAll = deps.authorizer.decide(c.get('caller'), ask).allowed;
+  const shown = seen.filter(({ fingerprint }) => seesAll || fingerprint === tool.fingerprint);
+  return { ...tool, findings: findingsIn(tool.definition), definitions: shown.map(shownDefinition) };
 }
 
 function shownDefinition(one: PinnedDefinition): ToolDetail['definitions'][number] {
