@@ -27,6 +27,8 @@ const STATUS: Readonly<Record<string, ChangedFile['status']>> = {
   T: 'type changed',
   U: 'unmerged',
 };
+/** Of others git may print none, or two. */
+const ONE_PATCH: ReadonlySet<string> = new Set(['added', 'deleted', 'modified', 'renamed']);
 const DIFF = [
   ...['diff', '--no-ext-diff', '--no-textconv', '--no-color', '--find-renames', '--ignore-submodules=dirty'],
   ...['--submodule=short', '--src-prefix=a/', '--dst-prefix=b/', '--no-relative', '--no-indent-heuristic'],
@@ -85,28 +87,69 @@ export async function changedFiles(
 /** Adds patches to the files, as many as fit one answer: fewer files may come back. */
 export async function withPatches(
   code: Code,
-  { from, to }: Span,
+  span: Span,
   files: readonly ChangedFile[],
   context: number,
 ): Promise<Result<ChangedFile[], string>> {
   const patched: ChangedFile[] = [];
   const longest = files.length === 1 ? MAX_PATCHED_ALONE : MAX_PATCH;
+  const together = await patchesTogether(code, span, files, context);
   let size = 0;
   for (const file of files) {
-    const ends = to === undefined ? [from] : [from, to];
-    const paths = [file.path, ...(file.old_path === undefined ? [] : [file.old_path])];
-    const args = [...DIFF, '--patch', `--unified=${context}`, ...ends, '--', ...paths];
-    const compared = file.binary ? undefined : await code.git({ args, comparesFiles: to === undefined });
-    if (compared && !compared.ok) return refused(compared.why);
-    const patch = compared?.output.toString() ?? '';
+    const known = together.get(file.path);
+    const alone =
+      known === undefined && !file.binary ? await patchOf(code, span, [file], context) : undefined;
+    if (alone?.ok === false) return alone;
+    const patch = known ?? alone?.value.text ?? '';
     const shown = patch.slice(0, longest);
     if (patched.length > 0 && size + shown.length > MAX_PATCHES) break;
     size += shown.length;
     patched.push({
       ...file,
-      ...(compared ? { patch: shown } : {}),
+      ...(file.binary ? {} : { patch: shown }),
       ...(shown.length < patch.length ? { cut: true } : {}),
     });
   }
   return ok(patched);
+}
+
+/** What git prints of these files. */
+async function patchOf(
+  code: Code,
+  { from, to }: Span,
+  files: readonly ChangedFile[],
+  context: number,
+): Promise<Result<{ text: string; truncated: boolean }, string>> {
+  const ends = to === undefined ? [from] : [from, to];
+  const paths = files.flatMap(({ path, old_path: old }) => (old === undefined ? [path] : [path, old]));
+  const args = [...DIFF, '--patch', `--unified=${context}`, ...ends, '--', ...paths];
+  const compared = await code.git({ args, comparesFiles: to === undefined });
+  if (!compared.ok) return refused(compared.why);
+  return ok({ text: compared.output.toString(), truncated: compared.truncated });
+}
+
+/**
+ * The patches of several files by one process, as far as they can be told apart: each begins with a line that no line
+ * of a patch looks like, and names its file. One that does not is asked for by itself.
+ */
+async function patchesTogether(
+  code: Code,
+  span: Span,
+  files: readonly ChangedFile[],
+  context: number,
+): Promise<ReadonlyMap<string, string>> {
+  const plain = files.filter(({ binary, status }) => !binary && ONE_PATCH.has(status));
+  const printed = plain.length > 1 ? await patchOf(code, span, plain, context) : undefined;
+  if (!printed?.ok || printed.value.truncated) return new Map();
+  // Lines of a patch begin with a space, a sign or a backslash.
+  const patches = `\n${printed.value.text}`.split('\ndiff --git ').slice(1);
+  if (patches.length !== plain.length) return new Map();
+  return new Map(
+    plain.flatMap(({ path, old_path: old = path }, index) => {
+      const patch = patches[index]!;
+      const end = index < patches.length - 1 ? '\n' : '';
+      const isOf = patch.startsWith(`a/${old} b/${path}\n`);
+      return isOf ? [[path, `diff --git ${patch}${end}`] as const] : [];
+    }),
+  );
 }

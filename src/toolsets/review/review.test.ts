@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { before, describe, it } from 'node:test';
 import type { Loose } from '../../../test/support/agent.ts';
@@ -181,6 +181,49 @@ describe('the review toolset', () => {
       branch.files.map(({ path }: Loose) => path),
       ['src/main.ts'],
     );
+  });
+
+  it('gives each file its own patch, whatever its name and its change, and git no reason to mix them', async () => {
+    const odd = await temporaryFolder();
+    git(odd, 'init', '--quiet', '--initial-branch=main');
+    const lines = (word: string) => Array.from({ length: 40 }, (_, at) => `${word} ${at}\n`).join('');
+    write(odd, {
+      'plain.txt': lines('plain'),
+      'with space b/x.txt': lines('space'),
+      'quo"te.txt': lines('quote'),
+      'umläut.txt': lines('umlaut'),
+      'old/moved.txt': lines('moved'),
+      'mode.sh': lines('mode'),
+      'link.txt': lines('link'),
+      'gone.txt': lines('gone'),
+      'bin.dat': Buffer.from([1, 0, 2]),
+    });
+    const before = commit(odd, 'before');
+    rmSync(path.join(odd, 'gone.txt'));
+    rmSync(path.join(odd, 'link.txt'));
+    symlinkSync('plain.txt', path.join(odd, 'link.txt'));
+    chmodSync(path.join(odd, 'mode.sh'), 0o755);
+    mkdirSync(path.join(odd, 'new'));
+    git(odd, 'mv', 'old/moved.txt', 'new/moved.txt');
+    const header = 'diff --git a/plain.txt b/plain.txt\n';
+    write(odd, {
+      'plain.txt': `${lines('plain')}\r${header}--- a/plain.txt\n${header}`,
+      'with space b/x.txt': `${lines('space')}more\n`,
+      'quo"te.txt': `more\n${lines('quote')}`,
+      'umläut.txt': lines('umlaut').slice(9),
+      'new/moved.txt': `${lines('moved')}${header}`,
+      'added.txt': 'no line end',
+      'bin.dat': Buffer.from([1, 0, 3]),
+    });
+    const after = commit(odd, 'after');
+    const tools = reviewOf({ odd: { path: odd } });
+    const { files } = await tools.get('git_diff', { from: before, to: after });
+    assert.equal(files.length, 10);
+    for (const { path: name, old_path: old = name, patch, binary } of files) {
+      const own = ['-c', 'core.quotePath=false', 'diff', '--no-indent-heuristic', '--find-renames'];
+      const expected = git(odd, ...own, before, after, '--', name, old);
+      assert.equal(patch, binary ? undefined : expected, name);
+    }
   });
 
   it('shows nothing of what it ignores, and of no ref that is not allowed', async () => {
