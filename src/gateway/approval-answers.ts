@@ -20,6 +20,14 @@ export function approvalRefusal(approval: Approval, url: string | undefined): Ca
       more: { approvalId: id, retryAfterMs: 1_000 },
     };
   }
+  if (state === 'approved') {
+    return {
+      code: 'APPROVAL_IN_PROGRESS',
+      retry: 'after_ms',
+      sentence: `This call is approved (${id}), and it cannot be made right now. Call again with the same arguments in a moment: that makes it.`,
+      more: { approvalId: id, retryAfterMs: 5_000 },
+    };
+  }
   const expires = new Date(expiresAt).toISOString();
   const where = url === undefined ? `with castellan approvals approve ${id}` : `at ${url}`;
   return {

@@ -64,11 +64,9 @@ export class HeldCalls {
       return invalidParams('params.requestState is of a call that was not held: start again without it');
     try {
       const { approval, isNew } = await this.#request(from, call, stoppage);
+      const armed = await this.#makeArmed(from, call, approval, stoppage);
       const answered = asked.kind === 'again' ? asked.answers.results : undefined;
-      return await this.#answer(from, call, await this.#makeArmed(from, call, approval, stoppage), {
-        isNew,
-        answered,
-      });
+      return await this.#answer(from, call, armed.approval, { isOwn: isNew || armed.made, answered });
     } catch (error) {
       if (error instanceof TooManyWaiting) return refused(tooManyWaiting(), tool);
       throw error;
@@ -144,7 +142,7 @@ export class HeldCalls {
     from: GatewayRequest,
     call: AuthorizedCall,
     approval: Approval,
-    { isNew, answered }: { isNew: boolean; answered: { readonly [key: string]: JsonObject } | undefined },
+    { isOwn, answered }: { isOwn: boolean; answered: { readonly [key: string]: JsonObject } | undefined },
   ): Promise<GatewayOutcome> {
     const { tool } = call;
     const url = pageOf(from, approval);
@@ -156,14 +154,19 @@ export class HeldCalls {
     const declined = answered && Object.values(answered).some(({ action }) => action !== 'accept');
     const patient = from.request.envelope.era === 'legacy' || (answered !== undefined && !declined);
     let now = approval;
+    let made = isOwn;
     if (patient && isOpen(now)) {
       now = await this.#wait(from, approval);
       const again = now.state === 'approved' ? this.#standing(from, tool, call.arguments) : undefined;
-      if (again) now = await this.#makeArmed(from, call, now, again);
+      if (again) {
+        const armed = await this.#makeArmed(from, call, now, again);
+        now = armed.approval;
+        made ||= armed.made;
+      }
     }
     if (isOpen(now)) return refused(approvalRefusal(now, url), tool);
     await this.#deps.approvals.delivered(now);
-    return outcomeOf(now, !isNew, tool);
+    return outcomeOf(now, !made, tool);
   }
 
   /** A client that says that it opens pages, and that a question reaches now. */
@@ -197,10 +200,10 @@ export class HeldCalls {
     call: AuthorizedCall,
     approval: Approval,
     stoppage: Held,
-  ): Promise<Approval> {
+  ): Promise<{ approval: Approval; made: boolean }> {
     const { approvals, callers, gates } = this.#deps;
     const armed = approval.state === 'approved' && approval.terms.executeOn === 'retry';
-    if (!armed || gates.frozen(from)) return approval;
+    if (!armed || gates.frozen(from)) return { approval, made: false };
     const bound = this.#deps.upstreams.get(call.tool.server)?.isolation === 'session';
     const circle = bound ? from.circle : { ...from.circle, relayed: NOTHING_RELAYED };
     const { task: _, ...rest } = from.request.params;
@@ -214,15 +217,16 @@ export class HeldCalls {
     // It may have waited for a while since it was proven.
     const ended = (await callers.find(approval.requester)) ? undefined : ENDED;
     const found = await this.#find(from, approval);
-    if ('later' in found) return approval;
+    if ('later' in found) return { approval, made: false };
     const tool = 'tool' in found ? found.tool : call.tool;
     const changed = ended ?? ('void' in found ? found.void : changeOf(approval, tool, stoppage));
-    if (changed !== undefined) await approvals.voided(approval, changed);
-    else {
-      from.record?.approvedAs(approval.id);
-      await approvals.executeArmed(approval, this.#sending(own, tool, approval));
+    if (changed !== undefined) {
+      await approvals.voided(approval, changed);
+      return { approval: await approvals.current(approval), made: false };
     }
-    return approvals.current(approval);
+    from.record?.approvedAs(approval.id);
+    const made = await approvals.executeArmed(approval, this.#sending(own, tool, approval));
+    return { approval: await approvals.current(approval), made };
   }
 
   async #find(
@@ -251,15 +255,19 @@ export class HeldCalls {
   #ready(from: GatewayRequest, tool: ViewTool, approval: Approval): Prepared {
     const frozen = this.#deps.gates.frozen(from);
     if (frozen) return { later: frozen.sentence };
-    const args = JSON.parse(approval.argumentsText) as JsonObject;
-    const stoppage = this.#standing(from, tool, args);
-    const changed = stoppage
-      ? changeOf(approval, tool, stoppage)
-      : 'the rights or the policies of now do not hold this call for an approval';
+    const changed = this.#changed(from, tool, approval);
     if (changed === undefined) return { send: this.#sending(from, tool, approval) };
     const { definition } = tool.tool;
     const same = definitionFingerprint(definition) === approval.fingerprint;
     return { void: changed, ...(same ? {} : { definition }) };
+  }
+
+  /** Why the call is not the one any more that was asked for; undefined: it is. */
+  #changed(from: GatewayRequest, tool: ViewTool, approval: Approval): string | undefined {
+    const stoppage = this.#standing(from, tool, JSON.parse(approval.argumentsText));
+    return stoppage
+      ? changeOf(approval, tool, stoppage)
+      : 'the rights or the policies of now do not hold this call for an approval';
   }
 
   /** The rule that holds the call now, for a caller who may make it. */
@@ -270,15 +278,19 @@ export class HeldCalls {
   }
 
   /** What sends the call as it was approved, character for character. */
-  #sending(from: GatewayRequest, tool: ViewTool, { id, argumentsText }: Approval): Send {
+  #sending(from: GatewayRequest, tool: ViewTool, approval: Approval): Send {
     return async () => {
-      const args = JSON.parse(argumentsText) as JsonObject;
+      // Writing the decision and the claim took its time.
+      const { id } = approval;
+      const against = this.#deps.gates.frozen(from)?.sentence ?? this.#changed(from, tool, approval);
+      if (against !== undefined) return notSent(against);
+      const args = JSON.parse(approval.argumentsText) as JsonObject;
       const { params } = from.request;
       const { inputResponses: _, requestState: __, _meta: ___, ...rest } = params;
       const request = { ...from.request, params: { ...rest, name: tool.exposed, arguments: args } };
       const own: GatewayRequest = { ...from, request };
       const call = authorize(this.#deps.authorizer, own, tool);
-      if (!call) throw new Error('the right to the call was lost a moment ago');
+      if (!call) return notSent('whoever asked for the call may not make it any more');
       if (from.record) return executed(await send(this.#deps, own, call));
       const record = new CallRecord(this.#deps.audit, 'tool.call', own);
       own.record = record;
@@ -295,6 +307,15 @@ function executed(sent: Sent): Executed {
   if (fault?.sent) return { state: 'unknown', outcome: stored };
   const failed = !stored.ok || stored.result.isError === true;
   return { state: failed ? 'failed' : 'succeeded', outcome: stored };
+}
+
+/** The call was claimed, and nobody heard of it. */
+function notSent(reason: string): Executed {
+  const text = `The call was approved, and then not made: ${reason}. Call again in a minute to ask anew.`;
+  return {
+    state: 'failed',
+    outcome: { ok: true, result: { content: [{ type: 'text', text }], isError: true } },
+  };
 }
 
 /** What is not as it was when the call was asked for. */

@@ -198,7 +198,8 @@ describe('a call that a policy holds', () => {
     assert.equal(answer.result.content[0].text, JSON.stringify(args));
     assert.equal(callsOf(args), 1);
     assert.equal(await stateOf(castellan, id), 'succeeded');
-    assert.equal(markIn(await agent.call('armed__echo', args)).approvalId, id);
+    const again = markIn(await agent.call('armed__echo', args));
+    assert.deepEqual([markIn(answer).replayed, again.replayed, again.approvalId], [false, true, id]);
     assert.equal(callsOf(args), 1);
   });
 

@@ -189,6 +189,29 @@ export class ApprovalsTorment implements AsyncDisposable {
     return this.#judge(id, args);
   }
 
+  /** Changes the policy after a decision has looked at it, which waits for the database meanwhile. PostgreSQL alone. */
+  async editMeanwhile(): Promise<string> {
+    const args = this.#next();
+    const id = await held(this.#agent, 'x__echo', args);
+    const client = new pg.Client({ connectionString: this.#databaseUrl });
+    await client.connect();
+    await client.query('begin');
+    await client.query('update approvals set changed_at = changed_at where id = $1', [id]);
+    const deciding = decide(this.#here, id, 'approve');
+    const waits = 'select 1 from pg_locks where not granted and transactionid = pg_current_xact_id()::xid';
+    await eventually(
+      'the decision waits',
+      async () => ((await client.query(waits)).rowCount ?? 0) > 0,
+      20_000,
+    );
+    const policy = holdingPolicy(HELD, { expires: `${60 + this.#round}m` });
+    await administrate(this.#here, 'PUT', '/policies/humans-first', policy);
+    await client.query('commit');
+    await client.end();
+    await deciding;
+    return this.#judge(id, args);
+  }
+
   /** What became of every approval that was cut short. */
   async judgeAll(): Promise<Tally> {
     const tally: Tally = {};
