@@ -126,3 +126,21 @@ test('a server that cannot be had is missing for sure until it is tried again', 
     },
   );
 });
+
+test('a failure is told of again when its reason is another one, and not before', async () => {
+  let reason = '';
+  const told: string[] = [];
+  const catalogue = new Catalogue({
+    load: async () => {
+      throw new UpstreamFault('needs_scope', reason);
+    },
+    onChange: () => told.push(reason),
+  });
+  for (const next of ['wants more', 'wants more', 'gives nobody more']) {
+    reason = next;
+    catalogue.retryNow();
+    await catalogue.settled(Date.now() + 1_000);
+  }
+  catalogue.close();
+  assert.deepEqual(told, ['wants more', 'gives nobody more']);
+});

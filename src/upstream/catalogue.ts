@@ -172,7 +172,7 @@ export class Catalogue {
       else this.refreshSoon();
       if (changed) this.options.onChange();
     } catch (error) {
-      const news = this.failure === undefined;
+      const before = this.failure?.message;
       this.failure =
         error instanceof UpstreamFault
           ? error
@@ -180,7 +180,8 @@ export class Catalogue {
       this.retryAt = Date.now() + RETRY_MS;
       this.staleAt = this.retryAt;
       this.retryLater(error);
-      if (news && !this.closed) this.options.onChange();
+      // The reason is shown, and another one may have another remedy.
+      if (this.failure.message !== before && !this.closed) this.options.onChange();
     }
   }
 }

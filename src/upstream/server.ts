@@ -264,7 +264,9 @@ export class UpstreamServer {
     const connection = this.connections.of(base) ?? this.connections.of(this.catalogueBase(circle));
     const broken = connection?.state === 'failed' || connection?.state === 'needs_auth';
     const fault = catalogue.fault?.message ?? (broken ? connection.lastError : undefined);
-    const needsLogin = connection?.state === 'needs_auth' || catalogue.fault?.kind === 'needs_auth';
+    const wants = catalogue.fault?.kind;
+    const needsLogin =
+      connection?.state === 'needs_auth' || wants === 'needs_auth' || wants === 'needs_scope';
     return { listed, needsLogin, fault };
   }
 

@@ -9,12 +9,14 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { browserMissing } from '../support/browser.ts';
+import { startCastellan } from '../support/running-castellan.ts';
 import { type AuthorizationServer, startAuthorizationServer } from './authorization.ts';
 import { type ExpectedFailure, judge, readExpectedFailures } from './expected-failures.ts';
 import { startFixture } from './fixture/server.ts';
 import { type Gateway, startGateway, type Upstream } from './gateway.ts';
 import { type Check, runOfficialTool } from './official-tool.ts';
-import { AUTHORIZATION, notRun, SUITES, type Suite } from './suites.ts';
+import type { CastellanAtHand } from './operator.ts';
+import { AUTHORIZATION, CLIENT_AUTH, notRun, SUITES, type Suite } from './suites.ts';
 
 const CLIENT = fileURLToPath(new URL('client-main.ts', import.meta.url));
 
@@ -49,10 +51,14 @@ async function main(direct: boolean, keep: boolean, filter: string): Promise<num
   const authorization = suites.some(({ name }) => name === AUTHORIZATION)
     ? cleanup.use(await startAuthorizationServer())
     : undefined;
+  const shared = suites.some(({ name }) => name === CLIENT_AUTH)
+    ? cleanup.use(await startCastellan([]))
+    : undefined;
   const expectations = direct
     ? []
     : await readExpectedFailures(new URL('expected-failures.yaml', import.meta.url));
-  const results = await runAll(suites, upstreams, { gateway, authorization }, { direct, keep, folder });
+  const servers = { gateway, authorization, shared };
+  const results = await runAll(suites, upstreams, servers, { direct, keep, folder });
   return report(suites, results, expectations, { direct, keep, folder });
 }
 
@@ -63,7 +69,12 @@ async function runAll(
   {
     gateway,
     authorization,
-  }: { gateway: Gateway | undefined; authorization: AuthorizationServer | undefined },
+    shared,
+  }: {
+    gateway: Gateway | undefined;
+    authorization: AuthorizationServer | undefined;
+    shared: CastellanAtHand | undefined;
+  },
   options: Options,
 ): Promise<Map<string, Check[]>> {
   const results = new Map<string, Check[]>(suites.map(({ name }) => [name, []]));
@@ -73,7 +84,10 @@ async function runAll(
       const direct = upstreams.find(({ name }) => name === project)?.url;
       const url = direct === undefined ? undefined : (gateway?.proxied(project) ?? direct);
       const folder = path.join(options.folder, suite.name, String(index));
-      const env = { CONFORMANCE_DIRECT: options.direct ? '1' : '0' };
+      const env = {
+        CONFORMANCE_DIRECT: options.direct ? '1' : '0',
+        CONFORMANCE_CASTELLAN: JSON.stringify(shared && { url: shared.url, dataDir: shared.dataDir }) ?? '',
+      };
       const checks =
         suite.name === AUTHORIZATION
           ? await authorization!.check(suite.release, args[0]!, folder)

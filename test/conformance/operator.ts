@@ -1,115 +1,116 @@
 import { administrate } from '../support/agent.ts';
-import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import type { TestCastellan } from '../support/running-castellan.ts';
 
 /** What the suite gives a client before it starts. */
 export type SuiteContext = { client_id?: string; client_secret?: string; private_key_pem?: string } | null;
 
-const NAME = 'mock';
+/** A Castellan that runs already, as it is handed from one process to another. */
+export type CastellanAtHand = Pick<TestCastellan, 'url' | 'dataDir'>;
+
+type Server = { url: string; protocol: string };
+
 const DOCUMENT = 'https://conformance-test.local/client-metadata.json';
 /** The line that Castellan wants to see before it asks another origin. */
-const ADD = /add to its auth: discovery: true, discoveryAllowlist: \[(\S+)\]/;
-const SIGN_IN = /castellan mcp login mock/;
+const ADD = /add to its auth: discovery: true, discoveryAllowlist: \[(\S+?)\]/;
 
-/** Somebody at a terminal who runs a Castellan before one server that wants tokens, and does what Castellan says. */
-export class Operator implements AsyncDisposable {
+/** Somebody who sets up one server that wants tokens, and does whatever Castellan says has to be done. */
+export class Operator {
   readonly #castellan: TestCastellan;
-  readonly #server: { url: string; protocol: string };
-  readonly #auth: Record<string, unknown>;
+  readonly #name: string;
+  readonly #server: Server;
+  readonly #auth: Record<string, unknown> = { type: 'oauth' };
   readonly #allowed: string[] = [];
 
-  private constructor(castellan: TestCastellan, server: { url: string; protocol: string }, auth: object) {
-    this.#castellan = castellan;
+  private constructor(castellan: CastellanAtHand, name: string, server: Server) {
+    this.#castellan = castellan as TestCastellan;
+    this.#name = name;
     this.#server = server;
-    this.#auth = { type: 'oauth', ...auth };
   }
 
-  static async start(
-    server: { url: string; protocol: string },
+  /** @param name of the server, of its project and of its secrets: nobody else's in this Castellan */
+  static async begin(
+    castellan: CastellanAtHand,
+    name: string,
+    server: Server,
     scenario: string,
     context: SuiteContext,
   ): Promise<Operator> {
-    const castellan = await startCastellan([]);
-    const auth: Record<string, string> = {};
+    const operator = new Operator(castellan, name, server);
     const { client_id, client_secret, private_key_pem } = context ?? {};
-    if (client_id !== undefined) auth.clientId = client_id;
-    for (const [field, value] of Object.entries({
-      clientSecret: client_secret,
-      privateKey: private_key_pem,
-    })) {
-      if (value === undefined) continue;
-      const args = [
-        'create',
-        'secret',
-        field.toLowerCase(),
-        '--from-file',
-        'k=-',
-        '--data-dir',
-        castellan.dataDir,
-      ];
-      must(await runCli(args, { input: value }));
-      auth[field] = `\${secret:${field.toLowerCase()}.k}`;
-    }
-    if (scenario.startsWith('auth/client-credentials')) auth.grant = 'client_credentials';
-    if (scenario === 'auth/basic-cimd') auth.clientMetadataUrl = DOCUMENT;
-    const operator = new Operator(castellan, server, auth);
-    await operator.#apply();
+    if (client_id !== undefined) operator.#auth.clientId = client_id;
+    if (client_secret !== undefined) await operator.#secret('clientSecret', client_secret);
+    if (private_key_pem !== undefined) await operator.#secret('privateKey', private_key_pem);
+    if (scenario.startsWith('auth/client-credentials')) operator.#auth.grant = 'client_credentials';
+    if (scenario === 'auth/basic-cimd') operator.#auth.clientMetadataUrl = DOCUMENT;
+    await operator.#put('Server', 'servers', { ...server, prefix: 'never', auth: operator.#auth });
+    await operator.#put('Project', 'projects', { servers: [name] });
     return operator;
   }
 
   /** Where an agent finds the server, and with which token. */
   async endpoint(): Promise<{ url: string; token: string }> {
-    const wish = { project: NAME, name: 'suite', rbac: 'clone', surfaces: ['consumer'] };
+    const wish = { project: this.#name, name: this.#name, rbac: 'clone', surfaces: ['consumer'] };
     const { token } = await administrate(this.#castellan, 'POST', '/mcptokens', wish);
-    return { url: `${this.#castellan.url}/projects/${NAME}/mcp`, token: String(token) };
+    return { url: `${this.#castellan.url}/projects/${this.#name}/mcp`, token: String(token) };
   }
 
   /** Connects the server, signing in and allowing origins for as long as Castellan asks for it. */
   async connect(): Promise<void> {
     for (;;) {
-      const { code, stderr } = await this.#castellan.cli('mcp', 'connect', NAME);
-      if (code === 0) return;
-      if (await this.#allow(stderr)) continue;
-      if (!SIGN_IN.test(stderr)) throw new Error(stderr);
+      const error = await failureOf(this.#post('connect', undefined));
+      if (error === undefined) return;
+      if (await this.#allow(error)) continue;
+      if (!error.message.includes(`castellan mcp login ${this.#name}`)) throw error;
       await this.signIn();
     }
   }
 
-  /** Goes where Castellan says, agrees, and pastes where the browser was sent. */
+  /** Goes where Castellan says, agrees, and hands over where the browser was sent. */
   async signIn(): Promise<void> {
-    const { stderr } = await this.#castellan.cli('mcp', 'login', NAME, '--paste');
-    if (await this.#allow(stderr)) return this.signIn();
-    const [, page] = /^ {2}(http\S+)$/m.exec(stderr) ?? [];
-    if (page === undefined) throw new Error(stderr);
-    const answer = await fetch(page, { redirect: 'manual' });
+    let page: { url?: string } = {};
+    const error = await failureOf(
+      this.#post('login', { flow: 'paste' }).then((step) => {
+        page = step;
+      }),
+    );
+    if (error) {
+      if (await this.#allow(error)) return this.signIn();
+      throw error;
+    }
+    const answer = await fetch(page.url ?? '', { redirect: 'manual' });
     const back = answer.headers.get('location');
-    if (back === null) throw new Error(`${page} sends nobody back`);
-    must(await this.#castellan.cli('mcp', 'login', NAME, `--paste=${back}`));
+    if (back === null) throw new Error(`${page.url} sends nobody back`);
+    await this.#post('login/complete', { url: back });
   }
 
-  async #allow(said: string): Promise<boolean> {
-    const [, origin] = ADD.exec(said) ?? [];
+  /** Writes the line that Castellan asks for into the server's configuration. */
+  async #allow({ message }: Error): Promise<boolean> {
+    const [, origin] = ADD.exec(message) ?? [];
     if (origin === undefined || this.#allowed.includes(origin)) return false;
     this.#allowed.push(origin);
     Object.assign(this.#auth, { discovery: true, discoveryAllowlist: this.#allowed });
-    await this.#apply();
+    await this.#put('Server', 'servers', { ...this.#server, prefix: 'never', auth: this.#auth });
     return true;
   }
 
-  async #apply(): Promise<void> {
-    const spec = { ...this.#server, prefix: 'never', auth: this.#auth };
-    const objects = [
-      { kind: 'Server', metadata: { name: NAME }, spec },
-      { kind: 'Project', metadata: { name: NAME }, spec: { servers: [NAME] } },
-    ];
-    const args = ['apply', '-f', '-', '--data-dir', this.#castellan.dataDir];
-    must(await runCli(args, { input: JSON.stringify(objects) }));
+  async #secret(field: 'clientSecret' | 'privateKey', value: string): Promise<void> {
+    await this.#put('Secret', 'secrets', { data: { [field]: value } });
+    this.#auth[field] = `\${secret:${this.#name}.${field}}`;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#castellan[Symbol.asyncDispose]();
+  #put(kind: string, plural: string, spec: object): Promise<unknown> {
+    const object = { kind, metadata: { name: this.#name }, spec };
+    return administrate(this.#castellan, 'PUT', `/${plural}/${this.#name}`, object);
+  }
+
+  #post(what: string, body: object | undefined): Promise<{ url?: string }> {
+    return administrate(this.#castellan, 'POST', `/servers/${this.#name}/${what}`, body);
   }
 }
 
-function must({ code, stdout, stderr }: { code: number | null; stdout: string; stderr: string }): void {
-  if (code !== 0) throw new Error(`${stdout}${stderr}`);
+async function failureOf(work: Promise<unknown>): Promise<Error | undefined> {
+  return work.then(
+    () => undefined,
+    (error: Error) => error,
+  );
 }
