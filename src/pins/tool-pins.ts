@@ -50,6 +50,7 @@ export class ToolPins {
   #listener: (server: string) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #fault: string | undefined;
 
   private constructor(deps: ToolPinsDeps, rows: PinRows, places: Map<string, PinnedPlace>) {
     this.#deps = deps;
@@ -167,13 +168,10 @@ export class ToolPins {
     this.#unrecorded.delete(key);
     try {
       const now = await this.#rows.keep(batch.place, batch.seen);
+      this.#fault = undefined;
       if (this.#adopt(key, now)) this.#listener(batch.place.server.name);
     } catch (error) {
-      const { name: server } = batch.place.server;
-      this.#deps.logger.warn(
-        { server, error: messageOf(error) },
-        'definitions of tools could not be recorded',
-      );
+      this.#complain('definitions of tools could not be recorded', error);
       const later = this.#unrecorded.get(key)?.seen ?? [];
       this.#unrecorded.set(key, { place: batch.place, seen: [...batch.seen, ...later] });
       this.#retry ??= setTimeout(() => this.#tryAgain(), LOOK_EVERY_MS).unref();
@@ -219,11 +217,15 @@ export class ToolPins {
         if (name !== undefined) this.#listener(name);
       }
     }).catch((error) =>
-      this.#deps.logger.warn(
-        { error: messageOf(error) },
-        'accepted definitions could not be read; the last known count',
-      ),
+      this.#complain('accepted definitions could not be read; the last known count', error),
     );
+  }
+
+  /** Once a fault: it is tried again every few seconds. */
+  #complain(what: string, error: unknown): void {
+    const fault = messageOf(error);
+    if (fault !== this.#fault) this.#deps.logger.warn({ error: fault }, what);
+    this.#fault = fault;
   }
 
   #nameOf(key: string): string | undefined {
