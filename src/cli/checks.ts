@@ -1,10 +1,15 @@
 import { cleanForTerminal, type Terminal } from './terminal.ts';
 import type { VerbContext } from './verbs.ts';
 
-/** One thing that was looked at. `skipped`: it is not there, or could not be looked at. */
-export type Check = { check: string; status: 'pass' | 'fail' | 'skipped'; message: string };
+/** One thing that was looked at. `warn`: it works, and should be known · `skipped`: it is not there, or hidden. */
+export type Check = { check: string; status: 'pass' | 'warn' | 'fail' | 'skipped'; message: string };
 
-const MARKS = { pass: ['green', '✓'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
+const MARKS = {
+  pass: ['green', '✓'],
+  warn: ['yellow', '!'],
+  fail: ['red', '✗'],
+  skipped: ['dim', '-'],
+} as const;
 const MIN_WIDTH = 14;
 
 /** Prints all checks; false when one failed. */

@@ -12,7 +12,7 @@ import type { Schema } from './schema.ts';
 import { openConnection } from './sqlite-connection.ts';
 import { SqliteThread, SqliteThreadDialect } from './sqlite-thread-dialect.ts';
 
-const DATABASE_FILE = 'castellan.db';
+export const DATABASE_FILE = 'castellan.db';
 /** "Cstl": says whose file it is, to us and to `file`. */
 const APPLICATION_ID = 0x4373746c;
 const HEADER_BYTES = 100;

@@ -135,8 +135,14 @@ test('doctor says what is wrong, and that nothing runs is not', async () => {
   const { ok, checks } = JSON.parse(sound.stdout);
   assert.deepEqual([sound.code, ok], [0, true], sound.stdout);
   assert.deepEqual(
-    checks.map(({ check, status }: { check: string; status: string }) => `${check} ${status}`),
-    ['node pass', 'data directory pass', 'contexts skipped', 'server pass', 'ready pass', 'upstream pass'],
+    // A busy machine is slow to write, which is worth a warning and nothing wrong.
+    checks.map(({ check, status }: { check: string; status: string }) =>
+      check === 'disk' ? `disk ${status.replace('warn', 'pass')}` : `${check} ${status}`,
+    ),
+    [
+      ...['node pass', 'data directory pass', 'disk pass', 'database pass', 'contexts skipped'],
+      ...['server pass', 'ready pass', 'clock pass', 'upstream pass', 'processes warn'],
+    ],
   );
   const away = await cli(['doctor', '--server', 'http://127.0.0.1:9'], '', { CASTELLAN_TOKEN: 'x' });
   assert.deepEqual([away.code, /^✗ server /m.test(away.stdout)], [1, true], away.stdout);
@@ -154,4 +160,5 @@ test('doctor says what is wrong, and that nothing runs is not', async () => {
   assert.notEqual((await cli(['mcp', 'connect', 'unwell', ...where])).code, 0);
   const ill = await cli(['doctor', ...where]);
   assert.deepEqual([ill.code, /^✗ upstream +unwell is failed: /m.test(ill.stdout)], [1, true], ill.stdout);
+  assert.match(ill.stdout, /^! processes +unwell run as the same user as Castellan, and can read its keys/m);
 });

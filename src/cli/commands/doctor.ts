@@ -1,19 +1,19 @@
-import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../base/errors.ts';
 import type { ServerStatus } from '../../http/api/live.ts';
 import { type Check, printChecks } from '../checks.ts';
 import { Contexts } from '../contexts.ts';
 import { CommandFailure, Exit } from '../exit.ts';
+import { clockCheck, databaseCheck, dataDirectoryChecks, nodeCheck, stdioCheck } from '../machine-checks.ts';
 import { oneOf } from '../options.ts';
 import { packageVersion } from '../package-version.ts';
 import { DEFAULT_DATA_DIR, ServerClient, type ServerFlags, withServer } from '../server-client.ts';
 import { cleanLine } from '../terminal.ts';
 import type { VerbContext } from '../verbs.ts';
+import type { ListedServer } from './mcp-servers.ts';
 
 type Flags = ServerFlags & { output: 'text' | 'json' };
 
-const NEEDED_NODE = 24;
 const PATIENCE_MS = 10_000;
 
 const EXAMPLES = `
@@ -36,28 +36,11 @@ export function defineDoctor(program: Command, context: VerbContext): void {
 
 async function run(flags: Flags, context: VerbContext): Promise<void> {
   const { env } = context;
-  const checks = [nodeCheck(), await dataDirectory(flags, env), await contexts(env)];
+  const folder = flags.dataDir ?? (env.CASTELLAN_DATA_DIR || DEFAULT_DATA_DIR);
+  const checks = [nodeCheck(), ...(await dataDirectoryChecks(folder))];
+  checks.push(await databaseCheck(folder, env.CASTELLAN_DATABASE_URL || undefined), await contexts(env));
   checks.push(...(await server(flags, context)));
   if (!printChecks(checks, flags.output, context)) context.finish(Exit.failed);
-}
-
-function nodeCheck(): Check {
-  const { node } = process.versions;
-  const isNew = Number.parseInt(node, 10) >= NEEDED_NODE;
-  const message = isNew ? `${node}` : `${node} is too old: install Node ${NEEDED_NODE}`;
-  return { check: 'node', status: isNew ? 'pass' : 'fail', message };
-}
-
-async function dataDirectory(flags: Flags, env: VerbContext['env']): Promise<Check> {
-  const folder = flags.dataDir ?? (env.CASTELLAN_DATA_DIR || DEFAULT_DATA_DIR);
-  const check = 'data directory';
-  const found = await stat(folder).catch(() => undefined);
-  if (!found)
-    return { check, status: 'skipped', message: `${folder} does not exist; castellan serve makes it` };
-  if (!found.isDirectory()) return { check, status: 'fail', message: `${folder} is no folder: name another` };
-  const isOpen = process.platform !== 'win32' && (found.mode & 0o077) !== 0;
-  if (!isOpen) return { check, status: 'pass', message: folder };
-  return { check, status: 'fail', message: `${folder} is open to other users: run chmod 700 ${folder}` };
 }
 
 async function contexts(env: VerbContext['env']): Promise<Check> {
@@ -85,24 +68,33 @@ async function server(flags: Flags, context: VerbContext): Promise<Check[]> {
     return [{ check, status: isAbsent ? 'skipped' : 'fail', message: messageOf(error) }];
   }
   const own = packageVersion();
-  const differs = version === own ? '' : `; this command line is ${own}`;
-  const checks: Check[] = [
-    { check, status: 'pass', message: `${client.origin}, version ${version}${differs}` },
-  ];
-  checks.push(await ready(client), ...(await upstreams(client)));
+  const differs = version === own ? '' : `; this command line is ${own}: install the same on both sides`;
+  const status = version === own ? 'pass' : 'warn';
+  const checks: Check[] = [{ check, status, message: `${client.origin}, version ${version}${differs}` }];
+  checks.push(...(await ready(client)), ...(await upstreams(client)), await processes(client));
   return checks;
 }
 
-async function ready(client: ServerClient): Promise<Check> {
+async function ready(client: ServerClient): Promise<Check[]> {
   const check = 'ready';
   try {
     const response = await fetch(new URL('/readyz', client.origin), {
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     const said = cleanLine(await response.text());
-    return { check, status: response.ok ? 'pass' : 'fail', message: said };
+    const clock = clockCheck(response.headers.get('date'), Date.now());
+    return [{ check, status: response.ok ? 'pass' : 'fail', message: said }, clock];
   } catch (error) {
-    return { check, status: 'fail', message: messageOf(error) };
+    return [{ check, status: 'fail', message: messageOf(error) }];
+  }
+}
+
+/** Servers that run beside Castellan, as far as the caller may see them. */
+async function processes(client: ServerClient): Promise<Check> {
+  try {
+    return stdioCheck((await client.get('mcp/servers')).items as ListedServer[]);
+  } catch (error) {
+    return { check: 'processes', status: 'skipped', message: messageOf(error) };
   }
 }
 
