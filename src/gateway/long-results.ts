@@ -8,14 +8,16 @@ import { sectionsOf } from '../results/sections.ts';
 import { projected, readable } from '../results/shaping.ts';
 import { UpstreamFault } from '../upstream/transport.ts';
 import { asToolResult, invalidParams, refusalOf } from './refusals.ts';
-import { type CallerOnSurface, callerContext, type GatewayRequest, type Scope } from './scope.ts';
+import { type CallerOnSurface, callerContext, exposureOf, type GatewayRequest, type Scope } from './scope.ts';
 import type { GatewayOutcome } from './tool-call.ts';
 import type { ToolsetAnswer } from './toolset.ts';
 
 /** Where a result says that it is the first part of a longer one. */
 const RESULT_META = 'castellan/result';
 const SCHEME = 'castellan-result://';
-const READ_RESULT: (typeof OWN_TOOLS)[number] = 'read_result';
+type OwnName = (typeof OWN_TOOLS)[number];
+const READ_RESULT: OwnName = 'read_result';
+const MCP: OwnName = 'mcp';
 
 /** A tool whose results do not go to the model as they come. */
 export type ShapedTool = { canonical: string; server: string; shape: ResultShape };
@@ -82,7 +84,7 @@ export class LongResults {
       return { ok: false, code: 'INVALID_ARGUMENT', message, field: 'section' };
     }
     const text = found && (await this.#kept.read(found, section));
-    if (found && text !== undefined) return { ok: true, texts: [text, partNote(found, section)] };
+    if (found && text !== undefined) return { ok: true, texts: [text, partNote(from.scope, found, section)] };
     const message = `There is no kept result of this id for this caller. ${GONE}`;
     return { ok: false, code: 'NOT_FOUND', message, field: 'id' };
   }
@@ -105,7 +107,7 @@ export class LongResults {
         textBlock(sections[0]!),
         ...others,
         ...link,
-        textBlock(firstPartNote(tool, sections.length, bytes, kept)),
+        textBlock(kept ? partNote(reader.scope, kept, 1) : lostNote(tool, sections.length, bytes)),
       ],
       // Whole or not there: half of it is of no use to a program.
       ...(fits(structuredContent, maxBytes) && { structuredContent }),
@@ -156,21 +158,25 @@ function linkTo({ id, tool, bytes }: KeptResult): JsonObject {
   };
 }
 
-function partNote({ id, tool, sections, bytes, expiresAt }: KeptResult, section: number): string {
+function partNote(
+  scope: Scope,
+  { id, tool, sections, bytes, expiresAt }: KeptResult,
+  section: number,
+): string {
   const which = `This is part ${section} of ${sections} of the result of ${tool} (${bytes} bytes).`;
   if (section === sections) return `${which} It is the last one.`;
-  const next = JSON.stringify({ id, section: section + 1 });
+  const next = nextCall(scope, { id, section: section + 1 });
   const until = new Date(expiresAt).toISOString();
-  return `${which} For the next one call ${READ_RESULT} with ${next}. All parts are kept until ${until}.`;
+  return `${which} For the next one call ${next}. All parts are kept until ${until}.`;
 }
 
-function firstPartNote(
-  tool: ShapedTool,
-  sections: number,
-  bytes: number,
-  kept: KeptResult | undefined,
-): string {
-  if (kept) return partNote(kept, 1);
-  const which = `This is part 1 of ${sections} of the result of ${tool.canonical} (${bytes} bytes).`;
+/** A surface that lists none of its tools by itself has them behind another one. */
+function nextCall(scope: Scope, args: JsonObject): string {
+  if (exposureOf(scope) === 'full') return `${READ_RESULT} with ${JSON.stringify(args)}`;
+  return `${MCP} with ${JSON.stringify({ action: 'call', tool: READ_RESULT, arguments: args })}`;
+}
+
+function lostNote({ canonical }: ShapedTool, sections: number, bytes: number): string {
+  const which = `This is part 1 of ${sections} of the result of ${canonical} (${bytes} bytes).`;
   return `${which} The call was made; the other parts could not be kept here and are lost. Ask for less at a time.`;
 }

@@ -80,6 +80,8 @@ before(async () => {
       demo: { servers: ['old', 'new'], operatorServers: ['bare'] },
       sized: { servers: ['bare'], results: { maxBytes: '2KiB' } },
       free: { servers: ['bare'] },
+      behind: { servers: ['bare'], exposure: 'meta', results: { maxBytes: '2KiB' } },
+      gated: { servers: ['bare'], exposure: 'gated', results: { maxBytes: '2KiB' } },
     },
   );
   castellan = await startCastellan(['--config', config], { env: { CASTELLAN_CACHE_DIR: cacheDir } });
@@ -256,6 +258,24 @@ describe('read_result', () => {
     const operator = await newAgent(castellan, 'demo', { surface: 'operator' });
     assert.ok(!(await names(operator)).includes('read_result'));
   });
+
+  for (const project of ['behind', 'gated']) {
+    test(`is called through the mcp tool where that is what is listed (${project})`, async () => {
+      const who = await newAgent(castellan, project);
+      const listed = (await who.ask('tools/list')).result?.tools.map(({ name }: Loose) => name);
+      assert.ok(listed.includes('mcp') && !listed.includes('read_result'), String(listed));
+      const through = async (args: object): Promise<Loose> => (await who.call('mcp', args)).result;
+      let part = await through({ action: 'call', tool: 'bare__lines' });
+      let whole = part.content[0].text;
+      for (;;) {
+        const [, next] = /call mcp with (\{.*\})\. All parts/.exec(part.content.at(-1).text) ?? [];
+        if (next === undefined) break;
+        part = await through(JSON.parse(next));
+        whole += part.content[0].text;
+      }
+      assert.equal(whole, LINES);
+    });
+  }
 
   test("answers about another caller's result as about none", async () => {
     const { id } = about(await call('old__lines'));
