@@ -9,6 +9,7 @@ import { OracleUpstream } from '../support/oracle-upstream.ts';
 import { eventually } from '../support/processes.ts';
 import { runCli, startCastellan, type TestCastellan } from '../support/running-castellan.ts';
 import { StdioClient } from '../support/stdio-client.ts';
+import { Wire } from '../support/wire.ts';
 
 const MODERN = '2026-07-28';
 
@@ -51,6 +52,13 @@ after(async () => {
 
 const started = (more: readonly string[] = [], env?: Record<string, string>) =>
   new StdioClient(['--data-dir', castellan.dataDir, '-p', 'demo', ...more], env);
+/** The servers of a project, which its clients are told of when they change. */
+const offer = (servers: string[]) =>
+  administrate(castellan, 'PUT', '/projects/wide', {
+    kind: 'Project',
+    metadata: { name: 'wide' },
+    spec: { servers },
+  });
 const textOf = ({ result }: Loose) => result.content[0].text as string;
 
 describe('messages', () => {
@@ -223,13 +231,6 @@ describe('the end', () => {
 });
 
 describe('changes', () => {
-  const offer = (servers: string[]) =>
-    administrate(castellan, 'PUT', '/projects/wide', {
-      kind: 'Project',
-      metadata: { name: 'wide' },
-      spec: { servers },
-    });
-
   it('are told to clients of both eras, also after the server has started anew', async () => {
     await offer(['x']);
     const port = new URL(castellan.url).port;
@@ -295,6 +296,48 @@ describe('changes', () => {
     assert.equal(textOf(await client.answer(waiting)), '{"n":1}');
     assert.deepEqual([old.calls.length, oracle.calls.length], [2, length + 1]);
     assert.equal(await client.close(), 0);
+  });
+});
+
+describe('a connection that breaks', () => {
+  it('loses neither the answer to a call nor what is told meanwhile', async () => {
+    await offer(['x']);
+    await using wire = await Wire.to(castellan.url);
+    const { token = '' } = await newAgent(castellan, 'wide');
+    await using client = new StdioClient(['--server', wire.url], { CASTELLAN_TOKEN: token });
+    await client.initialize();
+    const told = () => client.messages.filter(({ method }) => method?.endsWith('/list_changed')).length;
+    await eventually('the standing stream is open', async () => {
+      await offer(['x', 'old']);
+      await offer(['x']);
+      return told() > 0;
+    });
+    const { length } = oracle.calls;
+    const id = client.send('tools/call', { name: 'x__hold', arguments: { n: 1 } });
+    await oracle.arrival(length);
+    const before = told();
+    wire.cut();
+    oracle.letGo();
+    await offer(['x', 'menu']);
+    assert.equal(textOf(await client.answer(id)), '{"n":1}');
+    await eventually('the change is told', () => told() > before, 10_000);
+    assert.equal(oracle.calls.length, length + 1);
+    assert.equal(await client.close(), 0);
+  });
+
+  it('has a modern call that was under way answered with what may have happened', async () => {
+    await using wire = await Wire.to(castellan.url);
+    const agent = await newAgent(castellan, 'demo');
+    await using client = new StdioClient(['--server', wire.url, '-p', 'demo'], {
+      CASTELLAN_TOKEN: agent.token!,
+    });
+    const { length } = oracle.calls;
+    const id = client.sendModern('tools/call', { name: 'x__hold', arguments: {} });
+    const call = await oracle.arrival(length);
+    wire.cut();
+    assert.match((await client.answer(id)).error.message, /may have been made: look before you repeat it/);
+    await eventually('nobody works on it', () => call.left);
+    assert.equal((await client.askModern('tools/list')).error, undefined);
   });
 });
 

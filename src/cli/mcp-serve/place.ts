@@ -35,6 +35,7 @@ export class Place implements AsyncDisposable {
   /** The server was named: by a flag, or by the current context. */
   readonly #named: boolean;
   #embedded: RunningCastellan | undefined;
+  #embedding: Promise<void> | undefined;
   /** The server is that of another client here, and goes when it goes. */
   #passing = false;
   #settled = false;
@@ -56,7 +57,7 @@ export class Place implements AsyncDisposable {
     const byFlag = flags.server !== undefined || flags.context !== undefined;
     const named = byFlag || (given === undefined && (await Contexts.read(env)).current !== undefined);
     if (named && flags.config)
-      throw usage('--config is for a server of its own, and another one is named: leave one out');
+      throw usage('--config is for a server of its own: name no other one, and say where with --data-dir');
     const place = new Place(flags, context, named, given ?? DEFAULT_DATA_DIR);
     try {
       const client = ServerClient.over(await place.#reach(undefined));
@@ -104,6 +105,7 @@ export class Place implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#embedding?.catch(() => undefined);
     await this.#embedded?.stop(STOP_MS);
   }
 
@@ -123,7 +125,8 @@ export class Place implements AsyncDisposable {
       const awaited = this.#settled && !this.#passing;
       if (!none || awaited || this.#embedded) throw error;
     }
-    await this.#embed();
+    this.#embedding = this.#embed();
+    await this.#embedding;
     for (const end = Date.now() + STARTING_MS; ; await delay(100)) {
       const found = await readLocalAdmin(this.#dataDir).catch((error: unknown) => {
         if (Date.now() > end) throw error;
