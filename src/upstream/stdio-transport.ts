@@ -1,3 +1,4 @@
+import { Bag } from '../base/bag.ts';
 import type { Child, ChildProcesses, ExitStatus } from '../base/child-processes.ts';
 import { RecentLines } from '../base/recent-lines.ts';
 import { parseMessage } from '../protocol/answer-text.ts';
@@ -33,7 +34,12 @@ const MAX_STRAY_LINES = 1000;
 /** How long the exit status may lag behind the end of the pipes, and the last output behind the exit. */
 const SETTLE_MS = 300;
 
-type Pending = { resolve(answer: Answer): void; reject(fault: UpstreamFault): void; maxBytes: number };
+type Pending = {
+  id: RequestId;
+  resolve(answer: Answer): void;
+  reject(fault: UpstreamFault): void;
+  maxBytes: number;
+};
 
 /**
  * JSON-RPC, one message a line, over the pipes of a child process.
@@ -45,7 +51,7 @@ export class StdioTransport implements Transport {
   readonly kind = 'stdio';
   readonly #options: StdioTransportOptions;
   readonly #events: TransportEvents;
-  readonly #pending = new Map<RequestId, Pending>();
+  readonly #pending = new Bag<Pending>();
   readonly #recent = new RecentLines();
   readonly #hideSecrets: (text: string) => string;
   #child: Child | undefined;
@@ -77,12 +83,12 @@ export class StdioTransport implements Transport {
       reject(refusal);
       return { answer: promise, abandon: () => undefined };
     }
-    const pending: Pending = { resolve, reject, maxBytes: options.maxBytes };
-    this.#pending.set(request.id, pending);
+    const pending: Pending = { id: request.id, resolve, reject, maxBytes: options.maxBytes };
+    this.#pending.add(pending);
     return {
       answer: promise,
       abandon: (fault) => {
-        if (this.#pending.get(request.id) === pending) this.#pending.delete(request.id);
+        this.#pending.delete(pending);
         reject(fault);
       },
     };
@@ -163,13 +169,12 @@ export class StdioTransport implements Transport {
   }
 
   #onResponse(message: JsonRpcResponse, bytes: number, written: Written | undefined): void {
-    const id = message.id as RequestId;
-    const pending = this.#pending.get(id);
+    const pending = this.#pending.find(({ id }) => id === message.id);
     if (!pending) {
       this.#ignored += 1;
       return;
     }
-    this.#pending.delete(id);
+    this.#pending.delete(pending);
     if (bytes <= pending.maxBytes) {
       pending.resolve({ message, written });
       return;
@@ -210,10 +215,12 @@ export class StdioTransport implements Transport {
     const fault = this.#describe(kind, what, false);
     this.#fault = fault;
     this.#outbox = [];
-    const inFlight = [...this.#pending.values()];
-    this.#pending.clear();
+    const inFlight = [...this.#pending];
     const sentFault = inFlight.length > 0 ? new UpstreamFault(kind, fault.message, { sent: true }) : fault;
-    for (const pending of inFlight) pending.reject(sentFault);
+    for (const pending of inFlight) {
+      this.#pending.delete(pending);
+      pending.reject(sentFault);
+    }
     this.#events.onClosed(fault);
     return fault;
   }
