@@ -97,6 +97,11 @@ function machineProblems(auth: OAuthAuth, wrong: (field: keyof OAuthAuth, messag
   if (auth.clientId === undefined) wrong('clientId', 'is missing: grant: client_credentials needs it');
   if (auth.clientSecret === undefined && auth.privateKey === undefined)
     wrong('clientSecret', 'is missing: grant: client_credentials needs it, or privateKey');
+  if (auth.credentials === 'per-user')
+    wrong(
+      'credentials',
+      'per-user has no meaning with grant: client_credentials, which is nobody: remove it',
+    );
   for (const field of OF_PEOPLE)
     if (auth[field] !== undefined)
       wrong(field, 'has no meaning with grant: client_credentials, where nobody signs in: remove it');

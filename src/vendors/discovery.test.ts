@@ -117,6 +117,24 @@ describe('where a server says that it takes tokens of', () => {
     }
   });
 
+  it('lies on another origin only where somebody allowed that one, and the line to write is told', async (test) => {
+    const vendor = await started(test);
+    const elsewhere = await started(test);
+    vendor.resource = { authorization_servers: [elsewhere.origin] };
+    const none = await refusal(vendor.url);
+    assert.ok(
+      none.endsWith(`add to its auth: discovery: true, discoveryAllowlist: [${elsewhere.origin}]`),
+      none,
+    );
+    const others = { discovery: true, discoveryAllowlist: ['https://a.example'] };
+    const other = await refusal(vendor.url, others);
+    const line = `discoveryAllowlist: [https://a.example, ${elsewhere.origin}]`;
+    assert.ok(other.endsWith(`write in its auth: discovery: true, ${line}`), other);
+    const allowed = { discovery: true, discoveryAllowlist: [elsewhere.origin] };
+    assert.equal((await discover(http, targetAt(vendor.url, allowed))).ok, true);
+    assert.ok(elsewhere.paths.length > 0);
+  });
+
   it('is looked for in the places that are specified, and in that order', () => {
     const at = (issuer: string) => metadataPlaces(issuer).map((place) => new URL(place).pathname);
     assert.deepEqual(at('https://a.example'), [

@@ -67,7 +67,7 @@ export async function discover(
   if (!found.ok) return found;
   const { issuers, resource, scopes } = found.value;
   const issuer = issuers.find((one) => origins.includes(originOf(one)));
-  if (issuer === undefined) return final(notAllowed(target.name, originOf(issuers[0] ?? '')));
+  if (issuer === undefined) return final(notAllowed(target, originOf(issuers[0] ?? '')));
   if (endpointFault(issuer) !== undefined || new URL(issuer).search !== '')
     return final(`server "${target.name}" names its authorization server in a way that no issuer is named`);
   const metadata = await serverMetadata(http, issuer, origins);
@@ -77,7 +77,7 @@ export async function discover(
   const { tokenEndpoint, deviceAuthorizationEndpoint, registrationEndpoint } = read.value;
   for (const endpoint of [tokenEndpoint, deviceAuthorizationEndpoint, registrationEndpoint])
     if (endpoint !== undefined && !origins.includes(originOf(endpoint)))
-      return final(notAllowed(target.name, originOf(endpoint)));
+      return final(notAllowed(target, originOf(endpoint)));
   const offers = strings(metadata.value.scopes_supported)?.includes('offline_access') === true;
   const said = { resource, scopes: challenge.scopes ?? scopes };
   return ok(askedOf(read.value, target, said, offers ? ['offline_access'] : []));
@@ -130,11 +130,12 @@ function configuredVendor(
   return askedOf(vendor, target, said, []);
 }
 
-function notAllowed(name: string, origin: string): string {
+function notAllowed({ name, auth }: CredentialTarget, origin: string): string {
   if (origin === '')
     return `server "${name}" names no authorization server; set provider: custom in its auth`;
-  const line = `discovery: true, discoveryAllowlist: [${origin}]`;
-  return `server "${name}" signs in at another origin, which nobody allowed: add to its auth: ${line}`;
+  const line = `discovery: true, discoveryAllowlist: [${[...auth.allowOrigins, origin].join(', ')}]`;
+  const how = auth.allowOrigins.length === 0 ? 'add to its auth' : 'write in its auth';
+  return `server "${name}" signs in at another origin, which nobody allowed: ${how}: ${line}`;
 }
 
 /** What the server says to requests without a credential. */
@@ -148,15 +149,16 @@ async function challengeAt(http: VendorHttp, url: string, origins: readonly stri
 
 async function resourceMetadata(
   http: VendorHttp,
-  { name, url }: CredentialTarget,
+  target: CredentialTarget,
   named: string | undefined,
   origins: readonly string[],
 ): Promise<Result<Found, DiscoveryFault>> {
+  const { name, url } = target;
   const { origin, pathname } = new URL(url);
   const wellKnown = `${origin}/.well-known/oauth-protected-resource`;
   const inserted = pathname === '/' ? [] : [`${wellKnown}${pathname.replace(/\/$/, '')}`];
   if (named !== undefined && !origins.includes(originOf(named)))
-    return final(notAllowed(name, originOf(named)));
+    return final(notAllowed(target, originOf(named)));
   for (const place of named === undefined ? [...inserted, wellKnown] : [named]) {
     const answer = await http.get(place, origins);
     if (!answer.ok) return refused({ message: `${originOf(place)} ${answer.error}`, passing: true });

@@ -11,7 +11,7 @@ type Server = { url: string; protocol: string };
 
 const DOCUMENT = 'https://conformance-test.local/client-metadata.json';
 /** The line that Castellan wants to see before it asks another origin. */
-const ADD = /add to its auth: discovery: true, discoveryAllowlist: \[(\S+?)\]/;
+const ALLOW = /its auth: discovery: true, discoveryAllowlist: \[([^\]]+)\]/;
 
 /** Somebody who sets up one server that wants tokens, and does whatever Castellan says has to be done. */
 export class Operator {
@@ -19,7 +19,6 @@ export class Operator {
   readonly #name: string;
   readonly #server: Server;
   readonly #auth: Record<string, unknown> = { type: 'oauth' };
-  readonly #allowed: string[] = [];
 
   private constructor(castellan: CastellanAtHand, name: string, server: Server) {
     this.#castellan = castellan as TestCastellan;
@@ -85,10 +84,9 @@ export class Operator {
 
   /** Writes the line that Castellan asks for into the server's configuration. */
   async #allow({ message }: Error): Promise<boolean> {
-    const [, origin] = ADD.exec(message) ?? [];
-    if (origin === undefined || this.#allowed.includes(origin)) return false;
-    this.#allowed.push(origin);
-    Object.assign(this.#auth, { discovery: true, discoveryAllowlist: this.#allowed });
+    const [, list] = ALLOW.exec(message) ?? [];
+    if (list === undefined) return false;
+    Object.assign(this.#auth, { discovery: true, discoveryAllowlist: list.split(', ') });
     await this.#put('Server', 'servers', { ...this.#server, prefix: 'never', auth: this.#auth });
     return true;
   }

@@ -163,7 +163,8 @@ export const SUITES: Suite[] = [
     release: '0.2',
     runs: AUTH_SCENARIOS.map(scenarioRun),
     upstream: undefined,
-    atLeast: 800,
+    // Each sign-in and each look at the list is a few; how many there are depends on who is faster.
+    atLeast: 700,
     atLeastDirectly: 0,
   },
   {

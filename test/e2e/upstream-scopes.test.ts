@@ -159,6 +159,10 @@ describe('a machine', () => {
       { ...MACHINE, redirectUri: 'https://a.example/x' },
       /redirectUri: has no meaning with grant/,
     );
+    await rejected(
+      { ...MACHINE, credentials: 'per-user' },
+      /credentials: per-user has no meaning with grant/,
+    );
     await rejected({ ...MACHINE, privateKey: `\${secret:machine.k}` }, /privateKey: is another proof/);
     await rejected({ ...MACHINE, grant: 'password' }, /grant: has one value alone: client_credentials/);
     await rejected({ ...unproven, privateKey: 'in-clear' }, /privateKey: is written in plain text/);
