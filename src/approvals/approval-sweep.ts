@@ -105,7 +105,7 @@ export class ApprovalSweep {
 
   /** Whether there is something left. */
   async #look(): Promise<boolean> {
-    const { noticeRows, notices, clock, executions, logger } = this.#deps;
+    const { noticeRows, notices, clock, executions, alone, logger } = this.#deps;
     await executions.renew();
     await clock.keep();
     const now = await clock.now();
@@ -122,7 +122,8 @@ export class ApprovalSweep {
     }
     await notices.deliverDue(now);
     if (performance.now() - this.#prunedAt > PRUNE_EVERY_MS) await this.#prune(now);
-    return (await this.#anyActive()) || noticeRows.anyWaiting();
+    // On PostgreSQL it looks in any case.
+    return !alone || (await this.#anyActive()) || noticeRows.anyWaiting();
   }
 
   /** Those whose state calls for something, in the order of their ids. */

@@ -23,6 +23,7 @@ before(async () => {
   schemed = await OracleUpstream.start('modern', ['echo']);
   schemed.about = {
     outputSchema: { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] },
+    annotations: { readOnlyHint: true, destructiveHint: false, idempotentHint: true },
   };
   config = await writeConfig(
     path.join(folder, 'castellan.json'),
@@ -263,6 +264,17 @@ describe('a call that a policy holds', () => {
     assert.match((await castellan.cli('get', 'approvals', id, '-o', 'name')).stdout, new RegExp(id));
     assert.equal((await castellan.cli('approvals', 'get', 'apr_nothing')).code, 1);
     assert.equal((await castellan.cli('approvals', 'list', '--state', 'lost')).code, 64);
+  });
+
+  it('is held although its server says that it only reads, and so does the operator', async () => {
+    const { result } = await agent.ask('tools/list');
+    const listed: Loose[] = result?.tools;
+    assert.equal(listed.find(({ name }) => name === 'schemed__echo').annotations.readOnlyHint, true);
+    for (const tool of ['schemed__echo', 'x__echo']) {
+      const before = oracle.calls.length + schemed.calls.length;
+      await held(agent, tool, unique());
+      assert.equal(oracle.calls.length + schemed.calls.length, before);
+    }
   });
 
   it('is refused readably for a tool with an output schema', async () => {
