@@ -89,6 +89,7 @@ describe('the older methods', () => {
     const cases: [string, object, RegExp][] = [
       ['approvals/get', {}, /^id: is missing/],
       ['approvals/get', { id: 7 }, /^id: must be text/],
+      ['approvals/get', { id: '../whoami' }, /^id: is no id/],
       ['approvals/get', { id: 'apr_none' }, /there is no approval apr_none/],
       ['approvals/approve', { id: 'apr_none' }, /there is no approval apr_none/],
       ['approvals/approve', { approval: 'x' }, /^approval: unknown parameter: use id, project/],

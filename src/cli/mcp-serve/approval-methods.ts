@@ -114,5 +114,8 @@ function checked({ method, params = {} }: JsonRpcRequest): Record<string, string
   }
   if (known.includes('id') && !params.id)
     throw new MethodFault(ErrorCode.invalidParams, 'id: is missing: name the approval, as in apr_…');
+  // It becomes part of a path.
+  if (known.includes('id') && !/^\w{1,80}$/.test(String(params.id)))
+    throw new MethodFault(ErrorCode.invalidParams, 'id: is no id of an approval, as in apr_…');
   return params as Record<string, string | undefined>;
 }

@@ -9,7 +9,7 @@ import { type Resume, readEvents } from '../endpoint/event-stream.ts';
 import { contentType, parseJson, readText, sentenceOf } from '../endpoint/http-exchange.ts';
 import { LinkFault, type ServerLink } from './server-link.ts';
 
-/** Above the largest result that a server may be allowed, bytes. */
+/** Far above the usual limit of a result, and still little enough to be held as a whole. */
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 export type Asked = {
