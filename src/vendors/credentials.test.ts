@@ -306,7 +306,8 @@ describe('what a token endpoint answers', () => {
     for (const body of [null, 'x', {}, { access_token: '' }, { access_token: 'a\nb' }, { access_token: 7 }])
       assert.equal(tokensOf(body, 0).ok, false);
     assert.equal(tokensOf({ access_token: 'a', token_type: 'mac' }, 0).ok, false);
-    assert.equal(tokensOf({ access_token: 'a', token_type: 'bearer' }, 0).ok, true);
+    for (const token_type of ['bearer', 'Bearer', 'user'])
+      assert.equal(tokensOf({ access_token: 'a', token_type }, 0).ok, true);
   });
   it('is due a minute ahead, and a tenth of a short life', () => {
     assert.equal(isDue({ issuedAt: 0, expiresAt: 3_600_000 }, 3_539_999), false);
