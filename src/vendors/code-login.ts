@@ -42,6 +42,7 @@ export type UnderWay = KeptLogin<LoginDetails>;
 
 const CODE_MS = 30 * 60_000;
 const MAX_TEXT = 8 * 1024;
+const ERROR_CODE = /^[a-z_]{1,64}$/;
 
 export function keptOf(vendor: Vendor): LoginDetails['vendor'] {
   return Object.fromEntries(KEPT.map((name) => [name, vendor[name]])) as LoginDetails['vendor'];
@@ -88,7 +89,7 @@ export function answeredLogin(text: string, logins: readonly UnderWay[]): { url:
     );
   const state = digest(one(url, 'state') ?? '');
   const login = logins.find(({ details }) => details.state !== undefined && digest(details.state) === state);
-  if (!login) throw wrong('answers another sign-in (state): paste that of the one begun last');
+  if (!login) throw wrong('answers another sign-in (state): paste the address that this one came back to');
   return { url, login };
 }
 
@@ -103,7 +104,7 @@ export function codeIn(url: URL, { step, vendor }: LoginDetails): { code: string
   if (vendor.namesItself !== undefined && iss !== undefined && iss !== vendor.issuer)
     throw wrong('comes from another issuer (iss) than the one that was asked: do not go on');
   const error = one(url, 'error');
-  if (error !== undefined) return { denied: error.replace(/[^a-z_]/g, '').slice(0, 64) || 'unnamed' };
+  if (error !== undefined) return { denied: ERROR_CODE.test(error) ? error : 'unnamed' };
   const code = one(url, 'code');
   if (!code) throw wrong('has no code: paste the address as the browser shows it after you agreed');
   return { code };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { eventually } from '../support/processes.ts';
@@ -108,6 +108,7 @@ describe('signing in for a server', () => {
     });
     const { userCode, flow } = (await answer.json()) as { userCode: string; flow: string };
     assert.equal(flow, 'device');
+    seen.push(await commandLines());
     await vendor.agree(userCode);
     const result = await child;
     assert.equal(result.code, 0, result.stderr);
@@ -127,6 +128,7 @@ describe('signing in for a server', () => {
     );
     const [first = '', second = ''] = await Promise.all(addresses.map((address) => vendor.visit(address)));
     assert.match(first, /^http:\/\/127\.0\.0\.1:\d+\/callback\?/);
+    seen.push(await commandLines());
     const lie = new URL(first);
     lie.search = new URL(second).search;
     assert.equal((await fetch(lie)).status, 404);
@@ -336,6 +338,13 @@ describe('provider: custom', () => {
   });
 });
 
+/** What every process of this machine was started with, as anybody may read it. */
+async function commandLines(): Promise<string> {
+  const pids = (await readdir('/proc')).filter((one) => /^\d+$/.test(one));
+  const lines = pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
+  return (await Promise.all(lines)).join('\n');
+}
+
 async function api(method: string, to: string, body?: object): Promise<Response> {
   const { url, credential } = JSON.parse(
     await readFile(path.join(castellan.dataDir, 'admin.json'), 'utf8'),
@@ -355,6 +364,13 @@ test('nothing that was issued is in a log, the audit, an answer or an error', as
   assert.ok(vendor.issued.size > 10);
   const audit = await passes(['audit', 'query', '-o', 'json']);
   assert.match(audit.stdout, /login\.completed/);
+  for (const args of [
+    ['mcp', 'list', '--resolve'],
+    ['mcp', 'doctor'],
+    ['describe', 'server', name],
+  ])
+    await cli(args);
+  seen.push(await (await fetch(`${castellan.url}/metrics`)).text());
   for (const to of [
     'servers',
     'mcp/servers',

@@ -33,7 +33,7 @@ export async function loginTo(name: string, flags: LoginFlags, context: VerbCont
   else {
     const wish = device ? { flow: 'device' as const } : paste ? { flow: 'paste' as const } : {};
     const step = resume ? await desk.pending() : await desk.begin(wish);
-    if (step.flow === 'device') await waitForDevice(desk, step, context);
+    if (step.flow === 'device') await waitForDevice(desk, name, step, context);
     else await readPaste(desk, name, step, context);
   }
   signedIn(name, context);
@@ -88,11 +88,15 @@ function signedIn(name: string, { terminal }: VerbContext): void {
 
 async function waitForDevice(
   desk: LoginDesk,
+  name: string,
   { id, url, userCode, expiresAt }: LoginStep,
   { terminal }: VerbContext,
 ): Promise<void> {
   terminal.note(`Open this address in a browser, anywhere:\n\n  ${cleanLine(url)}\n`);
-  terminal.note(`and check that it shows the code ${cleanLine(userCode ?? '')}, or type it there.`);
+  terminal.note(`and check that it shows the code ${cleanLine(userCode ?? '')}, or type it there. Waiting;`);
+  terminal.note(
+    `you may stop here and go on later: castellan mcp login ${cleanLine(name)}${desk.flags} --resume`,
+  );
   while (Date.now() < Date.parse(expiresAt)) {
     const progress = await desk.goOn({ id });
     if (progress.state === 'signed_in') return;
@@ -123,7 +127,9 @@ async function readPaste(
         return;
       } catch (error) {
         if (!process.stdin.isTTY || !(await isUnderWay(desk))) throw error;
-        terminal.warn(`${cleanLine((error as Error).message)}\nPaste the address again:`);
+        // The API names the field; here there is one thing that can be wrong.
+        const said = cleanLine((error as Error).message).replace(/^url: /, 'that ');
+        terminal.warn(`${said}\nPaste the address again:`);
       }
     }
   } finally {
