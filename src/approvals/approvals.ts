@@ -315,6 +315,7 @@ export class Approvals {
     armed = false,
   ): Promise<void> {
     const { expiresMs } = approval.terms;
+    if (reason?.includes('\0')) throw new Refusal('invalid', 'reason: contains a NUL character: remove it');
     const moved = await this.#rows.step(approval, {
       from: state === 'cancelled' ? UNSENT : ['pending'],
       set: (moment) => ({

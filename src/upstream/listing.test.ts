@@ -51,6 +51,17 @@ test('pages are followed to the end, an empty string being a cursor like any oth
   assert.deepEqual(listing.dropped, []);
 });
 
+test('a tool whose name no database keeps is left out', async () => {
+  const items = [tool('a\0b'), tool('half \ud800'), tool('whole')];
+  const { listing, reasons } = await read({ 'tools/list': () => ({ items }) });
+  assert.deepEqual(
+    listing.tools.map(({ name }) => name),
+    ['whole'],
+  );
+  assert.equal(reasons.length, 2);
+  assert.match(String(reasons[0]), /its name holds what is no character/);
+});
+
 test('null ends a list as a missing cursor does', async () => {
   const { cursors } = await read({ 'tools/list': () => ({ items: [], next: null }) });
   assert.deepEqual(cursors('tools/list'), [undefined]);

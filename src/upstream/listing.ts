@@ -148,6 +148,8 @@ function validTools(items: JsonObject[], checkHeaders: boolean, dropped: Dropped
 function toolFault(definition: JsonObject, names: ReadonlySet<string>): string | undefined {
   const { name, description, inputSchema, outputSchema } = definition;
   if (typeof name !== 'string' || name === '' || name.length > MAX_NAME) return 'it has no usable name';
+  // No database keeps it as it is, and the audit has to name what is called.
+  if (name.includes('\0') || !name.isWellFormed()) return 'its name holds what is no character';
   if (names.has(name)) return 'the server lists this name twice';
   if (description !== undefined && typeof description !== 'string') return 'its description is no text';
   if (!isObject(inputSchema)) return 'its inputSchema is no object';

@@ -148,6 +148,10 @@ describe('a call that a policy holds', () => {
   it('is told that it was rejected, with the reason, or taken back', async () => {
     const [no, back] = [unique(), unique()];
     const rejected = await held(agent, 'x__echo', no);
+    await assert.rejects(
+      administrate(castellan, 'POST', `/approvals/${rejected}/reject`, { reason: 'a\0b' }),
+      /400 .*reason: contains a NUL/,
+    );
     const { code } = await castellan.cli('approvals', 'reject', rejected, '--reason', 'not today');
     assert.equal(code, 0);
     const refused = errorIn(await agent.call('x__echo', no));

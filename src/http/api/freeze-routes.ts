@@ -112,6 +112,8 @@ function nameOf(scope: string): string {
 }
 
 function reasonOf({ reason = '' }: Record<string, unknown>): string {
+  if (typeof reason === 'string' && reason.includes('\0'))
+    throw new Refusal('invalid', 'reason: contains a NUL character: remove it');
   if (typeof reason === 'string' && reason.length <= MAX_REASON) return reason;
   throw new Refusal('invalid', `reason: must be text of at most ${MAX_REASON} characters`);
 }
