@@ -103,13 +103,13 @@ export class VendorLogins {
 
   /** The sign-in that was begun last and can still be finished. */
   async pending(target: CredentialTarget): Promise<LoginStep | undefined> {
-    const [login] = await this.#logins(target);
+    const [login] = (await this.#logins(target)).filter(isResumable);
     return login && stepOf(login);
   }
 
-  /** All sign-ins under way, by the uids of their servers. */
-  underWay(): Promise<LoginUnderWay[]> {
-    return this.#deps.store.underWay();
+  /** The sign-ins under way that can be gone on with, of all servers and users. */
+  async underWay(): Promise<LoginUnderWay[]> {
+    return (await this.#deps.store.underWay()).filter(isResumable);
   }
 
   /**
@@ -118,7 +118,7 @@ export class VendorLogins {
    * @throws Refusal that says what is wrong, and whether the sign-in goes on
    */
   async goOn(target: CredentialTarget, cameBack: string | undefined, id?: string): Promise<LoginProgress> {
-    const logins = (await this.#logins(target)).filter(({ flow }) => flow !== 'page');
+    const logins = (await this.#logins(target)).filter(isResumable);
     const asked = id === undefined ? logins[0] : logins.find((login) => login.id === id);
     if (!asked) throw nothingUnderWay(target, id);
     if (cameBack === undefined) {
@@ -331,6 +331,9 @@ export class VendorLogins {
     audit.record({ event, outcome, ...audit.origin(), server: name, detail: of });
   }
 }
+
+/** What began on a page goes on in that very browser alone. */
+const isResumable = ({ flow }: { flow: Flow }) => flow !== 'page';
 
 function nothingUnderWay({ name }: CredentialTarget, id: string | undefined): Refusal {
   const what = id === undefined ? 'is under way' : 'of this kind goes on, another one may have begun';

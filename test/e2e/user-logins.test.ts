@@ -26,6 +26,7 @@ describe('a server at which each user signs in for themselves', () => {
 
     const back = new URL(await logins.vendor.visit(await logins.begin(alice.browser, url), 'alice'));
     const exchanges = logins.vendor.exchanges.length;
+    assert.doesNotMatch((await logins.castellan.cli('mcp', 'status')).stderr, /a sign-in for/);
     for (const browser of [bob.browser, new PageClient(logins.castellan.url)]) {
       const { body } = await browser.get(back.pathname + back.search);
       assert.match(body, /nothing has happened/);
