@@ -177,7 +177,7 @@ export function openDoor(stack: AsyncDisposableStack, deps: DoorDeps): Door {
       origins ??= originsOf(options, server);
       return origins;
     },
-    ready: () => readiness(store, resources),
+    ready: () => readiness(store, resources, localAdmin),
     metrics: () =>
       metricsText(gateway.stats, {
         upstreams: upstreams.status(),
@@ -233,7 +233,13 @@ function openOAuth(
   return oauth;
 }
 
-async function readiness(store: Store, resources: Resources): Promise<Result<void, string>> {
+async function readiness(
+  store: Store,
+  resources: Resources,
+  { published }: LocalAdmin,
+): Promise<Result<void, string>> {
+  // Whoever waited for this expects the command line to work, which reads there where the server is.
+  if (!published) return refused('it is starting or stopping');
   const answers = await store.ready();
   if (!answers.ok) return answers;
   try {

@@ -28,6 +28,8 @@ type AdminFile = {
 export type LocalAdmin = {
   /** Publishes the URL of the running server, with this process's pid, and whether it is passing; undefined withdraws it. */
   setUrl(url: string | undefined, passing?: boolean): Promise<void>;
+  /** Whether the command line can find the server. */
+  readonly published: boolean;
   /** The administrator when `raw` is the credential; compared in constant time. */
   verify(raw: string): AuthenticatedCaller | undefined;
 };
@@ -47,9 +49,16 @@ export async function openLocalAdmin(dataDir: DataDirectory, logger: Logger): Pr
   await write({});
   const digest = Buffer.from(sha256Hex(credential), 'hex');
   const caller = localAdminCaller();
+  let published = false;
   return {
-    setUrl: (url, passing) =>
-      write(url === undefined ? {} : { url, pid: process.pid, ...(passing && { passing }) }),
+    setUrl: async (url, passing) => {
+      published = false;
+      await write(url === undefined ? {} : { url, pid: process.pid, ...(passing && { passing }) });
+      published = url !== undefined;
+    },
+    get published() {
+      return published;
+    },
     verify: (raw) => (timingSafeEqual(Buffer.from(sha256Hex(raw), 'hex'), digest) ? caller : undefined),
   };
 }
