@@ -106,6 +106,11 @@ export class Audit {
     return this.chains.keys.argumentsDigest(given);
   }
 
+  /** What was recorded so far is there to be read, unless it cannot be written now. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
+  }
+
   /** Called after every commit of this process's calls. */
   onCommit(listener: () => void): () => void {
     this.#listeners.add(listener);

@@ -115,6 +115,15 @@ export class AuditWriter {
     return new AuditUnavailable(Math.max(wait, RETRY_MS));
   }
 
+  /** What is in the queue is not left to gather; resolves when the commit under way, which takes it along, is over. */
+  async flush(): Promise<void> {
+    if (this.#queue.length > 0) {
+      this.#awaited = true;
+      this.#start();
+    }
+    await this.#running;
+  }
+
   /** Writes what waits, as far as the database lets it. */
   async close(): Promise<void> {
     this.#closing = true;

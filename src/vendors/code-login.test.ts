@@ -83,6 +83,6 @@ describe('the issuer in what a browser comes back with', () => {
     assert.throws(() => answer({ ...denied, iss: 'https://evil.example' }), isRefused(/another issuer/));
     assert.throws(() => answer(denied), isRefused(/does not name its issuer/));
     assert.deepEqual(answer({ ...denied, iss: ISSUER }), { denied: 'access_denied' });
-    assert.deepEqual(answer({ error: '\u001b[31m<b>', iss: ISSUER }), { denied: 'mb' });
+    assert.deepEqual(answer({ error: '\u001b[31m<b>', iss: ISSUER }), { denied: 'unnamed' });
   });
 });

@@ -63,10 +63,10 @@ describe('every published shape', () => {
     assert.equal(planned.code, 0, planned.stderr);
     const first = await cli(['apply', '-f', GOLDEN]);
     assert.equal(first.code, 0, first.stderr);
-    assert.match(first.stderr, /^16 created, 0 configured, 0 unchanged$/m);
+    assert.match(first.stderr, /^17 created, 0 configured, 0 unchanged$/m);
     const labels = first.stdout.match(/^\S+(?= created$)/gm) ?? [];
-    assert.equal(labels.length, 16, first.stdout);
-    assert.match(planned.stderr, /^16 created, 0 configured, 0 unchanged \(dry run\)$/m);
+    assert.equal(labels.length, 17, first.stdout);
+    assert.match(planned.stderr, /^17 created, 0 configured, 0 unchanged \(dry run\)$/m);
     for (const label of labels) {
       const yaml = await passes(['get', label, '-o', 'yaml']);
       assert.doesNotMatch(yaml, /uid|resourceVersion|createdAt|managedBy|status|only-for-this-test/, label);
@@ -82,7 +82,7 @@ describe('every published shape', () => {
 
   test('is applied a second time without a change, values of secrets excepted', async () => {
     const again = await cli(['apply', '-f', GOLDEN]);
-    assert.match(again.stderr, /^0 created, 1 configured, 15 unchanged$/m, again.stdout);
+    assert.match(again.stderr, /^0 created, 1 configured, 16 unchanged$/m, again.stdout);
     assert.match(again.stdout, /^secret\/golden-secret configured$/m);
     assert.equal((await cli(['diff', '-f', GOLDEN])).code, 0);
   });
@@ -93,7 +93,7 @@ describe('every published shape', () => {
     );
     assert.match(planned, /Golden.Agent deleted \(dry run\)/);
     const deleted = await passes(['delete', '-f', GOLDEN]);
-    assert.equal(deleted.match(/ deleted$/gm)?.length, 16, deleted);
+    assert.equal(deleted.match(/ deleted$/gm)?.length, 17, deleted);
     assert.equal(await passes(['get', 'servers', '-o', 'name']), '');
   });
 });

@@ -18,7 +18,7 @@ test('Castellan describes itself as a client where it has an https address, and 
     client_id: `${publicUrl}/oauth/client-metadata.json`,
     client_name: 'Castellan',
     client_uri: publicUrl,
-    redirect_uris: [`${publicUrl}/oauth/callback/any`],
+    redirect_uris: [`${publicUrl}/oauth/callback/any`, 'http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
     response_types: ['code'],
     token_endpoint_auth_method: 'none',

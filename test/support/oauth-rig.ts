@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Audit } from '../../src/audit/audit.ts';
 import { sha256Hex } from '../../src/base/ids.ts';
 import { OAuthMount } from '../../src/http/oauth/mount.ts';
 import type { ClientRecord, ClientSource } from '../../src/oauth/clients.ts';
@@ -82,11 +83,12 @@ export class OAuthRig implements AsyncDisposable {
   /** How far its clock is ahead of the real one, ms. */
   readonly clock: { ahead: number };
   readonly store: Store;
+  readonly audit: Audit;
   readonly #close: () => Promise<void>;
   #closed: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<OAuthRig, 'identity' | 'oauth' | 'base' | 'clock' | 'store'>,
+    parts: Pick<OAuthRig, 'identity' | 'oauth' | 'base' | 'clock' | 'store' | 'audit'>,
     close: () => Promise<void>,
   ) {
     this.identity = parts.identity;
@@ -94,6 +96,7 @@ export class OAuthRig implements AsyncDisposable {
     this.base = parts.base;
     this.clock = parts.clock;
     this.store = parts.store;
+    this.audit = parts.audit;
     this.#close = close;
   }
 
@@ -140,7 +143,7 @@ export class OAuthRig implements AsyncDisposable {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return new OAuthRig({ identity, oauth, base, clock, store }, async () => {
+    return new OAuthRig({ identity, oauth, base, clock, store, audit }, async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await oauth.close();
@@ -173,6 +176,7 @@ export class OAuthRig implements AsyncDisposable {
         .where('event', '=', event)
         .orderBy('seq')
         .execute();
+    await this.audit.flush();
     const deadline = Date.now() + 5_000;
     let found = await rows();
     while (found.length === 0 && Date.now() < deadline) {

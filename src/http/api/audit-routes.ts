@@ -62,6 +62,7 @@ export function auditRoutes({ audit, store, authorizer, streams }: Deps): Route[
   };
   const list = async (c: ApiContext) => {
     const filter = filterOf(c);
+    await audit.flush();
     if (!flag(c, 'watch')) return c.json(await queryEvents(db, queryOf(c, filter)));
     const after = c.req.query('after');
     const held = hold(c);
@@ -93,8 +94,9 @@ export function auditRoutes({ audit, store, authorizer, streams }: Deps): Route[
         answer: 'AuditEvent',
         lines: true,
       },
-      handle: (c) => {
+      handle: async (c) => {
         const query = { ...queryOf(c, filterOf(c)), limit: EXPORT_PAGE };
+        await audit.flush();
         const headers = { 'content-type': 'application/x-ndjson; charset=utf-8' };
         return new Response(jsonLines(db, query, hold(c)), { headers });
       },
