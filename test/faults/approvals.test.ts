@@ -27,7 +27,12 @@ for (const where of ['sqlite', 'postgres'] satisfies Where[]) {
     it('is sent once at most, and stays one approval, while the policy and the tool change', async () => {
       await using torment = await ApprovalsTorment.start(where);
       for (let round = 0; round < 20; round += 1) await torment.edit();
-      if (where === 'postgres') assert.equal(await torment.editMeanwhile(), 'failed');
+    });
+
+    if (where === 'sqlite') return;
+    it('is not sent when the policy changed while its decision waited', async () => {
+      await using torment = await ApprovalsTorment.start(where);
+      assert.equal(await torment.editMeanwhile(), 'failed');
     });
   });
 }
