@@ -5,7 +5,8 @@ import { credentialKind, mintCredential, newId, sha256Hex } from '../base/ids.ts
 import { bindingText } from '../resources/bindings.ts';
 import type { UserEntry } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
-import type { BrowserSessionsTable, Schema } from '../store/schema.ts';
+import type { Schema } from '../store/schema.ts';
+import type { BrowserSessionsTable } from '../store/schema-people.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type AuthenticatedCaller, authenticatedCaller } from './caller.ts';
 import { userOfUid } from './token-record.ts';

@@ -2,7 +2,8 @@
 import type { Kysely } from 'kysely';
 import { displayedPart, mintCredential, sha256Hex } from '../base/ids.ts';
 import type { LayerEdit } from '../resources/layer-edit.ts';
-import type { OauthClientSecretsTable, Schema } from '../store/schema.ts';
+import type { Schema } from '../store/schema.ts';
+import type { OauthClientSecretsTable } from '../store/schema-people.ts';
 
 /** How many secrets a client has at once, while rotations overlap. */
 const MAX_OVERLAPPING = 5;

@@ -2,7 +2,8 @@ import type { Kysely, Selectable } from 'kysely';
 import type { Binding } from '../resources/bindings.ts';
 import type { Labels } from '../resources/labels.ts';
 import type { Access, Surface, UserEntry } from '../resources/spec.ts';
-import type { McpTokensTable, Schema } from '../store/schema.ts';
+import type { Schema } from '../store/schema.ts';
+import type { McpTokensTable } from '../store/schema-people.ts';
 import type { AuthenticatedCaller, Principal } from './caller.ts';
 
 export type TokenStatus = 'active' | 'expired' | 'revoked';

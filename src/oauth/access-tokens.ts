@@ -10,7 +10,7 @@ import { userOfUid } from '../identity/token-record.ts';
 import type { AuthenticationError } from '../identity/tokens.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Store } from '../store/database.ts';
-import type { OauthArtifactsTable } from '../store/schema.ts';
+import type { OauthArtifactsTable } from '../store/schema-people.ts';
 import { projectOfUid } from './grants.ts';
 import type { RegisteredClients } from './registered-clients.ts';
 import { surfacesOfScopes } from './scopes.ts';

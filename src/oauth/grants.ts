@@ -5,7 +5,7 @@ import { userOfUid } from '../identity/token-record.ts';
 import type { Resources } from '../resources/registry.ts';
 import type { Snapshot } from '../resources/spec.ts';
 import type { Store } from '../store/database.ts';
-import type { OauthGrantsTable } from '../store/schema.ts';
+import type { OauthGrantsTable } from '../store/schema-people.ts';
 import type { Artifacts } from './artifacts.ts';
 import { coversScopes } from './requested-access.ts';
 

@@ -25,6 +25,7 @@ import { scopesWanted } from '../vendors/challenge.ts';
 import type { Credential } from '../vendors/credential.ts';
 import { afterFailure, type Breaker, CLOSED, tryPass } from './breaker.ts';
 import { Calls, type UpstreamCall, type UpstreamReply } from './calls.ts';
+import { asFault, sessionLost, stoppedWhileStarting, withDeadline } from './connection-faults.ts';
 import { EarlyMessages } from './early-messages.ts';
 import type { Channel, Peer } from './peer.ts';
 import type { Slot, SlotHolder } from './slots.ts';
@@ -479,26 +480,4 @@ export class Connection implements SlotHolder {
     if (message.method === 'notifications/message' && this.calls.log(params, exchangeId)) return;
     this.options.onNotification(this, message.method, params);
   }
-}
-
-function stoppedWhileStarting(server: string): UpstreamFault {
-  return new UpstreamFault('unreachable', `${server} was stopped while it was starting`);
-}
-
-function sessionLost(server: string): UpstreamFault {
-  return new UpstreamFault('session_lost', `${server} no longer has what it kept for this session`);
-}
-
-function asFault(error: unknown): UpstreamFault {
-  return error instanceof UpstreamFault ? error : new UpstreamFault('unreachable', messageOf(error));
-}
-
-function withDeadline<T>(work: Promise<T>, deadline: number, server: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new UpstreamFault('timeout', `${server} is still starting`)),
-      Math.max(0, deadline - Date.now()),
-    );
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
