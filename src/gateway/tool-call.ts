@@ -19,6 +19,7 @@ import { type Bridge, dispatch } from './dispatch.ts';
 import type { Gates } from './gates.ts';
 import type { HeldCalls } from './held-calls.ts';
 import type { LongResults, ShapedTool } from './long-results.ts';
+import { waitingText } from './merged-tools.ts';
 import type { OwnCalls } from './own/own-calls.ts';
 import type { OwnTool } from './own/own-tool.ts';
 import {
@@ -35,7 +36,7 @@ import { type GatewayRequest, originOf, serversOf } from './scope.ts';
 import type { CallStats } from './stats.ts';
 import { courseOf, takesTasks } from './tasks/course.ts';
 import type { Toolsets } from './toolsets.ts';
-import { type ViewTool, waitingText } from './view.ts';
+import type { ViewTool } from './view.ts';
 import type { Views } from './views.ts';
 
 export type ToolCallDeps = {

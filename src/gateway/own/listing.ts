@@ -1,11 +1,12 @@
 import type { JsonObject } from '../../protocol/jsonrpc.ts';
 import { nearest, printable } from '../../resources/names.ts';
 import type { Upstreams } from '../../upstream/upstreams.ts';
+import { waitingText } from '../merged-tools.ts';
 import { exposureOf, type GatewayRequest, serversOf } from '../scope.ts';
 import type { TaskBeginnings } from '../task-beginnings.ts';
 import type { ToolSearch } from '../tool-search.ts';
 import type { ToolsetAnswer } from '../toolset.ts';
-import { type View, type ViewTool, waitingText } from '../view.ts';
+import type { View, ViewTool } from '../view.ts';
 import type { Views } from '../views.ts';
 import { adviceOn, standingsOf } from './server-states.ts';
 
