@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { administrate } from '../support/agent.ts';
+import { accessibilityFaults, browserMissing, openBrowser, profile } from '../support/browser.ts';
 import { PageClient } from '../support/page-client.ts';
 import { eachTheirOwn, SERVER, TOOL, UserLogins } from '../support/user-logins.ts';
 
@@ -82,4 +83,35 @@ describe('a server at which each user signs in for themselves', () => {
   });
 
   it('is called with the token of the very user, however calls mix', () => eachTheirOwn(4, 400));
+});
+
+describe('the pages of such a sign-in', { skip: browserMissing() ?? false }, () => {
+  it('are whole at 360 pixels and need no script, and axe finds nothing', async () => {
+    const [dora] = await logins.people(['dora']);
+    assert.ok(dora);
+    const { url } = logins.castellan;
+    const browser = await openBrowser();
+    try {
+      const context = await profile(browser, { script: true, width: 360 });
+      await context.addCookies([...dora.browser.cookies].map(([name, value]) => ({ name, value, url })));
+      const page = await context.newPage();
+      const look = async (what: string) => {
+        assert.deepEqual(await accessibilityFaults(page), [], what);
+        const width = await page.evaluate('document.documentElement.scrollWidth');
+        assert.ok(Number(width) <= 360, `${what} is ${width} pixels wide`);
+        assert.equal(await page.locator('script').count(), 0, what);
+      };
+      await page.goto(await logins.pageOf(dora.agent));
+      await look('what it is about');
+      await page.click('main button');
+      await look('where to go');
+      const href = (await page.getAttribute('main a.button', 'href')) ?? '';
+      await page.goto(await logins.vendor.visit(href, 'dora'));
+      assert.match((await page.textContent('main')) ?? '', /You are signed in/);
+      await look('done');
+    } finally {
+      await browser.close();
+    }
+    assert.equal((await dora.agent.call(TOOL)).result?.content?.[0]?.text, 'done for dora');
+  });
 });
