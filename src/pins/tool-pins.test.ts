@@ -235,13 +235,6 @@ onEachDatabase('the definitions that a project accepts', (make) => {
     assert.equal(await accept('long', 'y'.repeat(70_000)), 'accepted');
   });
 
-  it('are never those of a tool whose name no database keeps', async () => {
-    assert.deepEqual(await look({ 'a\0b': '1', 'c\ud800': '1', d: '1' }), {
-      'a\0b': 'new',
-      'c\ud800': 'new',
-    });
-  });
-
   it('go on record as soon as the database takes them again', async () => {
     const { db } = process.store;
     await db.schema.alterTable('tool_pins').renameTo('away').execute();

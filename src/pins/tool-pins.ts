@@ -91,7 +91,7 @@ export class ToolPins {
       const fingerprint = definitionFingerprint(definition);
       if (unacceptedFor(pinned.get(tool), fingerprint) === undefined) continue;
       const one = { tool, fingerprint, definition, isFirst: !known, newTools, changedTools };
-      const keepable = isKeepable(tool) && (pinned.has(tool) || pinned.size < MAX_TOOLS);
+      const keepable = pinned.has(tool) || pinned.size < MAX_TOOLS;
       const { isNews, why } = keepable ? admit(pinned, one) : { isNews: false, why: 'new' as const };
       if (isNews) news.push(one);
       if (why !== undefined) {
@@ -239,11 +239,6 @@ export class ToolPins {
     this.#turn = outcome.catch(() => undefined);
     return outcome;
   }
-}
-
-/** Text that every database keeps as it is; a tool of another name waits for good. */
-function isKeepable(name: string): boolean {
-  return name.isWellFormed() && !name.includes('\0');
 }
 
 function textOf(place: PinnedPlace | undefined): string {
