@@ -3,17 +3,25 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, test } from 'node:test';
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { Agent, administrate, type Loose, newAgent, writeConfig } from '../support/agent.ts';
 import { CatalogueUpstream } from '../support/catalogue-upstream.ts';
 import { temporaryFolder } from '../support/databases.ts';
 import { decide, endOf, errorIn } from '../support/held-calls.ts';
 import { eventually } from '../support/processes.ts';
 import { startCastellan, type TestCastellan } from '../support/running-castellan.ts';
+import {
+  connect,
+  dataOf,
+  ERAS,
+  EXPOSURES,
+  mcp,
+  type Session,
+  textOf,
+  toolsOf,
+  WAYS,
+} from '../support/scripted-agent.ts';
 import { TASKS } from '../support/tasks-for-tools.ts';
 
-const EXPOSURES = ['full', 'meta', 'gated'] as const;
-const ERAS = ['legacy', { pin: '2026-07-28' }] as const;
 const HANDLE = 'castellan/handle';
 
 let upstream: CatalogueUpstream;
@@ -44,77 +52,11 @@ after(async () => {
   await upstream?.[Symbol.asyncDispose]();
 });
 
-type Session = { client: Client; legacy: boolean; changed: () => number };
-
-async function connect(project: string, mode: (typeof ERAS)[number]): Promise<Session> {
-  const { token } = await newAgent(castellan, project);
-  const client = new Client({ name: 'scripted', version: '1' }, { versionNegotiation: { mode } });
-  let changes = 0;
-  client.setNotificationHandler('notifications/tools/list_changed', () => {
-    changes += 1;
-  });
-  const headers = { authorization: `Bearer ${token}` };
-  const url = new URL(`${castellan.url}/projects/${project}/mcp`);
-  await client.connect(new StreamableHTTPClientTransport(url, { requestInit: { headers } }));
-  return { client, legacy: mode === 'legacy', changed: () => changes };
-}
-
-const toolsOf = async (client: Client, _meta?: object): Promise<string[]> => {
-  const { tools } = await client.listTools(_meta && ({ _meta } as never));
-  return tools.map(({ name }) => name);
-};
-const textOf = (result: Loose) => String(result.content[0].text);
-const dataOf = (result: Loose): Loose => result.structuredContent;
-const mcp = (client: Client, args: object) => client.callTool({ name: 'mcp', arguments: args as never });
-
-/** Arguments of every field that a schema demands. */
-function argumentsFor({ properties = {}, required = [] }: Loose): Record<string, unknown> {
-  const filler: Record<string, unknown> = {
-    string: 'x',
-    integer: 1,
-    boolean: true,
-    array: ['x'],
-    object: {},
-  };
-  return Object.fromEntries(required.map((name: string) => [name, filler[properties[name].type]]));
-}
-
-/** How an agent that knows nothing but its task gets to the tool and calls it, in each exposure. */
-const WAYS: Record<
-  (typeof EXPOSURES)[number],
-  (session: Session, task: string, tool: string) => Promise<Loose>
-> = {
-  full: async ({ client }, _, tool) => {
-    const { tools } = await client.listTools();
-    const found = tools.find(({ name }) => name === tool);
-    assert.ok(found, `${tool} is listed`);
-    return client.callTool({ name: tool, arguments: argumentsFor(found.inputSchema) });
-  },
-  meta: async ({ client }, task, tool) => {
-    const found = dataOf(await mcp(client, { action: 'list_tools', query: task, limit: 8 }));
-    const names = found.tools.map((one: Loose) => one.name);
-    assert.ok(names.includes(tool), `${tool} is among ${names.join()}`);
-    const { tool: described } = dataOf(await mcp(client, { action: 'describe_tool', tool }));
-    return mcp(client, { action: 'call', tool, arguments: argumentsFor(described.inputSchema) });
-  },
-  gated: async ({ client, legacy, changed }, task, tool) => {
-    const before = changed();
-    const begun = dataOf(await client.callTool({ name: 'begin_session', arguments: { task } }));
-    const found = begun.tools.find((one: Loose) => one.name === tool);
-    assert.ok(found?.inputSchema, `${tool} is among ${begun.tools.map((one: Loose) => one.name).join()}`);
-    const args = argumentsFor(found.inputSchema);
-    if (!legacy) return mcp(client, { action: 'call', tool, arguments: args });
-    await eventually('the list is said to have changed', () => changed() > before);
-    assert.ok((await toolsOf(client)).includes(tool));
-    return client.callTool({ name: tool, arguments: args });
-  },
-};
-
 describe('an agent finds and calls the right one of four hundred tools', () => {
   for (const exposure of EXPOSURES)
     for (const mode of ERAS)
       test(`${exposure}, ${typeof mode === 'string' ? mode : 'modern'}`, async () => {
-        const session = await connect(exposure, mode);
+        const session = await connect(castellan, exposure, mode);
         for (const [task, tool] of TASKS) {
           const before = upstream.calls.length;
           const result = await WAYS[exposure](session, task, tool);
@@ -133,7 +75,7 @@ describe('an agent finds and calls the right one of four hundred tools', () => {
 describe('what is listed', () => {
   test('full lists everything and nothing of our own, meta the mcp tool alone, gated how to begin', async () => {
     for (const mode of ERAS) {
-      const [full, meta, gated] = await Promise.all(EXPOSURES.map((one) => connect(one, mode)));
+      const [full, meta, gated] = await Promise.all(EXPOSURES.map((one) => connect(castellan, one, mode)));
       const names = await toolsOf(full!.client);
       assert.equal(names.length, 400);
       assert.ok(names.every((name) => name.includes('__')));
@@ -180,7 +122,7 @@ describe('what is listed', () => {
         spec: { servers: ['github', 'slack'], exposure },
       });
     await put('full');
-    const { client, changed } = await connect('moving', 'legacy');
+    const { client, changed } = await connect(castellan, 'moving', 'legacy');
     assert.equal((await toolsOf(client)).length, 40);
     for (const [exposure, names] of [
       ['meta', ['mcp']],
@@ -224,7 +166,7 @@ describe('a task that has begun', () => {
 
   for (const mode of ERAS)
     test(`gives a handle that works without a session, ${typeof mode === 'string' ? mode : 'modern'}`, async () => {
-      const { client } = await connect('gated', mode);
+      const { client } = await connect(castellan, 'gated', mode);
       const arguments_ = { task: 'Refund a payment' };
       const begun = dataOf(await client.callTool({ name: 'begin_session', arguments: arguments_ }));
       const chosen: string[] = begun.tools.map((one: Loose) => one.name);
