@@ -105,6 +105,26 @@ onEachDatabase('audit', (make) => {
       assert.equal(rows, 2 + 5);
     }));
 
+  it('shows what was recorded to whoever asks, however many calls go on', () =>
+    withAudit(make, async (opened) => {
+      const { audit, store } = opened;
+      let over = false;
+      const lanes = Array.from({ length: 8 }, async () => {
+        while (!over) await audit.intent({ ...CALL, event: 'tool.intent' });
+      });
+      audit.record({ ...CALL });
+      await audit.flush();
+      const { items } = await queryEvents(store.background, {
+        filter: { event: 'tool.call' },
+        order: 'newest',
+        limit: 10,
+      });
+      over = true;
+      assert.equal(items.length, 1);
+      await Promise.all(lanes);
+      await audit.flush();
+    }));
+
   it('makes an announcement durable before it says so, and links every row', () =>
     withAudit(make, async (opened) => {
       const ids = await calls(opened, 600);

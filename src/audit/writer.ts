@@ -21,7 +21,12 @@ import type { AuditEvent } from './event.ts';
 import { idOf } from './row.ts';
 import { AuditUnavailable } from './unavailable.ts';
 
-type Entry = { event: AuditEvent; intent?: { resolve(id: string): void; reject(error: Error): void } };
+type Entry = {
+  event: AuditEvent;
+  intent?: { resolve(id: string): void; reject(error: Error): void };
+  /** Called when it was tried to write it. */
+  tried?: () => void;
+};
 
 const MAX_BATCH = 256;
 /** How long rows that nobody waits for may gather, ms. */
@@ -41,6 +46,7 @@ export class AuditWriter {
   readonly #logger: Logger;
   readonly #committed: () => void;
   #queue: Entry[] = [];
+  #underWay: Entry[] = [];
   #chain: OpenChain | undefined;
   #inDoubt: { identity: OpenChain['identity']; append: Append; entries: Entry[] } | undefined;
   #running: Promise<void> | undefined;
@@ -115,13 +121,19 @@ export class AuditWriter {
     return new AuditUnavailable(Math.max(wait, RETRY_MS));
   }
 
-  /** What is in the queue is not left to gather; resolves when the commit under way, which takes it along, is over. */
+  /** Resolves when what was recorded so far is written, or cannot be now; what comes meanwhile is not waited for. */
   async flush(): Promise<void> {
-    if (this.#queue.length > 0) {
+    const last = this.#queue.at(-1) ?? this.#underWay.at(-1);
+    if (!last || this.#retryTimer) return;
+    const before = last.tried;
+    await new Promise<void>((resolve) => {
+      last.tried = () => {
+        before?.();
+        resolve();
+      };
       this.#awaited = true;
       this.#start();
-    }
-    await this.#running;
+    });
   }
 
   /** Writes what waits, as far as the database lets it. */
@@ -165,6 +177,7 @@ export class AuditWriter {
       try {
         await this.#settleDoubt();
         entries = this.#queue.splice(0, MAX_BATCH);
+        this.#underWay = entries;
         this.#awaited = this.#queue.some((entry) => entry.intent);
         if (entries.length > 0 && !(await this.#write(entries))) {
           this.#queue.unshift(...entries);
@@ -173,7 +186,11 @@ export class AuditWriter {
         this.#retryAt = 0;
       } catch (error) {
         this.#fail(entries, error);
+        for (const entry of this.#queue) entry.tried?.();
         return;
+      } finally {
+        this.#underWay = [];
+        for (const { tried } of entries) tried?.();
       }
       if (!this.#presses && !this.#closing) return;
     }
