@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import type { Sealer } from '../base/seal.ts';
 import { type AuthenticatedCaller, callerKey } from '../identity/caller.ts';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
@@ -66,9 +66,9 @@ const MAX_ENDED = 10_000;
 export class LegacySessions {
   private readonly sealer: Sealer;
   private readonly store: Store;
-  private readonly opened = new LRUCache<string, SeenSession & { checkedAt: number }>({ max: MAX_CACHED });
+  private readonly opened = boundedCache<string, SeenSession & { checkedAt: number }>(MAX_CACHED);
   /** Handles. */
-  private readonly ended = new LRUCache<string, true>({ max: MAX_ENDED });
+  private readonly ended = boundedCache<string, true>(MAX_ENDED);
   /** What is being written of a session, so that the last wish is also the last to arrive. */
   private readonly writing = new Map<string, Promise<void>>();
   /** Names this process in rows, until it ends. */

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import type { ToolPins } from '../pins/tool-pins.ts';
 import type { ConfiguredServer } from '../upstream/builtin-server.ts';
 import type { Circle } from '../upstream/circle.ts';
@@ -26,7 +26,7 @@ export class Views {
   private readonly gates: Pick<Gates, 'hides' | 'hidesServer'>;
   private readonly pins: Pins;
   private readonly ownTools: readonly OwnTool[];
-  private readonly views = new LRUCache<string, Entry>({ max: MAX_VIEWS });
+  private readonly views = boundedCache<string, Entry>(MAX_VIEWS);
   private epoch = 0;
 
   constructor(

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import type { AuthenticatedCaller } from './caller.ts';
 
 /** What ends a token acts within five seconds everywhere; the last of them is for the call that is on its way. */
@@ -13,7 +13,7 @@ type Entry = { caller: AuthenticatedCaller; hash: string; readAt: number; expire
  * and compared when its answer arrives.
  */
 export class CallerCache {
-  readonly #entries = new LRUCache<string, Entry>({ max: MAX_ENTRIES });
+  readonly #entries = boundedCache<string, Entry>(MAX_ENTRIES);
   #epoch = 0;
 
   get epoch(): number {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import { type Rate, taken } from './rate.ts';
 
 /** Wrong credentials that one address may present: this many at once, and one more each second. */
@@ -12,8 +12,8 @@ const MAX_PROVEN = 10_000;
  */
 export class AddressLimiter {
   readonly #now: () => number;
-  readonly #wrong = new LRUCache<string, number>({ max: MAX_ADDRESSES });
-  readonly #proven = new LRUCache<string, true>({ max: MAX_PROVEN });
+  readonly #wrong = boundedCache<string, number>(MAX_ADDRESSES);
+  readonly #proven = boundedCache<string, true>(MAX_PROVEN);
 
   /** @param now a clock that only goes forward, ms */
   constructor(now: () => number) {

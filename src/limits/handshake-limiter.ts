@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import { type Rate, taken } from './rate.ts';
 
 /** Sessions that one principal may begin: this many at once, and ten more each second. */
@@ -8,7 +8,7 @@ const MAX_PRINCIPALS = 50_000;
 /** Keeps a principal from beginning sessions without end: each may leave rows behind that outlive it. */
 export class HandshakeLimiter {
   readonly #now: () => number;
-  readonly #begun = new LRUCache<string, number>({ max: MAX_PRINCIPALS });
+  readonly #begun = boundedCache<string, number>(MAX_PRINCIPALS);
 
   /** @param now a clock that only goes forward, ms */
   constructor(now: () => number) {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import { type Rate, taken } from './rate.ts';
 
 const MAX_KEYS = 50_000;
@@ -7,7 +7,7 @@ const MAX_KEYS = 50_000;
 export class KeyedRate {
   readonly #rate: Rate;
   readonly #now: () => number;
-  readonly #states = new LRUCache<string, number>({ max: MAX_KEYS });
+  readonly #states = boundedCache<string, number>(MAX_KEYS);
 
   /** @param now a clock that only goes forward, ms */
   constructor(rate: Rate, now: () => number) {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import { type Rate, taken } from './rate.ts';
 
 /** Passwords that one address may try, for whomever: this many at once, and one more every half minute. */
@@ -18,7 +18,7 @@ export type Attempt = { network: string; account: string; browser: string | unde
  */
 export class SignInThrottle {
   readonly #now: () => number;
-  readonly #states = new LRUCache<string, number>({ max: MAX_KEYS });
+  readonly #states = boundedCache<string, number>(MAX_KEYS);
 
   /** @param now a clock that only goes forward, ms */
   constructor(now: () => number) {

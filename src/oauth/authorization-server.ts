@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { LRUCache } from 'lru-cache';
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditActor } from '../audit/event.ts';
+import { boundedCache } from '../base/bounded-cache.ts';
 import { messageOf, Refusal } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { userOfUid } from '../identity/token-record.ts';
@@ -59,7 +59,7 @@ export class AuthorizationServer {
   readonly interactions: Interactions;
   readonly devices: Devices;
   readonly #options: AuthorizationServerOptions;
-  readonly #providers = new LRUCache<string, Provider>({ max: MAX_ISSUERS });
+  readonly #providers = boundedCache<string, Provider>(MAX_ISSUERS);
   readonly #deps: ProviderDeps;
   /** A request is asked for its user more than once. */
   readonly #users = new WeakMap<IncomingMessage, Promise<SessionUser | undefined>>();

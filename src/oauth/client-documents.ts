@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import type { Logger } from '../base/logger.ts';
 import { OneAtATime } from '../base/one-at-a-time.ts';
 import { ok, type Result, refused } from '../base/result.ts';
@@ -38,7 +38,7 @@ export class ClientDocuments implements ClientSource {
   readonly #now: () => number;
   readonly #turns = new HostTurns();
   readonly #reading = new OneAtATime<Outcome>();
-  readonly #failed = new LRUCache<string, { failure: Failure; until: number }>({ max: MAX_FAILED });
+  readonly #failed = boundedCache<string, { failure: Failure; until: number }>(MAX_FAILED);
 
   constructor(options: {
     store: Pick<Store, 'db'>;

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { boundedCache } from '../base/bounded-cache.ts';
 import type { Credential } from '../vendors/credential.ts';
 import { EVERYBODY } from '../vendors/grants.ts';
 
@@ -9,7 +9,7 @@ const MAX_USERS = 1_000;
 export class ServerCredentials {
   readonly perUser: boolean;
   readonly #make: (owner: string) => Credential;
-  readonly #known = new LRUCache<string, Credential>({ max: MAX_USERS });
+  readonly #known = boundedCache<string, Credential>(MAX_USERS);
 
   constructor(perUser: boolean, make: (owner: string) => Credential) {
     this.perUser = perUser;
