@@ -18,17 +18,16 @@ function get(send: Send): Promise<Reply> {
     const sent = send(
       { path: '/', method: 'GET' },
       {
-        onConnect() {},
-        onHeaders(code) {
-          status = code;
-          return true;
+        begun() {},
+        head(head) {
+          status = head.status;
         },
-        onData(chunk) {
+        data(chunk) {
           body += chunk.toString();
           return true;
         },
-        onComplete: () => resolve({ status, body }),
-        onError: (error) => resolve({ error: 'code' in error ? error.code : error }),
+        end: () => resolve({ status, body }),
+        failed: (error) => resolve({ error: 'code' in error ? error.code : error }),
       },
     );
     if (!sent) resolve({ error: 'full' });

@@ -1,14 +1,23 @@
-import type { Dispatcher } from 'undici';
 // Undici's index loads fetch, WebSocket and caches as well: 50 ms of start and 16 MB that nothing here uses.
 import Pool from 'undici/lib/dispatcher/pool.js';
+import { Load, PooledReply, type ReplyReader } from './reply.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CONNECTIONS_PER_ORIGIN = 256;
 const STREAMS_PER_ORIGIN = 1024;
 const WAITING_PER_ORIGIN = 1024;
 
-/** Sends one request whose reply the handler reads. False: too many wait already, nothing was sent or will be. */
-export type Send = (request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) => boolean;
+/** Headers are a flat list of names and values: those that are always the same, and more of this request alone. */
+export type ServerRequest = {
+  path: string;
+  method: 'GET' | 'POST' | 'DELETE';
+  headers?: string[];
+  more?: string[];
+  body?: string;
+};
+
+/** Sends one request whose reply the reader reads. False: too many wait already, nothing was sent or will be. */
+export type Send = (request: ServerRequest, reader: ReplyReader) => boolean;
 
 /** The sockets to one origin, shared by every transport that holds a lease on it. */
 export type OriginLease = {
@@ -56,7 +65,13 @@ export class ServerClient implements AsyncDisposable {
 function openOrigin(origin: string): Origin {
   const calls = openPool(origin, CONNECTIONS_PER_ORIGIN);
   const streams = openPool(origin, STREAMS_PER_ORIGIN);
-  return { calls, streams, call: boundedSend(calls), stream: boundedSend(streams), leases: 0 };
+  return {
+    calls,
+    streams,
+    call: boundedSend(calls, CONNECTIONS_PER_ORIGIN),
+    stream: boundedSend(streams, STREAMS_PER_ORIGIN),
+    leases: 0,
+  };
 }
 
 function openPool(origin: string, connections: number): Pool {
@@ -69,12 +84,12 @@ function openPool(origin: string, connections: number): Pool {
   });
 }
 
-/** Counting who waits walks through every connection, so it is done only when all of them were last seen taken. */
-function boundedSend(pool: Pool): Send {
-  let taken = false;
-  return (request, handler) => {
-    if (taken && pool.stats.queued >= WAITING_PER_ORIGIN) return false;
-    taken = !pool.dispatch(request, handler);
+function boundedSend(pool: Pool, connections: number): Send {
+  const load = new Load();
+  return ({ path, method, headers = [], more, body }, reader) => {
+    if (load.running >= connections + WAITING_PER_ORIGIN) return false;
+    const all = more && more.length > 0 ? [...headers, ...more] : headers;
+    pool.dispatch({ path, method, headers: all, body }, new PooledReply(reader, load));
     return true;
   };
 }

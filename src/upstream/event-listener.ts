@@ -1,5 +1,5 @@
+import type { ReplyHead } from '../net/reply.ts';
 import type { SseEvent } from '../protocol/sse.ts';
-import type { ReplyHead } from './http-faults.ts';
 import { HttpReply, type ReplySink } from './http-reply.ts';
 import type { UpstreamFault } from './transport.ts';
 

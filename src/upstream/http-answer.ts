@@ -1,6 +1,7 @@
+import type { ReplyHead } from '../net/reply.ts';
 import { parseMessage } from '../protocol/answer-text.ts';
 import { ErrorCode, type RequestId } from '../protocol/jsonrpc.ts';
-import { protocolFault, type ReplyHead, sessionLostFault, statusFault } from './http-faults.ts';
+import { protocolFault, sessionLostFault, statusFault } from './http-faults.ts';
 import type { Answer, UpstreamFault } from './transport.ts';
 
 /** The request whose answer is judged. */

@@ -1,8 +1,9 @@
+import type { ReplyHead } from '../net/reply.ts';
 import { parseMessage } from '../protocol/answer-text.ts';
 import type { JsonRpcNotification, JsonRpcRequest, RequestId } from '../protocol/jsonrpc.ts';
 import type { SseEvent } from '../protocol/sse.ts';
 import { type Asked, answer, judgeBody } from './http-answer.ts';
-import { protocolFault, type ReplyHead, sessionLostFault } from './http-faults.ts';
+import { protocolFault, sessionLostFault } from './http-faults.ts';
 import { HttpReply, type ReplySink } from './http-reply.ts';
 import { type Answer, type Exchange, type ExchangeOptions, UpstreamFault } from './transport.ts';
 

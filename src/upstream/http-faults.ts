@@ -1,17 +1,6 @@
 import { messageOf } from '../base/errors.ts';
+import type { ReplyHead } from '../net/reply.ts';
 import { type FaultKind, UpstreamFault } from './transport.ts';
-
-/** The headers of a reply that anyone here looks at. */
-export type ReplyHead = {
-  status: number;
-  /** Lower case, without parameters; empty when the reply named none. */
-  contentType: string;
-  contentLength: number | undefined;
-  contentEncoding: string | undefined;
-  sessionId: string | undefined;
-  challenge: string | undefined;
-  location: string | undefined;
-};
 
 const BODY_EXCERPT = 4 * 1024;
 

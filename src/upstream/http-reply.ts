@@ -1,11 +1,10 @@
-import type { Dispatcher } from 'undici';
+import type { ReplyHead, ReplyReader } from '../net/reply.ts';
 import { GrowingBuffer } from '../protocol/growing-buffer.ts';
 import { type SseEvent, SseParser } from '../protocol/sse.ts';
 import {
   connectionFault,
   contentTypeFault,
   protocolFault,
-  type ReplyHead,
   statusFault,
   tooLargeFault,
 } from './http-faults.ts';
@@ -36,18 +35,14 @@ const DRAIN_BYTES = 64 * 1024;
 /** How long the rest of a reply is waited for when the reply is clear without it. */
 const LATE_MS = 1_000;
 
-/**
- * Reads one HTTP reply for a sink. It speaks undici's low-level handler interface because parsing all headers into an
- * object and making a stream cost more than everything else here.
- */
-export class HttpReply implements Dispatcher.DispatchHandler {
+/** Reads one HTTP reply for a sink. */
+export class HttpReply implements ReplyReader {
   /** Set once the headers of an event stream are in. */
   stream: SseParser | undefined;
 
   readonly #sink: ReplySink;
   readonly #options: ReplyOptions;
-  #abort: ((error?: Error) => void) | undefined;
-  #connected = false;
+  #abort: (() => void) | undefined;
   #over = false;
   #head: ReplyHead | undefined;
   /** `text`: a JSON body · `error`: a short excerpt, then a status fault · `drain`: nobody wants the rest */
@@ -82,22 +77,19 @@ export class HttpReply implements Dispatcher.DispatchHandler {
     this.#lateTimer = setTimeout(() => this.#abort?.(), LATE_MS).unref();
   }
 
-  onConnect(abort: (error?: Error) => void): void {
-    this.#connected = true;
+  begun(abort: () => void): void {
     this.#abort = abort;
     if (this.#over) abort();
   }
 
-  onHeaders(status: number, rawHeaders: Buffer[]): boolean {
-    if (status < 200 || this.#over) return true;
-    const head = readHead(status, rawHeaders);
+  head(head: ReplyHead): void {
+    if (this.#over) return;
     this.#head = head;
     const fault = this.#choose(head);
     if (fault) this.#fail(fault);
-    return true;
   }
 
-  onData(chunk: Buffer): boolean {
+  data(chunk: Buffer): boolean {
     this.#received += chunk.length;
     if (this.#mode === 'stream') {
       if (!this.stream!.push(chunk)) this.#fail(tooLargeFault(this.#options.server, this.#options.maxBytes));
@@ -114,7 +106,7 @@ export class HttpReply implements Dispatcher.DispatchHandler {
     return true;
   }
 
-  onComplete(): void {
+  end(): void {
     clearTimeout(this.#lateTimer);
     this.#abort = undefined;
     if (this.#over) return;
@@ -125,11 +117,11 @@ export class HttpReply implements Dispatcher.DispatchHandler {
     else this.#sink.end();
   }
 
-  onError(error: Error): void {
+  failed(error: Error, sent: boolean): void {
     clearTimeout(this.#lateTimer);
     if (this.#over) return;
     this.#over = true;
-    this.#sink.fault(connectionFault(this.#options.server, error, this.#connected));
+    this.#sink.fault(connectionFault(this.#options.server, error, sent));
   }
 
   /** Sorts a reply by its headers; a fault ends it unread. */
@@ -194,59 +186,4 @@ export class HttpReply implements Dispatcher.DispatchHandler {
 /** Statuses whose JSON body may be a JSON-RPC answer. */
 function isReadable(status: number): boolean {
   return status < 300 || (status >= 400 && status !== 401 && status !== 403);
-}
-
-function readHead(status: number, raw: Buffer[]): ReplyHead {
-  const head: ReplyHead = {
-    status,
-    contentType: '',
-    contentLength: undefined,
-    contentEncoding: undefined,
-    sessionId: undefined,
-    challenge: undefined,
-    location: undefined,
-  };
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at]!;
-    // The length tells most uninteresting headers apart without decoding their names.
-    switch (name.length) {
-      case 8:
-      case 12:
-      case 14:
-      case 16:
-        readHeader(head, name.toString('latin1').toLowerCase(), raw[at + 1]!);
-    }
-  }
-  return head;
-}
-
-function readHeader(head: ReplyHead, name: string, value: Buffer): void {
-  switch (name) {
-    case 'content-type':
-      head.contentType = mediaType(value.toString('latin1'));
-      break;
-    case 'content-length':
-      head.contentLength = Number(value.toString('latin1'));
-      break;
-    case 'content-encoding':
-      head.contentEncoding = value.toString('latin1').trim().toLowerCase();
-      break;
-    case 'mcp-session-id':
-      head.sessionId = value.toString('latin1');
-      break;
-    case 'www-authenticate':
-      head.challenge =
-        head.challenge === undefined
-          ? value.toString('latin1')
-          : `${head.challenge}, ${value.toString('latin1')}`;
-      break;
-    case 'location':
-      head.location = value.toString('latin1');
-  }
-}
-
-function mediaType(value: string): string {
-  if (value === 'application/json' || value === 'text/event-stream') return value;
-  const semicolon = value.indexOf(';');
-  return (semicolon === -1 ? value : value.slice(0, semicolon)).trim().toLowerCase();
 }

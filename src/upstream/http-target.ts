@@ -42,7 +42,7 @@ export type HttpTargetAddress = {
   /** The configured headers as a flat list of names and values, which is the form undici takes as it is. */
   headers: string[];
   /** The credential of now in the same form; empty where there is none beside `headers`. */
-  readonly proof: readonly string[];
+  readonly proof: string[];
 };
 
 /** Checks once what every request will use. Throws an UpstreamFault that names the fix. */

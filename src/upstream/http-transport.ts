@@ -162,8 +162,9 @@ export class HttpTransport implements Transport {
     if (this.#host.session?.id === undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
-    const headers = [...this.#address.headers, ...this.#address.proof, ...this.#sessionHeaders];
-    if (!this.#lease.call({ path: this.#address.path, method: 'DELETE', headers }, reply)) resolve();
+    const { path, proof } = this.#address;
+    const headers = [...this.#address.headers, ...this.#sessionHeaders];
+    if (!this.#lease.call({ path, method: 'DELETE', headers, more: proof }, reply)) resolve();
     await promise;
   }
 
@@ -173,26 +174,19 @@ export class HttpTransport implements Transport {
     reply: HttpReply,
     lasting = false,
   ): void {
-    let headers = this.#postHeaders;
-    const { proof } = this.#address;
-    if (extra || proof.length > 0) {
-      headers = [...headers, ...proof];
-      for (const name in extra) headers.push(name, extra[name]!);
-    }
-    const request = {
-      path: this.#address.path,
-      method: 'POST',
-      headers,
-      body: JSON.stringify(message),
-    } as const;
+    const { path, proof } = this.#address;
+    const more = [...proof];
+    for (const name in extra) more.push(name, extra[name]!);
+    const body = JSON.stringify(message);
+    const request = { path, method: 'POST', headers: this.#postHeaders, more, body } as const;
     const sent = lasting ? this.#lease.stream(request, reply) : this.#lease.call(request, reply);
     if (!sent) reply.refuse(busyFault(this.#server));
   }
 
   #get(lastEventId: string, reply: HttpReply): void {
-    const headers = [...this.#getHeaders, ...this.#address.proof];
-    if (lastEventId) headers.push('last-event-id', lastEventId);
-    const request = { path: this.#address.path, method: 'GET', headers } as const;
+    const { path, proof } = this.#address;
+    const more = lastEventId ? [...proof, 'last-event-id', lastEventId] : proof;
+    const request = { path, method: 'GET', headers: this.#getHeaders, more } as const;
     if (!this.#lease.stream(request, reply)) reply.refuse(busyFault(this.#server));
   }
 
