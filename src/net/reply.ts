@@ -12,7 +12,7 @@ export type ReplyHead = {
   location: string | undefined;
 };
 
-/** Reads one HTTP reply as it arrives. Exactly one of `end` and `failed` is called last. */
+/** Reads one HTTP reply as it arrives. Exactly one of `end`, `whole` and `failed` is called last. */
 export interface ReplyReader {
   /** From now on `abort` frees the socket, whatever the phase; `failed` follows. */
   begun(abort: () => void): void;
@@ -21,6 +21,8 @@ export interface ReplyReader {
   /** False: no more until `resume` is called. */
   data(chunk: Buffer): boolean;
   end(): void;
+  /** Head, body and end of a reply that came in one piece. */
+  whole(head: ReplyHead, body: string): void;
   /** `sent`: a connection was there to send on. */
   failed(error: Error, sent: boolean): void;
 }

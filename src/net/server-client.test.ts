@@ -27,6 +27,7 @@ function get(send: Send): Promise<Reply> {
           return true;
         },
         end: () => resolve({ status, body }),
+        whole: (head, text) => resolve({ status: head.status, body: text }),
         failed: (error) => resolve({ error: 'code' in error ? error.code : error }),
       },
     );

@@ -1,11 +1,17 @@
-// Undici's index loads fetch, WebSocket and caches as well: 50 ms of start and 16 MB that nothing here uses.
-import Pool from 'undici/lib/dispatcher/pool.js';
+import { availableParallelism } from 'node:os';
+import type Pool from 'undici/lib/dispatcher/pool.js';
+import { CONNECTIONS_PER_ORIGIN, openPool } from './pool.ts';
 import { Load, PooledReply, type ReplyReader } from './reply.ts';
+import { ServerThread } from './server-thread-client.ts';
 
-const CONNECT_TIMEOUT_MS = 10_000;
-const CONNECTIONS_PER_ORIGIN = 256;
 const STREAMS_PER_ORIGIN = 1024;
 const WAITING_PER_ORIGIN = 1024;
+/** Requests at once from which on a thread sends them, and down to which it goes on. */
+const MANY = { from: 8, downTo: 3 };
+/** So many requests later it starts: a moment's rush, as at a start, is not worth its 20 MB. */
+const RUSH = 500;
+/** One for those who decide about calls, one for the thread, and one for whatever else this machine does. */
+const CORES_FOR_A_THREAD = 3;
 
 /** Headers are a flat list of names and values: those that are always the same, and more of this request alone. */
 export type ServerRequest = {
@@ -34,13 +40,26 @@ type Origin = { calls: Pool; streams: Pool; call: Send; stream: Send; leases: nu
 /**
  * Pooled HTTP for servers that an administrator configured. Keep-alive, no redirects, certificates always verified.
  * Has no timeouts after connecting: whoever sends a request abandons it at its own deadline.
+ *
+ * While many requests are under way a thread sends them, with sockets of its own: they cost as much as all that is
+ * decided about a call. One request after the other is sent sooner from here.
  */
 export class ServerClient implements AsyncDisposable {
   readonly #origins = new Map<string, Origin>();
+  readonly #calls = new Load();
+  #mayThread: boolean;
+  #thread: ServerThread | undefined;
+  #many = false;
+  /** Requests while there were many, less those while there were few. */
+  #rush = 0;
+
+  constructor(cores: number = availableParallelism()) {
+    this.#mayThread = cores >= CORES_FOR_A_THREAD;
+  }
 
   /** `origin` is scheme, host and port, as `URL.origin` gives it. */
   lease(origin: string): OriginLease {
-    const entry = this.#origins.get(origin) ?? openOrigin(origin);
+    const entry = this.#origins.get(origin) ?? this.#open(origin);
     this.#origins.set(origin, entry);
     entry.leases += 1;
     let held = true;
@@ -50,48 +69,65 @@ export class ServerClient implements AsyncDisposable {
       entry.leases -= 1;
       if (entry.leases > 0) return;
       if (this.#origins.get(origin) === entry) this.#origins.delete(origin);
+      this.#thread?.close(origin);
       await destroy(entry);
     };
     return { call: entry.call, stream: entry.stream, release };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#mayThread = false;
     const entries = [...this.#origins.values()];
     this.#origins.clear();
-    await Promise.all(entries.map(destroy));
+    await Promise.all([this.#thread?.end(), ...entries.map(destroy)]);
+  }
+
+  #open(origin: string): Origin {
+    const calls = openPool(origin);
+    const streams = openPool(origin, STREAMS_PER_ORIGIN);
+    const send = bounded(CONNECTIONS_PER_ORIGIN, new Load(this.#calls), (request, reader, load) => {
+      const thread = this.#threadForMany();
+      if (thread) thread.send(origin, request, reader, load);
+      else dispatch(calls, request, reader, load);
+    });
+    const stream = bounded(STREAMS_PER_ORIGIN, new Load(), (request, reader, load) =>
+      dispatch(streams, request, reader, load),
+    );
+    return { calls, streams, call: send, stream, leases: 0 };
+  }
+
+  #threadForMany(): ServerThread | undefined {
+    this.#many = this.#calls.running >= (this.#many ? MANY.downTo : MANY.from);
+    if (!this.#mayThread) return undefined;
+    if (!this.#thread) this.#rush = Math.max(0, this.#rush + (this.#many ? 1 : -1));
+    if (this.#rush === RUSH) this.#startThread();
+    return this.#many && this.#thread?.ready ? this.#thread : undefined;
+  }
+
+  #startThread(): void {
+    this.#rush = 0;
+    this.#thread = new ServerThread(() => {
+      this.#thread = undefined;
+    });
   }
 }
 
-function openOrigin(origin: string): Origin {
-  const calls = openPool(origin, CONNECTIONS_PER_ORIGIN);
-  const streams = openPool(origin, STREAMS_PER_ORIGIN);
-  return {
-    calls,
-    streams,
-    call: boundedSend(calls, CONNECTIONS_PER_ORIGIN),
-    stream: boundedSend(streams, STREAMS_PER_ORIGIN),
-    leases: 0,
-  };
-}
-
-function openPool(origin: string, connections: number): Pool {
-  return new Pool(origin, {
-    connections,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    // Said here so that NODE_TLS_REJECT_UNAUTHORIZED cannot switch verification off.
-    connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: true, minVersion: 'TLSv1.2' },
-  });
-}
-
-function boundedSend(pool: Pool, connections: number): Send {
-  const load = new Load();
-  return ({ path, method, headers = [], more, body }, reader) => {
+function bounded(
+  connections: number,
+  load: Load,
+  send: (request: ServerRequest, reader: ReplyReader, load: Load) => void,
+): Send {
+  return (request, reader) => {
     if (load.running >= connections + WAITING_PER_ORIGIN) return false;
-    const all = more && more.length > 0 ? [...headers, ...more] : headers;
-    pool.dispatch({ path, method, headers: all, body }, new PooledReply(reader, load));
+    send(request, reader, load);
     return true;
   };
+}
+
+function dispatch(pool: Pool, request: ServerRequest, reader: ReplyReader, load: Load): void {
+  const { path, method, headers = [], more, body } = request;
+  const all = more?.length ? [...headers, ...more] : headers;
+  pool.dispatch({ path, method, headers: all, body }, new PooledReply(reader, load));
 }
 
 async function destroy(entry: Origin): Promise<void> {

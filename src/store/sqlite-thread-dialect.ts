@@ -1,16 +1,12 @@
-import { getCompileCacheDir } from 'node:module';
-import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { type DatabaseConnection, type Driver, type QueryResult, SqliteDialect } from 'kysely';
 import { messageOf, Refusal } from '../base/errors.ts';
+import { startThread } from '../base/thread.ts';
 import type { Append, Statement } from './append.ts';
 import { namedFault } from './fault.ts';
 import type { ThreadReply, ThreadRequest } from './sqlite-thread.ts';
 
 type Waiting = { resolve(reply: ThreadReply): void; reject(error: unknown): void };
-
-/** The thread's source here, its compiled neighbour in the package. */
-const THREAD = new URL(`./sqlite-thread.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
 /** Reads and appends in a thread, which starts with the first of them. One that died is replaced by the next request. */
 export class SqliteThread {
@@ -59,9 +55,8 @@ export class SqliteThread {
 
   #started(): Worker {
     if (this.#worker) return this.#worker;
-    const worker = new Worker(THREAD, {
+    const worker = startThread('sqlite-thread', import.meta.url, {
       workerData: this.#file,
-      env: threadEnvironment(),
       // What comes through it is short-lived; it would grow to the size of the server's own.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
@@ -83,15 +78,6 @@ export class SqliteThread {
     this.#waiting = [];
     for (const one of waiting) one.reject(unavailable(error));
   }
-}
-
-/**
- * Nothing of the process's environment but where compiled code is kept. Without it the thread would load the compiler
- * that takes types off: 18 MB and a tenth of a second.
- */
-function threadEnvironment(): Record<string, string> {
-  const kept = getCompileCacheDir();
-  return kept === undefined ? {} : { NODE_COMPILE_CACHE: path.dirname(kept) };
 }
 
 function asError({ message, ...codes }: { message: string; errcode?: number; code?: string }): unknown {

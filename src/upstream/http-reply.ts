@@ -117,6 +117,19 @@ export class HttpReply implements ReplyReader {
     else this.#sink.end();
   }
 
+  whole(head: ReplyHead, body: string): void {
+    // There is no socket to free.
+    this.#abort = undefined;
+    this.head(head);
+    if (!this.#over && this.#mode === 'text' && Buffer.byteLength(body) <= this.#limit) {
+      this.#over = true;
+      this.#sink.text(body, head);
+      return;
+    }
+    if (!this.#over && body !== '') this.data(Buffer.from(body));
+    this.end();
+  }
+
   failed(error: Error, sent: boolean): void {
     clearTimeout(this.#lateTimer);
     if (this.#over) return;

@@ -7,7 +7,7 @@ export type HttpTransportOptions = {
   headers: Record<string, string>;
   /** Asked for `Authorization` before each request; undefined: `headers` are all. */
   credential?: { readonly header: string | undefined } | undefined;
-  client: ServerClient;
+  client: Pick<ServerClient, 'lease'>;
   /** For messages. */
   serverName: string;
 };

@@ -1,21 +1,59 @@
 import assert from 'node:assert/strict';
-import { ServerClient } from '../../src/net/server-client.ts';
+import { Load, type ReplyReader } from '../../src/net/reply.ts';
+import { ServerClient, type ServerRequest } from '../../src/net/server-client.ts';
+import { ServerThread } from '../../src/net/server-thread-client.ts';
 import type { JsonRpcMessage } from '../../src/protocol/jsonrpc.ts';
 import { HttpTransport } from '../../src/upstream/http-transport.ts';
 import { type Answer, type ExchangeOptions, UpstreamFault } from '../../src/upstream/transport.ts';
+import { eventually } from './processes.ts';
 import { type Script, ScriptedUpstream } from './scripted-upstream.ts';
 
 export const MAX_BYTES = 1024 * 1024;
 
+type Client = Pick<ServerClient, 'lease'> & AsyncDisposable;
+
+/** Sends everything from a thread, which a server does while it has much to do. */
+class ThreadClient implements Client {
+  readonly #load = new Load();
+  readonly #thread = new ServerThread(() => {});
+
+  static async start(): Promise<ThreadClient> {
+    const client = new ThreadClient();
+    await eventually('the thread has started', () => client.#thread.ready);
+    return client;
+  }
+
+  lease(origin: string) {
+    const send = (request: ServerRequest, reader: ReplyReader) => {
+      this.#thread.send(origin, request, reader, this.#load);
+      return true;
+    };
+    return { call: send, stream: send, release: async () => this.#thread.close(origin) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#thread.end();
+    assert.equal(this.#load.running, 0);
+  }
+}
+
+let open: () => Promise<Client> = async () => new ServerClient();
+
+/** For all rigs of this process, which have to be made afterwards. */
+export function sendFromThreads(): void {
+  open = () => ThreadClient.start();
+}
+
 /** A scripted upstream with a transport to it, and what the transport reported. */
 export class HttpRig implements AsyncDisposable {
-  readonly client = new ServerClient();
+  readonly client: Client;
   readonly stray: JsonRpcMessage[] = [];
   readonly closed: UpstreamFault[] = [];
   readonly upstream: ScriptedUpstream;
   readonly transport: HttpTransport;
 
-  private constructor(upstream: ScriptedUpstream, headers: Record<string, string>) {
+  private constructor(client: Client, upstream: ScriptedUpstream, headers: Record<string, string>) {
+    this.client = client;
     this.upstream = upstream;
     this.transport = new HttpTransport(
       { url: upstream.url, headers, client: this.client, serverName: 'x' },
@@ -27,7 +65,7 @@ export class HttpRig implements AsyncDisposable {
   }
 
   static async start(script: Script, headers: Record<string, string> = {}): Promise<HttpRig> {
-    return new HttpRig(await ScriptedUpstream.start(script), headers);
+    return new HttpRig(await open(), await ScriptedUpstream.start(script), headers);
   }
 
   call(options: Partial<ExchangeOptions> = {}, id: number | string = 1): Promise<Answer> {
