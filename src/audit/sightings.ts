@@ -65,7 +65,7 @@ export class ToolSightings {
   }
 
   async #known(server: string): Promise<SeenTools> {
-    const rows = await this.#store.background
+    const rows = await this.#store.db
       .selectFrom('tool_sightings')
       .select(['tool', 'fingerprint'])
       .where('server', '=', server)

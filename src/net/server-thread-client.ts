@@ -2,6 +2,8 @@ import type { Worker } from 'node:worker_threads';
 import { startThread } from '../base/thread.ts';
 import type { Load, ReplyHead, ReplyReader } from './reply.ts';
 import type { ServerRequest } from './server-client.ts';
+// Loaded here as well, so that its compiled code is kept when the process ends: see `startThread`.
+import './server-thread.ts';
 import type { FromThread, ToThread, WholeHead } from './server-thread.ts';
 
 const MAX_HEADER_SETS = 1_000;

@@ -48,18 +48,17 @@ export type WholeHead = [
 /** Of one reply that wait to be read. */
 const UNREAD_BYTES = 256 * 1024;
 
-const port = parentPort!;
 const pools = new Map<string, Pool>();
 const headerSets = new Map<number, string[]>();
 const replies: (ThreadReply | undefined)[] = [];
 let outgoing: FromThread[] = [];
 let unfinished: ThreadReply[] = [];
 
-port.on('message', (batch: ToThread[]) => {
+parentPort?.on('message', (batch: ToThread[]) => {
   for (const order of batch) obey(order);
 });
 // It is there.
-port.postMessage([]);
+parentPort?.postMessage([]);
 
 function obey(order: ToThread): void {
   switch (order[0]) {
@@ -112,7 +111,7 @@ function flush(): void {
   unfinished = [];
   const batch = outgoing;
   outgoing = [];
-  if (batch.length > 0) port.postMessage(batch);
+  if (batch.length > 0) parentPort?.postMessage(batch);
 }
 
 /** Gathers what comes in one turn: most replies are whole by its end. */

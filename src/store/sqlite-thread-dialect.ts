@@ -4,19 +4,36 @@ import { messageOf, Refusal } from '../base/errors.ts';
 import { startThread } from '../base/thread.ts';
 import type { Append, Statement } from './append.ts';
 import { namedFault } from './fault.ts';
+// Loaded here as well, so that its compiled code is kept when the process ends: see `startThread`.
+import './sqlite-thread.ts';
 import type { ThreadReply, ThreadRequest } from './sqlite-thread.ts';
 
 type Waiting = { resolve(reply: ThreadReply): void; reject(error: unknown): void };
 
-/** Reads and appends in a thread, which starts with the first of them. One that died is replaced by the next request. */
+/** How long a thread without work is kept. */
+const IDLE_MS = 30_000;
+
+/**
+ * Reads and appends in a thread, which starts with the first of them and ends when there was nothing to do for half a
+ * minute. One that died is replaced by the next request.
+ */
 export class SqliteThread {
   readonly #file: string;
+  readonly #idleMs: number;
   #worker: Worker | undefined;
   #waiting: Waiting[] = [];
   #closed = false;
+  #used = true;
+  #idle: NodeJS.Timeout | undefined;
+  #resting: Promise<unknown> | undefined;
 
-  constructor(file: string) {
+  constructor(file: string, idleMs: number = IDLE_MS) {
     this.#file = file;
+    this.#idleMs = idleMs;
+  }
+
+  get isRunning(): boolean {
+    return this.#worker !== undefined;
   }
 
   async read({ sql, parameters }: Statement): Promise<unknown[]> {
@@ -30,13 +47,15 @@ export class SqliteThread {
     return 'hash' in reply ? reply.hash : undefined;
   }
 
+  /** What was asked before is still answered. */
   async close(): Promise<void> {
     if (this.#closed) return;
     const worker = this.#worker;
     const last = worker && this.#ask({ kind: 'close' });
     this.#closed = true;
+    clearInterval(this.#idle);
     await last?.catch(() => {});
-    await worker?.terminate();
+    await Promise.all([worker?.terminate(), this.#resting]);
   }
 
   #ask(request: ThreadRequest): Promise<ThreadReply> {
@@ -45,6 +64,7 @@ export class SqliteThread {
     return new Promise((resolve, reject) => {
       // Whoever waits for an answer keeps the process alive, an idle thread does not.
       if (this.#waiting.length === 0) worker.ref();
+      this.#used = true;
       this.#waiting.push({
         resolve: (reply) => ('error' in reply ? reject(asError(reply.error)) : resolve(reply)),
         reject,
@@ -58,9 +78,10 @@ export class SqliteThread {
     const worker = startThread('sqlite-thread', import.meta.url, {
       workerData: this.#file,
       // What comes through it is short-lived; it would grow to the size of the server's own.
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
     });
     worker.on('message', (reply: ThreadReply) => {
+      if (this.#worker !== worker) return;
       const waiting = this.#waiting.shift();
       if (this.#waiting.length === 0) worker.unref();
       waiting?.resolve(reply);
@@ -68,12 +89,31 @@ export class SqliteThread {
     worker.on('error', (error) => this.#lost(worker, error));
     worker.on('exit', () => this.#lost(worker, new Error('its thread ended')));
     this.#worker = worker;
+    this.#idle = setInterval(() => this.#rest(worker), this.#idleMs).unref();
     return worker;
+  }
+
+  /** The next request is another one's. */
+  #rest(worker: Worker): void {
+    const idle = this.#waiting.length === 0 && !this.#used;
+    this.#used = false;
+    if (!idle) return;
+    this.#forget();
+    this.#resting = new Promise((resolve) => {
+      worker.once('message', () => void worker.terminate());
+      worker.once('exit', resolve);
+      worker.postMessage({ kind: 'close' } satisfies ThreadRequest);
+    });
+  }
+
+  #forget(): void {
+    clearInterval(this.#idle);
+    this.#worker = undefined;
   }
 
   #lost(worker: Worker, error: unknown): void {
     if (this.#worker !== worker) return;
-    this.#worker = undefined;
+    this.#forget();
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const one of waiting) one.reject(unavailable(error));

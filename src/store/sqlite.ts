@@ -9,6 +9,7 @@ import { namedFault } from './fault.ts';
 import { SCHEMA_VERSION } from './migrator.ts';
 import { createPrivateFile, namedFileFault, syncFolder } from './private-file.ts';
 import type { Schema } from './schema.ts';
+import { SqliteAppends } from './sqlite-appends.ts';
 import { openConnection } from './sqlite-connection.ts';
 import { SqliteThread, SqliteThreadDialect } from './sqlite-thread-dialect.ts';
 
@@ -52,11 +53,12 @@ export async function openSqlite(
     await prepare(db);
     await data.markLive();
     const thread = new SqliteThread(file);
+    const appends = new SqliteAppends(database, thread);
     return {
       db,
       background: new Kysely<Schema>({ dialect: new SqliteThreadDialect(thread) }),
       // Whoever holds our own connection may be writing: two writers would wait for each other's file lock.
-      append: (rows) => db.connection().execute(() => thread.append(rows)),
+      append: (rows) => db.connection().execute(() => appends.append(rows)),
       close: async () => {
         await thread.close();
         await db.destroy();
