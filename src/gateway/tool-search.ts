@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import MiniSearch from 'minisearch';
+import type MiniSearch from 'minisearch';
 import { isObject, type JsonObject } from '../protocol/jsonrpc.ts';
 import { itemsOf, type View } from './view.ts';
 
@@ -62,7 +62,8 @@ export class ToolSearch {
 }
 
 async function indexOf(view: View): Promise<MiniSearch<Entry>> {
-  const index = new MiniSearch<Entry>({
+  const { default: Index } = await import('minisearch');
+  const index = new Index<Entry>({
     fields: ['name', 'title', 'about', 'parameters'],
     tokenize: wordsOf,
     processTerm: (word) => (STOP_WORDS.has(word) ? null : stemOf(word)),

@@ -78,25 +78,37 @@ const CALLER = {
 };
 const TOOL = { name: 'string', server: 'string', readOnly: 'bool' };
 
-/** What an author sees: three variables, and the functions that `boundsOf` lets through. */
-const AUTHORS = new Environment({
-  limits: { maxAstNodes: 500, maxDepth: 50, maxListElements: 200, maxMapEntries: 50, maxCallArguments: 4 },
-})
-  .registerType('Caller', { ctor: CallerFacts, fields: CALLER })
-  .registerType('Tool', { ctor: ToolFacts, fields: TOOL })
-  .registerVariable('args', 'map<string, dyn>')
-  .registerVariable('caller', 'Caller')
-  .registerVariable('tool', 'Tool');
+/**
+ * `authors` is what an author sees: three variables, and the functions that `boundsOf` lets through. `runners` is what runs:
+ * `matches` of the library backtracks, so ours takes its place, which needs the pattern and the meter.
+ */
+type Environments = { authors: Environment; runners: Environment };
 
-/** What runs: `matches` of the library backtracks, so ours takes its place, which needs the pattern and the meter. */
-const RUNNERS = AUTHORS.clone()
-  .registerType('Meter', MeterFacts)
-  .registerType('Pattern', CompiledPattern)
-  .registerVariable(METER, 'Meter')
-  .registerFunction(
-    'string.castellan_matches(Pattern, Meter): bool',
-    (text: string, { pattern }: CompiledPattern, { meter }: MeterFacts) => pattern.matches(text, meter),
-  );
+let environments: Environments | undefined;
+
+/** Made for the first expression: most have none, and it is half a megabyte. */
+function prepared(): Environments {
+  if (environments) return environments;
+  const authors = new Environment({
+    limits: { maxAstNodes: 500, maxDepth: 50, maxListElements: 200, maxMapEntries: 50, maxCallArguments: 4 },
+  })
+    .registerType('Caller', { ctor: CallerFacts, fields: CALLER })
+    .registerType('Tool', { ctor: ToolFacts, fields: TOOL })
+    .registerVariable('args', 'map<string, dyn>')
+    .registerVariable('caller', 'Caller')
+    .registerVariable('tool', 'Tool');
+  const runners = authors
+    .clone()
+    .registerType('Meter', MeterFacts)
+    .registerType('Pattern', CompiledPattern)
+    .registerVariable(METER, 'Meter')
+    .registerFunction(
+      'string.castellan_matches(Pattern, Meter): bool',
+      (text: string, { pattern }: CompiledPattern, { meter }: MeterFacts) => pattern.matches(text, meter),
+    );
+  environments = { authors, runners };
+  return environments;
+}
 
 /** Parses and type-checks an expression over `args`, `caller` and `tool`, and refuses what could run long. */
 export function compileExpression(
@@ -104,7 +116,8 @@ export function compileExpression(
 ): { ok: true; value: Expression } | { ok: false; error: ExpressionProblem } {
   const problem = (column: number, message: string) => ({ ok: false as const, error: { column, message } });
   if (source.length > MAX_LENGTH) return problem(1, `is longer than ${MAX_LENGTH} characters`);
-  const checked = AUTHORS.check(source);
+  const { authors } = prepared();
+  const checked = authors.check(source);
   if (!checked.valid) {
     const { summary, range } = checked.error as ParseError | TypeFault;
     return problem((range?.start ?? 0) + 1, summary);
@@ -112,7 +125,7 @@ export function compileExpression(
   if (checked.type !== 'bool' && checked.type !== 'dyn')
     return problem(1, `is ${checked.type}, where a condition must be true or false`);
   try {
-    const bounds = boundsOf(AUTHORS.parse(source).ast);
+    const bounds = boundsOf(authors.parse(source).ast);
     return { ok: true, value: runnable(source, bounds) };
   } catch (error) {
     if (error instanceof ExpressionFault) return problem(error.at + 1, error.message);
@@ -121,7 +134,7 @@ export function compileExpression(
 }
 
 function runnable(source: string, bounds: Bounds): Expression {
-  const environment = RUNNERS.clone();
+  const environment = prepared().runners.clone();
   bounds.patterns.forEach((use, index) => {
     environment.registerConstant(`castellan_pattern_${index}`, 'Pattern', compiled(use));
   });

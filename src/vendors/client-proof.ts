@@ -1,4 +1,4 @@
-import { type CryptoKey, modifyAssertion, PrivateKeyJwt } from 'oauth4webapi';
+import type { CryptoKey } from 'oauth4webapi';
 import { ok, type Result, refused } from '../base/result.ts';
 import { type ClientKeyAlgorithm, clientKeyOf } from '../resources/client-key.ts';
 import type { OAuthSpec } from '../resources/spec.ts';
@@ -96,10 +96,11 @@ async function sign(
   if (!algorithm) throw new Error('the key of a client cannot be read any more');
   const named = key.id === undefined ? {} : { kid: key.id };
   const signing: CryptoKey = key.key.toCryptoKey(SUBTLE[algorithm], false, ['sign']);
+  const { modifyAssertion, PrivateKeyJwt } = await import('oauth4webapi');
   const proof = PrivateKeyJwt(
     { key: signing, ...named },
     // EdDSA and Ed25519 are two names of one signature.
-    { [modifyAssertion]: (header) => Object.assign(header, { alg: algorithm }) },
+    { [modifyAssertion]: (header: Record<string, unknown>) => Object.assign(header, { alg: algorithm }) },
   );
   await proof({ issuer: audience }, { client_id: id }, form, new Headers());
 }
