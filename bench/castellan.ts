@@ -7,13 +7,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ChildProcesses, pathInBench } from './child-processes.ts';
 import { countTools } from './client/wire.ts';
-import { ERAS } from './era.ts';
+import { ERAS, VERSION } from './era.ts';
 import {
   type CastellanAccess,
   callServer,
   changesProject,
   changesServer,
   INTENTS,
+  STDIO_KINDS,
   stdioArgs,
   stdioServer,
 } from './scenarios.ts';
@@ -149,13 +150,19 @@ function configOf(upstream: UpstreamUrls): string {
   for (const era of ERAS) {
     const tools = { readOnly: ['*'] };
     add('Server', callServer(era), { url: upstream[era].call, tools });
-    add('Server', stdioServer(era), { command: process.execPath, args: stdioArgs(era), tools });
+    for (const kind of STDIO_KINDS) {
+      const command = { command: process.execPath, args: stdioArgs(kind, era) };
+      add('Server', stdioServer(kind, era), { ...command, protocol: VERSION[era], tools });
+    }
     add('Server', changesServer(era), { url: upstream[era].call });
     const lists = upstream[era].lists.map((url, index) => ({ name: `list-${era}-${index}`, url }));
     for (const { name, url } of lists) add('Server', name, { url });
     add('Project', `lists-${era}`, { servers: lists.map((list) => list.name) });
   }
-  const servers = ERAS.flatMap((era) => [callServer(era), stdioServer(era)]);
+  const servers = ERAS.flatMap((era) => [
+    callServer(era),
+    ...STDIO_KINDS.map((kind) => stdioServer(kind, era)),
+  ]);
   add('Project', 'calls', { servers });
   for (const intent of INTENTS)
     add('Project', changesProject(intent), { servers: ERAS.map(changesServer), audit: { intent } });

@@ -31,15 +31,21 @@ export const changesProject = (intent: Intent): string => `changes-${intent}`;
 /** What is called here only reads, as its operator says. */
 export const callServer = (era: Era): string => `http-${era}`;
 export const changesServer = (era: Era): string => `changes-${era}`;
-export const stdioServer = (era: Era): string => `stdio-${era}`;
-export const stdioArgs = (era: Era): string[] => [pathInBench('upstream/stdio-server.ts'), era];
+/** The bare server, and one made with the official SDK, which speaks both eras. */
+export const STDIO_KINDS = ['bare', 'sdk'] as const;
+export type StdioKind = (typeof STDIO_KINDS)[number];
+export const stdioServer = (kind: StdioKind, era: Era): string => `stdio-${kind}-${era}`;
+export const stdioArgs = (kind: StdioKind, era: Era): string[] =>
+  kind === 'bare'
+    ? [pathInBench('upstream/stdio-server.ts'), era]
+    : [pathInBench('upstream/sdk-stdio-server.ts')];
 
 export function floorRoutes(upstream: UpstreamUrls): FloorRoutes {
   const routes: FloorRoutes = { http: {}, stdio: {} };
   for (const era of ERAS) {
     routes.http[`/${callServer(era)}`] = upstream[era].call;
     routes.http[`/list-${era}`] = upstream[era].bigList;
-    routes.stdio[`/${stdioServer(era)}`] = stdioArgs(era);
+    for (const kind of STDIO_KINDS) routes.stdio[`/${stdioServer(kind, era)}`] = stdioArgs(kind, era);
   }
   return routes;
 }
@@ -50,7 +56,9 @@ export function allScenarios(peers: Peers): Scenario[] {
   const scenarios = ERAS.flatMap((era) => [
     ...[1, 16, 64].map((concurrency) => callScenario(peers, era, concurrency)),
     listScenario(peers, era, 16),
-    ...[1, 16].map((concurrency) => stdioScenario(peers, era, concurrency)),
+    ...STDIO_KINDS.flatMap((kind) =>
+      [1, 16].map((concurrency) => stdioScenario(peers, kind, era, concurrency)),
+    ),
   ]);
   const announced = INTENTS.flatMap((intent) =>
     [16, 64].map((concurrency) => changeScenario(peers, intent, concurrency)),
@@ -99,15 +107,16 @@ function listScenario(peers: Peers, era: Era, concurrency: number): Scenario {
   return { title: `tools/list, ${tools} tools`, era, operation: 'list', concurrency, tools, aims };
 }
 
-function stdioScenario(peers: Peers, era: Era, concurrency: number): Scenario {
-  const server = stdioServer(era);
-  const direct: Aim = { target: { kind: 'stdio', args: stdioArgs(era) }, tool: 'echo' };
+function stdioScenario(peers: Peers, kind: StdioKind, era: Era, concurrency: number): Scenario {
+  const server = stdioServer(kind, era);
+  const direct: Aim = { target: { kind: 'stdio', args: stdioArgs(kind, era) }, tool: 'echo' };
   const aims = {
     direct,
     floor: http(`${peers.floorUrl}/${server}`, `${server}__echo`),
     ...throughCastellan(peers, 'calls', `${server}__echo`),
   };
-  return { title: 'tools/call, stdio', era, operation: 'call', concurrency, tools: 0, aims };
+  const title = kind === 'bare' ? 'tools/call, stdio' : 'tools/call, stdio, SDK server';
+  return { title, era, operation: 'call', concurrency, tools: 0, aims };
 }
 
 /** A client of one era at a server of the other; direct and floor, which cannot translate, stay within the client's era. */

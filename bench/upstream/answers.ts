@@ -32,7 +32,7 @@ function legacyResults(tools: object[]): Results {
     }),
     ping: () => ({}),
     'tools/list': () => ({ tools }),
-    'tools/call': (request) => ({ content: echo(request) }),
+    'tools/call': (request) => ({ content: echo(request.params?.arguments?.message) }),
   };
 }
 
@@ -46,12 +46,12 @@ function modernResults(tools: object[]): Results {
       capabilities: CAPABILITIES,
     }),
     'tools/list': () => ({ ...cacheable, tools }),
-    'tools/call': (request) => ({ ...complete, content: echo(request) }),
+    'tools/call': (request) => ({ ...complete, content: echo(request.params?.arguments?.message) }),
   };
 }
 
-function echo(request: Message): object[] {
-  return [{ type: 'text', text: `${request.params?.arguments?.message} ${FILLER}` }];
+export function echo(message: unknown): { type: 'text'; text: string }[] {
+  return [{ type: 'text', text: `${message} ${FILLER}` }];
 }
 
 /** A dual-era client reads the other era's opening as: legacy answers a plain 400, modern names its versions. */
