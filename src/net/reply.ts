@@ -21,8 +21,8 @@ export interface ReplyReader {
   /** False: no more until `resume` is called. */
   data(chunk: Buffer): boolean;
   end(): void;
-  /** Head, body and end of a reply that came in one piece. */
-  whole(head: ReplyHead, body: string): void;
+  /** Head, body and end of a reply that came in one piece. `bytes`: of the body as it came. */
+  whole(head: ReplyHead, body: string, bytes: number): void;
   /** `sent`: a connection was there to send on. */
   failed(error: Error, sent: boolean): void;
 }

@@ -6,8 +6,10 @@ import { ServerThread } from './server-thread-client.ts';
 
 const STREAMS_PER_ORIGIN = 1024;
 const WAITING_PER_ORIGIN = 1024;
-/** Requests at once from which on a thread sends them, and down to which it goes on. */
-const MANY = { from: 8, downTo: 3 };
+/** Requests at once, on average, from which on a thread sends them, and down to which it goes on. */
+const MANY = { from: 5, downTo: 2 };
+/** Requests come in bursts: the average is that of about so many. */
+const AVERAGED = 16;
 /** So many requests later it starts: a moment's rush, as at a start, is not worth its 20 MB. */
 const RUSH = 500;
 /** One for those who decide about calls, one for the thread, and one for whatever else this machine does. */
@@ -27,7 +29,7 @@ export type Send = (request: ServerRequest, reader: ReplyReader) => boolean;
 
 /** The sockets to one origin, shared by every transport that holds a lease on it. */
 export type OriginLease = {
-  /** For requests. Beyond 256 at once they wait in line until they are answered or abandoned. */
+  /** For requests. Beyond 256 at once, from here and from a thread each, they wait in line until answered or abandoned. */
   readonly call: Send;
   /** For streams that stay open, so that they can never use up what requests need. */
   readonly stream: Send;
@@ -49,6 +51,7 @@ export class ServerClient implements AsyncDisposable {
   readonly #calls = new Load();
   #mayThread: boolean;
   #thread: ServerThread | undefined;
+  #average = 0;
   #many = false;
   /** Requests while there were many, less those while there were few. */
   #rush = 0;
@@ -97,18 +100,24 @@ export class ServerClient implements AsyncDisposable {
   }
 
   #threadForMany(): ServerThread | undefined {
-    this.#many = this.#calls.running >= (this.#many ? MANY.downTo : MANY.from);
+    this.#average += (this.#calls.running - this.#average) / AVERAGED;
+    this.#many = this.#average >= (this.#many ? MANY.downTo : MANY.from);
     if (!this.#mayThread) return undefined;
     if (!this.#thread) this.#rush = Math.max(0, this.#rush + (this.#many ? 1 : -1));
     if (this.#rush === RUSH) this.#startThread();
     return this.#many && this.#thread?.ready ? this.#thread : undefined;
   }
 
+  /** Where the system lets no thread start, all goes on from here. */
   #startThread(): void {
     this.#rush = 0;
-    this.#thread = new ServerThread(() => {
+    try {
+      this.#thread = new ServerThread(() => {
+        this.#thread = undefined;
+      });
+    } catch {
       this.#thread = undefined;
-    });
+    }
   }
 }
 

@@ -15,6 +15,16 @@ const NO_HEADERS: string[] = [];
 
 type Waiting = { reader: ReplyReader; load: Load };
 
+/** Hears the rest of a reply that nobody reads any more. */
+const DEAF: ReplyReader = {
+  begun() {},
+  head() {},
+  data: () => true,
+  end() {},
+  whole() {},
+  failed() {},
+};
+
 /**
  * Sends requests from a thread and hears of their replies. It ends when there was nothing to do for half a minute, or
  * when the thread died; what was under way then has failed, and a new one takes its place.
@@ -72,8 +82,10 @@ export class ServerThread {
     });
   }
 
+  /** Gives up the sockets, and the headers too: credentials of that origin may be among them. */
   close(origin: string): void {
     this.#order(['close', origin]);
+    this.#forgetHeaders();
   }
 
   async end(): Promise<void> {
@@ -84,17 +96,19 @@ export class ServerThread {
   #numberOf(headers: string[]): number {
     let set = this.#headerSets.get(headers);
     if (set === undefined) {
-      if (this.#knownSets === MAX_HEADER_SETS) {
-        this.#headerSets = new WeakMap();
-        this.#knownSets = 0;
-        this.#order(['forget']);
-      }
+      if (this.#knownSets === MAX_HEADER_SETS) this.#forgetHeaders();
       this.#knownSets += 1;
       set = this.#knownSets;
       this.#headerSets.set(headers, set);
       this.#order(['headers', set, headers]);
     }
     return set;
+  }
+
+  #forgetHeaders(): void {
+    this.#headerSets = new WeakMap();
+    this.#knownSets = 0;
+    this.#order(['forget']);
   }
 
   /** Orders of one turn of the event loop leave together. */
@@ -110,21 +124,34 @@ export class ServerThread {
   }
 
   #hear(news: FromThread): void {
+    const id = news[1];
+    const waiting = this.#waiting[id];
+    if (!waiting) return;
+    const { reader } = waiting;
+    try {
+      this.#pass(news, reader);
+    } catch (error) {
+      // Nobody else's reply is lost for it.
+      if (this.#waiting[id] === waiting) this.#order(['abort', id]);
+      waiting.reader = DEAF;
+      reader.failed(error as Error, true);
+    }
+  }
+
+  #pass(news: FromThread, reader: ReplyReader): void {
     const [kind, id] = news;
-    const reader = this.#waiting[id]?.reader;
-    if (!reader) return;
     switch (kind) {
       case 'whole':
         this.#settled(id);
-        reader.whole(headOf(news[3]), news[2]);
+        reader.whole(headOf(news[4]), news[2], news[3]);
         return;
       case 'head':
         reader.head(news[2], () => {});
         return;
       case 'data': {
         const { buffer, byteOffset, byteLength } = news[2];
-        reader.data(Buffer.from(buffer, byteOffset, byteLength));
         this.#order(['read', id, byteLength]);
+        reader.data(Buffer.from(buffer, byteOffset, byteLength));
         return;
       }
       case 'end':

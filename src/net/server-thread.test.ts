@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
+import { temporaryFolder } from '../../test/support/databases.ts';
 import { localhostCertificate, localhostKey } from '../../test/support/localhost-certificate.ts';
 import { eventually } from '../../test/support/processes.ts';
 import { ScriptedUpstream } from '../../test/support/scripted-upstream.ts';
@@ -17,6 +22,7 @@ class Heard implements ReplyReader {
   readonly reply: Promise<Reply>;
   abort = () => {};
   pieces = 0;
+  bytes = 0;
   #status = 0;
   #body: Buffer[] = [];
   #settle!: (reply: Reply) => void;
@@ -45,7 +51,8 @@ class Heard implements ReplyReader {
     this.#settle({ status: this.#status, body: Buffer.concat(this.#body).toString() });
   }
 
-  whole({ status }: { status: number }, body: string): void {
+  whole({ status }: { status: number }, body: string, bytes: number): void {
+    this.bytes = bytes;
     this.#settle({ status, body });
   }
 
@@ -98,6 +105,50 @@ describe('a thread that sends requests', () => {
     assert.ok(heard.pieces > 1);
     const [first, second] = [it.get(), it.get()];
     assert.deepEqual(await first.reply, await second.reply);
+  });
+
+  test('counts the bytes that came, whatever their text is', async () => {
+    await using it = await Rig.start((_seen, response) => void response.end(Buffer.alloc(60, 0xff)));
+    const heard = it.get();
+    assert.deepEqual(await heard.reply, { status: 200, body: '\ufffd'.repeat(60) });
+    assert.equal(heard.bytes, 60);
+  });
+
+  test('takes on how Node was told to work', async () => {
+    await using upstream = await ScriptedUpstream.start((_seen, response) => {
+      response.writeHead(200, { 'x-long': 'x'.repeat(30_000) }).end('read');
+    });
+    const script = `
+      import { ServerThread } from ${JSON.stringify(import.meta.resolve('./server-thread-client.ts'))};
+      const thread = new ServerThread(() => {});
+      const say = (what) => { console.log(what); void thread.end(); };
+      const reader = { begun() {}, whole: (_head, body) => say(body), failed: (error) => say(error.code) };
+      const load = { begin() {}, end() {} };
+      thread.send(${JSON.stringify(upstream.origin)}, { method: 'GET', path: '/' }, reader, load);`;
+    const env = { ...process.env, NODE_OPTIONS: '--max-http-header-size=65536' };
+    const file = path.join(await temporaryFolder(), 'ask.mjs');
+    await writeFile(file, script);
+    assert.equal((await promisify(execFile)(process.execPath, [file], { env })).stdout.trim(), 'read');
+  });
+
+  test('a reader that fails costs nobody else a reply', async () => {
+    await using it = await Rig.start((seen, response) => {
+      if (seen.url === '/pieces') response.write('one');
+      else response.end('whole');
+    });
+    const broken = it.get('/pieces');
+    broken.head = () => {
+      throw new TypeError('broken');
+    };
+    const brokenAtEnd = it.get('/whole');
+    brokenAtEnd.whole = () => {
+      throw new TypeError('broken too');
+    };
+    const others = await Promise.all(Array.from({ length: 20 }, () => it.get('/whole').reply));
+    for (const reply of others) assert.deepEqual(reply, { status: 200, body: 'whole' });
+    assert.deepEqual(await broken.reply, { error: 'broken', sent: true });
+    assert.deepEqual(await brokenAtEnd.reply, { error: 'broken too', sent: true });
+    await eventually('both are over', () => it.load.running === 0);
   });
 
   test('calls off what is under way, and nothing else', async () => {

@@ -30,7 +30,7 @@ export type ThreadCall = [
 /** Exactly one of `whole`, `end` and `failed` is the last about an id. */
 export type FromThread =
   /** A reply that came in one piece. Fewer names travel than with a head. */
-  | [kind: 'whole', id: number, body: string, head: WholeHead]
+  | [kind: 'whole', id: number, body: string, bytes: number, head: WholeHead]
   | [kind: 'head', id: number, head: ReplyHead]
   | [kind: 'data', id: number, chunk: Uint8Array]
   | [kind: 'end', id: number]
@@ -162,7 +162,8 @@ class ThreadReply implements ReplyReader {
   end(): void {
     replies[this.#id] = undefined;
     if (this.#head) {
-      tell(['whole', this.#id, joined(this.#pieces).toString('utf8'), packed(this.#head)]);
+      const body = joined(this.#pieces);
+      tell(['whole', this.#id, body.toString('utf8'), body.length, packed(this.#head)]);
       this.#head = undefined;
       this.#pieces = [];
     } else {

@@ -114,13 +114,16 @@ describe('appends to SQLite', () => {
     await it.append(2);
     assert.equal(it.workers.length, 1);
     await eventually('it has ended', () => !it.thread.isRunning);
+    // The disk is judged anew.
+    await it.append(1);
+    assert.equal(it.workers.length, 1);
     await it.append(1);
     assert.equal(it.workers.length, 2);
     await Promise.all(
       Array.from({ length: 20 }, async (_, at) => {
         await delay(at * 10);
         const [row] = await it.thread.read({ sql: 'select count(*) as n from rows', parameters: [] });
-        assert.deepEqual({ ...(row as object) }, { n: 3 });
+        assert.deepEqual({ ...(row as object) }, { n: 4 });
       }),
     );
   });

@@ -7,8 +7,10 @@ import type { SqliteThread } from './sqlite-thread-dialect.ts';
 /** Appends in a second from which on they are a thread's work. */
 const MANY = 50;
 const WINDOW_MS = 1_000;
-/** A disk on which a commit takes longer keeps everybody waiting: its commits always are. */
+/** A disk on which commits take longer keeps everybody waiting: they are a thread's work too. */
 const SLOW_MS = 2;
+/** How many commits that is the average of, about: each now and then waits for a checkpoint. */
+const AVERAGED = 8;
 
 /** Commits appends in a thread, which is worth its 18 MB once there are many, or when the disk is slow. */
 export class SqliteAppends {
@@ -17,7 +19,7 @@ export class SqliteAppends {
   readonly #slowMs: number;
   #windowStart = 0;
   #inWindow = 0;
-  #slow = false;
+  #averageMs = 0;
 
   /** @param database a connection that nobody else uses while `append` runs */
   constructor(database: DatabaseSync, thread: SqliteThread, slowMs: number = SLOW_MS) {
@@ -34,13 +36,20 @@ export class SqliteAppends {
       this.#inWindow = 0;
     }
     this.#inWindow += 1;
-    if (this.#thread.isRunning || this.#slow || this.#inWindow > MANY) return this.#thread.append(append);
+    if (this.#thread.isRunning || this.#inWindow > MANY || this.#isSlow()) return this.#thread.append(append);
     try {
       return this.#here.append(append);
     } catch (error) {
       throw namedFault(error);
     } finally {
-      this.#slow = performance.now() - now > this.#slowMs;
+      this.#averageMs += (performance.now() - now - this.#averageMs) / AVERAGED;
     }
+  }
+
+  /** Once the thread has ended for want of work, the disk is judged anew. */
+  #isSlow(): boolean {
+    const slow = this.#averageMs > this.#slowMs;
+    if (slow) this.#averageMs = 0;
+    return slow;
   }
 }

@@ -60,7 +60,12 @@ export class SqliteThread {
 
   #ask(request: ThreadRequest): Promise<ThreadReply> {
     if (this.#closed) return Promise.reject(unavailable(new Error('the database is closed')));
-    const worker = this.#started();
+    let worker: Worker;
+    try {
+      worker = this.#started();
+    } catch (error) {
+      return Promise.reject(unavailable(error));
+    }
     return new Promise((resolve, reject) => {
       // Whoever waits for an answer keeps the process alive, an idle thread does not.
       if (this.#waiting.length === 0) worker.ref();
@@ -100,6 +105,7 @@ export class SqliteThread {
     if (!idle) return;
     this.#forget();
     this.#resting = new Promise((resolve) => {
+      worker.ref();
       worker.once('message', () => void worker.terminate());
       worker.once('exit', resolve);
       worker.postMessage({ kind: 'close' } satisfies ThreadRequest);

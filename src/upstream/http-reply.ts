@@ -117,11 +117,11 @@ export class HttpReply implements ReplyReader {
     else this.#sink.end();
   }
 
-  whole(head: ReplyHead, body: string): void {
+  whole(head: ReplyHead, body: string, bytes: number): void {
     // There is no socket to free.
     this.#abort = undefined;
     this.head(head);
-    if (!this.#over && this.#mode === 'text' && Buffer.byteLength(body) <= this.#limit) {
+    if (!this.#over && this.#mode === 'text' && bytes <= this.#limit) {
       this.#over = true;
       this.#sink.text(body, head);
       return;

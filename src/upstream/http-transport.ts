@@ -163,8 +163,9 @@ export class HttpTransport implements Transport {
     const { promise, resolve } = Promise.withResolvers<void>();
     const reply = this.#acknowledged(END_SESSION_MS, resolve, () => resolve());
     const { path, proof } = this.#address;
-    const headers = [...this.#address.headers, ...this.#sessionHeaders];
-    if (!this.#lease.call({ path, method: 'DELETE', headers, more: proof }, reply)) resolve();
+    const more = [...this.#sessionHeaders, ...proof];
+    const request = { path, method: 'DELETE', headers: this.#address.headers, more } as const;
+    if (!this.#lease.call(request, reply)) resolve();
     await promise;
   }
 
