@@ -1,59 +1,82 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import type { Era } from '../era.ts';
 import { LineSplitter } from '../line-splitter.ts';
-import type { Lane } from './closed-loop.ts';
 import type { Lanes } from './http-lanes.ts';
 import type { Job } from './job.ts';
 import { faultOf, INITIALIZE, INITIALIZED, RequestTexts } from './wire.ts';
 
-/**
- * The direct way to a stdio server: its child process, with as many requests on its pipes as there are lanes. Requests
- * of one turn leave in one write.
- */
+/** Servers that were started, by era and arguments. A gateway's go on from window to window too, and are warm. */
+const servers = new Map<string, StdioServer>();
+
+/** The direct way to a stdio server: its child process, with as many requests on its pipes as there are lanes. */
 export async function openStdioLanes(job: Job, args: string[]): Promise<Lanes> {
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const waiting = new Map<number, (line: string) => void>();
-  const splitter = new LineSplitter();
+  const key = JSON.stringify([job.era, args]);
+  const server = servers.get(key) ?? (await StdioServer.start(args, job.era));
+  servers.set(key, server);
   const texts = new RequestTexts(job.era, job.operation, job.tool);
-  let nextId = 1;
-  let outgoing = '';
+  const run = (done: (fault: string | undefined) => void) =>
+    server.ask(
+      (id) => texts.body(id, undefined),
+      (id, line) => {
+        const fault = faultOf(job.operation, id, line);
+        done(fault === undefined ? undefined : `${fault}: ${line.slice(0, 400)}`);
+      },
+    );
+  const lanes = Array.from({ length: job.concurrency }, () => ({ run }));
+  return { lanes, childPid: server.pid, close: async () => {} };
+}
 
-  child.stdout.on('data', (chunk: Buffer) => {
-    for (const line of splitter.push(chunk)) {
-      const id = idIn(line);
-      const onAnswer = waiting.get(id);
-      waiting.delete(id);
-      onAnswer?.(line);
-    }
-  });
+/** It ends with the load client, whose pipes it reads. Requests of one turn leave in one write. */
+class StdioServer {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #waiting = new Map<number, (id: number, line: string) => void>();
+  #nextId = 0;
+  #outgoing = '';
 
-  const flush = () => {
-    child.stdin.write(outgoing);
-    outgoing = '';
-  };
-  const send = (id: number, body: string, onAnswer: (line: string) => void) => {
-    waiting.set(id, onAnswer);
-    if (outgoing === '') setImmediate(flush);
-    outgoing += `${body}\n`;
-  };
-  const run: Lane['run'] = (done) => {
-    const id = nextId++;
-    send(id, texts.body(id, undefined), (line) => {
-      const fault = faultOf(job.operation, id, line);
-      done(fault === undefined ? undefined : `${fault}: ${line.slice(0, 400)}`);
+  private constructor(args: string[]) {
+    this.#child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const splitter = new LineSplitter();
+    this.#child.stdout.on('data', (chunk: Buffer) => {
+      for (const line of splitter.push(chunk)) {
+        const id = idIn(line);
+        const onAnswer = this.#waiting.get(id);
+        this.#waiting.delete(id);
+        onAnswer?.(id, line);
+      }
     });
-  };
-
-  if (job.era === 'legacy') {
-    await new Promise<string>((resolve) => send(0, INITIALIZE, resolve));
-    child.stdin.write(`${INITIALIZED}\n`);
   }
-  const close = async () => {
-    const gone = once(child, 'exit');
-    child.stdin.end();
-    await gone;
-  };
-  return { lanes: Array.from({ length: job.concurrency }, () => ({ run })), childPid: child.pid, close };
+
+  static async start(args: string[], era: Era): Promise<StdioServer> {
+    const server = new StdioServer(args);
+    if (era === 'legacy') {
+      await new Promise<void>((resolve) =>
+        server.ask(
+          () => INITIALIZE,
+          () => resolve(),
+        ),
+      );
+      server.#child.stdin.write(`${INITIALIZED}\n`);
+    }
+    return server;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** The first id is 0, as `INITIALIZE` has it. */
+  ask(body: (id: number) => string, onAnswer: (id: number, line: string) => void): void {
+    const id = this.#nextId++;
+    this.#waiting.set(id, onAnswer);
+    if (this.#outgoing === '') setImmediate(() => this.#flush());
+    this.#outgoing += `${body(id)}\n`;
+  }
+
+  #flush(): void {
+    this.#child.stdin.write(this.#outgoing);
+    this.#outgoing = '';
+  }
 }
 
 /** Where the envelope begins or ends with the id, as servers write it, that costs no parse. */
