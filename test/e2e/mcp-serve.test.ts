@@ -249,11 +249,12 @@ describe('changes', () => {
       return () => eventually(what, () => told().every((count, at) => count > [legacy, modern][at]!), 15_000);
     };
     // The standing stream of the session opens in its own time.
-    await eventually('changes arrive', async () => {
+    const arrive = async () => {
       await offer(['x', 'old']);
       await offer(['x']);
       return told().every((count) => count > 0);
-    });
+    };
+    await eventually('changes arrive', arrive, 15_000);
     const restarted = await both('all may have changed with the restart');
     await castellan.stop();
     castellan = await again(port);
@@ -307,11 +308,12 @@ describe('a connection that breaks', () => {
     await using client = new StdioClient(['--server', wire.url], { CASTELLAN_TOKEN: token });
     await client.initialize();
     const told = () => client.messages.filter(({ method }) => method?.endsWith('/list_changed')).length;
-    await eventually('the standing stream is open', async () => {
+    const isOpen = async () => {
       await offer(['x', 'old']);
       await offer(['x']);
       return told() > 0;
-    });
+    };
+    await eventually('the standing stream is open', isOpen, 15_000);
     const { length } = oracle.calls;
     const id = client.send('tools/call', { name: 'x__hold', arguments: { n: 1 } });
     await oracle.arrival(length);
