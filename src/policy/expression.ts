@@ -86,7 +86,7 @@ type Environments = { authors: Environment; runners: Environment };
 
 let environments: Environments | undefined;
 
-/** Made for the first expression: most have none, and it is half a megabyte. */
+/** Made for the first expression: most servers have none. */
 function prepared(): Environments {
   if (environments) return environments;
   const authors = new Environment({

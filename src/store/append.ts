@@ -27,7 +27,7 @@ export type Tie = {
 
 /**
  * Rows of one table and the mark that says how far it goes, written together or not at all. What hashing costs is paid
- * where the rows are written, which for SQLite is a thread of its own.
+ * where the rows are written, which for SQLite is a thread while there are many.
  */
 export type Append = {
   into: string;

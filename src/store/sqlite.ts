@@ -22,7 +22,7 @@ const MAGIC = 'SQLite format 3\u0000';
 const DAMAGE_CODES: ReadonlySet<number> = new Set([11, 26]);
 const RESTORE = 'restore it from a backup';
 
-/** `background` reads off the event loop, and `append` commits there. */
+/** `background` reads off the event loop; `append` commits there while there is much, or the disk is slow. */
 export type OpenSqlite = {
   db: Kysely<Schema>;
   background: Kysely<Schema>;
