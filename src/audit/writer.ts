@@ -29,6 +29,8 @@ type Entry = {
 };
 
 const MAX_BATCH = 256;
+/** So many rows that nobody waits for are written at once: what waits longer is dearer to collect, and to prepare. */
+const PRESSING = 64;
 /** How long rows that nobody waits for may gather, ms. */
 const GATHER_MS = 20;
 const MAX_RECORDS = 10_000;
@@ -155,7 +157,7 @@ export class AuditWriter {
 
   /** Whether what is in the queue should go out now. */
   get #presses(): boolean {
-    return this.#awaited || this.#queue.length >= MAX_BATCH;
+    return this.#awaited || this.#queue.length >= PRESSING;
   }
 
   #begin(): void {

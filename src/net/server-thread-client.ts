@@ -3,8 +3,7 @@ import { startThread } from '../base/thread.ts';
 import type { Load, ReplyHead, ReplyReader } from './reply.ts';
 import type { ServerRequest } from './server-client.ts';
 // Loaded here as well, so that its compiled code is kept when the process ends: see `startThread`.
-import './server-thread.ts';
-import type { FromThread, ToThread, WholeHead } from './server-thread.ts';
+import { type FromThread, TOGETHER, type ToThread, type WholeHead } from './server-thread.ts';
 
 const MAX_HEADER_SETS = 1_000;
 /** How long a thread without work is kept. */
@@ -111,13 +110,15 @@ export class ServerThread {
     this.#order(['forget']);
   }
 
-  /** Orders of one turn of the event loop leave together. */
+  /** Orders of one turn of the event loop leave in few messages. */
   #order(order: ToThread): void {
     if (this.#orders.length === 0) setImmediate(() => this.#flush());
     this.#orders.push(order);
+    if (this.#orders.length === TOGETHER) this.#flush();
   }
 
   #flush(): void {
+    if (this.#orders.length === 0) return;
     const batch = this.#orders;
     this.#orders = [];
     this.#worker.postMessage(batch);

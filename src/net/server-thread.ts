@@ -1,7 +1,7 @@
 /**
  * A thread that sends requests to servers and reads their replies: sockets and HTTP take longer than all that is decided
  * about a call. It knows no more than the addresses and bytes it is given. What it says of one turn of its event loop
- * travels in one message.
+ * travels in few messages.
  */
 import { parentPort } from 'node:worker_threads';
 import type Pool from 'undici/lib/dispatcher/pool.js';
@@ -45,6 +45,8 @@ export type WholeHead = [
   location?: string,
 ];
 
+/** So many travel in one message at the most, so that both sides work at the same time. */
+export const TOGETHER = 4;
 /** Of one reply that wait to be read. */
 const UNREAD_BYTES = 256 * 1024;
 
@@ -100,6 +102,7 @@ function send(id: number, headers: string[], [origin, method, path, more, body]:
 function tell(news: FromThread): void {
   atEndOfTurn();
   outgoing.push(news);
+  if (outgoing.length === TOGETHER) post();
 }
 
 function atEndOfTurn(): void {
@@ -109,9 +112,13 @@ function atEndOfTurn(): void {
 function flush(): void {
   for (const reply of unfinished) reply.pass();
   unfinished = [];
+  if (outgoing.length > 0) post();
+}
+
+function post(): void {
   const batch = outgoing;
   outgoing = [];
-  if (batch.length > 0) parentPort?.postMessage(batch);
+  parentPort?.postMessage(batch);
 }
 
 /** Gathers what comes in one turn: most replies are whole by its end. */
