@@ -7,7 +7,7 @@ import { ServerThread } from './server-thread-client.ts';
 const STREAMS_PER_ORIGIN = 1024;
 const WAITING_PER_ORIGIN = 1024;
 /** Requests at once, on average, from which on a thread sends them, and down to which it goes on. */
-const MANY = { from: 6, downTo: 5 };
+const MANY = { from: 7, downTo: 5 };
 /** Requests come in bursts, as when a commit lets all go that waited for it: the average is that of about so many. */
 const AVERAGED = 128;
 /** So many requests later it starts: a moment's rush, as at a start, is not worth its 20 MB. */
