@@ -13,6 +13,8 @@ import {
   callServer,
   changesProject,
   changesServer,
+  FILES_SERVER,
+  filesArgs,
   INTENTS,
   STDIO_KINDS,
   stdioArgs,
@@ -159,11 +161,13 @@ function configOf(upstream: UpstreamUrls): string {
     for (const { name, url } of lists) add('Server', name, { url });
     add('Project', `lists-${era}`, { servers: lists.map((list) => list.name) });
   }
-  const servers = ERAS.flatMap((era) => [
+  const files = { command: process.execPath, args: filesArgs(), protocol: VERSION.legacy };
+  add('Server', FILES_SERVER, { ...files, tools: { readOnly: ['*'] } });
+  const echoes = ERAS.flatMap((era) => [
     callServer(era),
     ...STDIO_KINDS.map((kind) => stdioServer(kind, era)),
   ]);
-  add('Project', 'calls', { servers });
+  add('Project', 'calls', { servers: [...echoes, FILES_SERVER] });
   for (const intent of INTENTS)
     add('Project', changesProject(intent), { servers: ERAS.map(changesServer), audit: { intent } });
   return documents.map((document) => JSON.stringify(document)).join('\n---\n');

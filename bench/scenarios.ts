@@ -1,6 +1,7 @@
+import { dirname } from 'node:path';
 import { pathInBench } from './child-processes.ts';
 import type { Target } from './client/job.ts';
-import type { Operation } from './client/wire.ts';
+import { FILE, type Operation } from './client/wire.ts';
 import { ERAS, type Era } from './era.ts';
 import type { FloorRoutes } from './floor/server.ts';
 import { LIST_SERVERS, TOOLS_PER_LIST_SERVER, type UpstreamUrls } from './upstream/http-server.ts';
@@ -40,8 +41,15 @@ export const stdioArgs = (kind: StdioKind, era: Era): string[] =>
     ? [pathInBench('upstream/stdio-server.ts'), era]
     : [pathInBench('upstream/sdk-stdio-server.ts')];
 
+/** A server from npm that does something: it reads a file, after it looked whether it may. It speaks the legacy era. */
+export const FILES_SERVER = 'stdio-files';
+export const filesArgs = (): string[] => [
+  pathInBench('../node_modules/@modelcontextprotocol/server-filesystem/dist/index.js'),
+  dirname(FILE),
+];
+
 export function floorRoutes(upstream: UpstreamUrls): FloorRoutes {
-  const routes: FloorRoutes = { http: {}, stdio: {} };
+  const routes: FloorRoutes = { http: {}, stdio: { [`/${FILES_SERVER}`]: filesArgs() } };
   for (const era of ERAS) {
     routes.http[`/${callServer(era)}`] = upstream[era].call;
     routes.http[`/list-${era}`] = upstream[era].bigList;
@@ -59,6 +67,7 @@ export function allScenarios(peers: Peers): Scenario[] {
     ...STDIO_KINDS.flatMap((kind) =>
       [1, 16].map((concurrency) => stdioScenario(peers, kind, era, concurrency)),
     ),
+    ...(era === 'legacy' ? [1, 16].map((concurrency) => filesScenario(peers, concurrency)) : []),
   ]);
   const announced = INTENTS.flatMap((intent) =>
     [16, 64].map((concurrency) => changeScenario(peers, intent, concurrency)),
@@ -117,6 +126,16 @@ function stdioScenario(peers: Peers, kind: StdioKind, era: Era, concurrency: num
   };
   const title = kind === 'bare' ? 'tools/call, stdio' : 'tools/call, stdio, SDK server';
   return { title, era, operation: 'call', concurrency, tools: 0, aims };
+}
+
+function filesScenario(peers: Peers, concurrency: number): Scenario {
+  const aims = {
+    direct: { target: { kind: 'stdio', args: filesArgs() }, tool: 'read_text_file' } satisfies Aim,
+    floor: http(`${peers.floorUrl}/${FILES_SERVER}`, `${FILES_SERVER}__read_text_file`),
+    ...throughCastellan(peers, 'calls', `${FILES_SERVER}__read_text_file`),
+  };
+  const title = 'tools/call, stdio, reading a file';
+  return { title, era: 'legacy', operation: 'read', concurrency, tools: 0, aims };
 }
 
 /** A client of one era at a server of the other; direct and floor, which cannot translate, stay within the client's era. */

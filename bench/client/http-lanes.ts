@@ -2,7 +2,15 @@ import { VERSION } from '../era.ts';
 import type { Lane } from './closed-loop.ts';
 import { type HttpAnswer, HttpConnection } from './http-connection.ts';
 import type { Job } from './job.ts';
-import { countTools, faultOf, INITIALIZE, INITIALIZED, nextCursorOf, RequestTexts } from './wire.ts';
+import {
+  countTools,
+  faultOf,
+  INITIALIZE,
+  INITIALIZED,
+  methodOf,
+  nextCursorOf,
+  RequestTexts,
+} from './wire.ts';
 
 /** Legacy callers share this many sessions: agents that each make several calls at once. */
 const LEGACY_SESSIONS = 8;
@@ -62,7 +70,7 @@ class HttpLane implements Lane {
     this.#connection.post(this.#head, this.#texts.body(id, cursor), ({ status, body }) => {
       const fault = status === 200 ? faultOf(operation, id, body) : `HTTP ${status}`;
       if (fault !== undefined) return done(`${fault}: ${body.slice(0, 400)}`);
-      if (operation === 'call') return done(undefined);
+      if (operation !== 'list') return done(undefined);
       const count = toolsSoFar + countTools(body);
       const next = nextCursorOf(body);
       if (next !== undefined) return this.#ask(next, count, done);
@@ -85,9 +93,8 @@ function headOf(job: Job, url: URL, token: string | undefined): string {
 }
 
 function modernHeaders(job: Job): string[] {
-  return job.operation === 'call'
-    ? ['mcp-method: tools/call', `mcp-name: ${job.tool}`]
-    : ['mcp-method: tools/list'];
+  const method = `mcp-method: ${methodOf(job.operation)}`;
+  return job.operation === 'list' ? [method] : [method, `mcp-name: ${job.tool}`];
 }
 
 /** The header line of a new legacy session, or '' when the server keeps none. */

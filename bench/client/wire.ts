@@ -1,6 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { type Era, META_CAPABILITIES, META_CLIENT, META_VERSION, VERSION } from '../era.ts';
 
-export type Operation = 'call' | 'list';
+/** `call` asks for an echo, `read` for the text of `FILE`, `list` for all tools. */
+export type Operation = 'call' | 'read' | 'list';
+
+/** What is read: a file of about the size that agents read. */
+export const FILE = new URL('../README.md', import.meta.url).pathname;
+/** The text of an answer holds the file as a JSON string does. */
+const FILE_TEXT = JSON.stringify(readFileSync(FILE, 'utf8')).slice(1, -1);
 
 const CLIENT_INFO = { name: 'bench-client', version: '1.0.0' };
 const MODERN_META = JSON.stringify({
@@ -17,23 +24,28 @@ export class RequestTexts {
 
   constructor(era: Era, operation: Operation, tool: string) {
     this.#operation = operation;
-    this.#method = operation === 'call' ? 'tools/call' : 'tools/list';
+    this.#method = methodOf(operation);
     const meta = era === 'modern' ? [`"_meta":${MODERN_META}`] : [];
-    const name = operation === 'call' ? [`"name":${JSON.stringify(tool)}`] : [];
+    const name = operation === 'list' ? [] : [`"name":${JSON.stringify(tool)}`];
     this.#fixed = [...meta, ...name].join(',');
   }
 
   /** The JSON-RPC request; every call carries its own id in its arguments, so that swapped answers show. */
   body(id: number, cursor: string | undefined): string {
-    const own =
-      this.#operation === 'call'
-        ? `"arguments":{"message":"${markerOf(id)}"}`
-        : cursor === undefined
-          ? ''
-          : `"cursor":${JSON.stringify(cursor)}`;
+    const own = this.#own(id, cursor);
     const params = this.#fixed === '' || own === '' ? this.#fixed + own : `${this.#fixed},${own}`;
     return `{"jsonrpc":"2.0","id":${id},"method":"${this.#method}","params":{${params}}}`;
   }
+
+  #own(id: number, cursor: string | undefined): string {
+    if (this.#operation === 'call') return `"arguments":{"message":"${markerOf(id)}"}`;
+    if (this.#operation === 'read') return `"arguments":{"path":${JSON.stringify(FILE)}}`;
+    return cursor === undefined ? '' : `"cursor":${JSON.stringify(cursor)}`;
+  }
+}
+
+export function methodOf(operation: Operation): 'tools/call' | 'tools/list' {
+  return operation === 'list' ? 'tools/list' : 'tools/call';
 }
 
 export const INITIALIZE = JSON.stringify({
@@ -54,6 +66,7 @@ export function faultOf(operation: Operation, id: number, text: string): string 
   if (!text.includes('"result":') || text.includes('"isError":true')) return 'the answer is an error';
   if (operation === 'call' && !text.includes(`"${markerOf(id)} `))
     return 'the answer belongs to another call';
+  if (operation === 'read' && !text.includes(FILE_TEXT)) return 'the answer is another text';
   return undefined;
 }
 
