@@ -8,8 +8,6 @@ import { type FromThread, TOGETHER, type ToThread, type WholeHead } from './serv
 const MAX_HEADER_SETS = 1_000;
 /** How long a thread without work is kept. */
 const IDLE_MS = 30_000;
-/** What comes through it is short-lived; it would grow to the size of the server's own. */
-const YOUNG_MB = 2;
 const NO_HEADERS: string[] = [];
 
 type Waiting = { reader: ReplyReader; load: Load };
@@ -45,9 +43,7 @@ export class ServerThread {
   /** @param ended called once */
   constructor(ended: () => void) {
     this.#ended = ended;
-    this.#worker = startThread('server-thread', import.meta.url, {
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
+    this.#worker = startThread('server-thread', import.meta.url);
     this.#worker.on('message', (batch: FromThread[]) => {
       this.#ready = true;
       for (const news of batch) this.#hear(news);

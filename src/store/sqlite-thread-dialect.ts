@@ -80,11 +80,7 @@ export class SqliteThread {
 
   #started(): Worker {
     if (this.#worker) return this.#worker;
-    const worker = startThread('sqlite-thread', import.meta.url, {
-      workerData: this.#file,
-      // What comes through it is short-lived; it would grow to the size of the server's own.
-      resourceLimits: { maxYoungGenerationSizeMb: 2 },
-    });
+    const worker = startThread('sqlite-thread', import.meta.url, { workerData: this.#file });
     worker.on('message', (reply: ThreadReply) => {
       if (this.#worker !== worker) return;
       const waiting = this.#waiting.shift();

@@ -86,6 +86,7 @@ describe('when this process is killed', { skip: process.platform !== 'linux' && 
     const living = await startParent(marker);
     const other = await startParent(`${marker}x`);
     const ofLiving = await descendantsOf(living.parent.pid!);
+    const ofDead = await descendantsOf(dead.parent.pid!);
     process.kill(dead.watchdog, 'SIGSTOP');
     dead.parent.kill('SIGKILL');
     await ended(dead.parent);
@@ -105,6 +106,8 @@ describe('when this process is killed', { skip: process.platform !== 'linux' && 
       await ended(parent);
     }
     assert.deepEqual([await pidsMarked(marker), await pidsMarked(`${marker}x`)], [[], []]);
+    // What has neither marker nor parent any more nobody could find.
+    for (const pid of ofDead) signalProcess(pid, 'SIGKILL');
   });
 });
 
