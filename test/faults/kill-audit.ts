@@ -65,7 +65,7 @@ async function check(castellan: TestCastellan, oracle: OracleUpstream, done: Ack
   }
   const announced = new Set<number>();
   for (let cursor = ''; ; ) {
-    const query = `/audit?event=tool.intent&limit=1000&since=10m${cursor && `&cursor=${cursor}`}`;
+    const query = `/audit?event=tool.intent&limit=1000&since=1m${cursor && `&cursor=${cursor}`}`;
     const page = await administrate(castellan, 'GET', query);
     for (const { detail } of page.items) announced.add(detail.arguments.number);
     if (page.next === undefined) break;
