@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- --quick] [-- --floor-only]`: Castellan against a pass-through floor and against no gateway at all.
- * The report goes to stdout as Markdown, progress to stderr. `--quick` takes about two minutes, the whole about ten;
+ * The report goes to stdout as Markdown, progress to stderr. `--quick` takes about three minutes, the whole twenty;
  * `--floor-only` says what this machine can do, without Castellan.
  */
 import { execFileSync } from 'node:child_process';

@@ -63,7 +63,7 @@ type Peers = { upstream: UpstreamUrls; floorUrl: string; castellan: CastellanAcc
 export function allScenarios(peers: Peers): Scenario[] {
   const scenarios = ERAS.flatMap((era) => [
     ...[1, 16, 64].map((concurrency) => callScenario(peers, era, concurrency)),
-    listScenario(peers, era, 16),
+    ...[1, 16].map((concurrency) => listScenario(peers, era, concurrency)),
     ...STDIO_KINDS.flatMap((kind) =>
       [1, 16].map((concurrency) => stdioScenario(peers, kind, era, concurrency)),
     ),
