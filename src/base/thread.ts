@@ -6,8 +6,8 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 /** What decides how Node and OpenSSL work, and holds no secret of ours. */
 const OF_THE_RUNTIME = /^(?:NODE_(?!TLS_REJECT_UNAUTHORIZED$)|SSL_CERT_|OPENSSL_|TZ$)/;
 
-/** What comes through a thread is short-lived: a young generation of the server's size would be filled for nothing. */
-const YOUNG_MB = 1;
+/** Of three. What comes through a thread is short-lived: a young generation of the server's size fills for nothing. */
+const SEMI_SPACE_MB = 1;
 
 /**
  * Starts a thread that runs a file beside the caller's: its source here, its compiled neighbour in the package. Of the
@@ -24,6 +24,6 @@ export function startThread(name: string, from: string, options: WorkerOptions =
     ...(kept !== undefined && { NODE_COMPILE_CACHE: path.dirname(kept) }),
   };
   // Read when an isolate starts; where the server was given such a flag, `resourceLimits` would change nothing.
-  setFlagsFromString(`--max-semi-space-size=${YOUNG_MB}`);
+  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   return new Worker(new URL(`./${name}.${from.endsWith('.ts') ? 'ts' : 'js'}`, from), { env, ...options });
 }
