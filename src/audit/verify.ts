@@ -48,6 +48,7 @@ export class AuditVerifier {
       const row = await chainRows(this.#db)
         .where('ordinal', '>', after)
         .orderBy('ordinal')
+        .limit(1)
         .executeTakeFirst();
       if (!row) break;
       after = row.ordinal;
@@ -176,17 +177,26 @@ export class AuditVerifier {
   /** A chain names the heads of those before it: none of them can end earlier than that. */
   async #witness(row: AuditEventsTable, about: Omit<AuditFinding, 'problem'>): Promise<void> {
     const { heads } = detailOf(row);
-    if (!Array.isArray(heads)) return;
-    for (const [chain, seq, hash] of heads as [string, number, string][]) {
-      const known = await chainRows(this.#db).where('id', '=', chain).executeTakeFirst();
+    if (!Array.isArray(heads) || heads.length === 0) return;
+    const named = heads as [chain: string, seq: number, hash: string][];
+    // Before the chains: rows that retention takes meanwhile are then behind a checkpoint.
+    const rows = await this.#db
+      .selectFrom('audit_events')
+      .select(['chain', 'hash'])
+      .where(({ and, or }) => or(named.map(([chain, seq]) => and({ chain, seq }))))
+      .execute();
+    const chains = await chainRows(this.#db)
+      .where(
+        'id',
+        'in',
+        named.map(([chain]) => chain),
+      )
+      .execute();
+    for (const [chain, seq, hash] of named) {
+      const known = chains.find(({ id }) => id === chain);
       // Gone as a whole is the manifest's to tell; behind the checkpoint there is nothing to compare.
       if (!known || seq <= known.base_seq) continue;
-      const there = await this.#db
-        .selectFrom('audit_events')
-        .select('hash')
-        .where('chain', '=', chain)
-        .where('seq', '=', seq)
-        .executeTakeFirst();
+      const there = rows.find((given) => given.chain === chain);
       if (there?.hash === hash && known.head_seq >= seq) continue;
       const problem = `row ${seq} is not what it was when chain ${about.ordinal} was opened`;
       this.#find({ chain, ordinal: known.ordinal, sequence: seq, id: idOf(chain, seq), problem });
