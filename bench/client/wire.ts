@@ -30,7 +30,7 @@ export class RequestTexts {
     this.#fixed = [...meta, ...name].join(',');
   }
 
-  /** The JSON-RPC request; every call carries its own id in its arguments, so that swapped answers show. */
+  /** The JSON-RPC request; what asks for an echo carries its own id in its arguments, so that swapped answers show. */
   body(id: number, cursor: string | undefined): string {
     const own = this.#own(id, cursor);
     const params = this.#fixed === '' || own === '' ? this.#fixed + own : `${this.#fixed},${own}`;
