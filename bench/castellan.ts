@@ -144,7 +144,10 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CASTELLAN_')));
 }
 
-/** YAML is a superset of JSON, so each document is written as JSON. Defaults everywhere: no tuning for the benchmark. */
+/**
+ * YAML is a superset of JSON, so each document is written as JSON. Defaults everywhere but for who shares a process: no
+ * tuning for the benchmark.
+ */
 function configOf(upstream: UpstreamUrls): string {
   const documents: object[] = [];
   const add = (kind: string, name: string, spec: object) =>
@@ -153,15 +156,18 @@ function configOf(upstream: UpstreamUrls): string {
     const tools = { readOnly: ['*'] };
     add('Server', callServer(era), { url: upstream[era].call, tools });
     for (const kind of STDIO_KINDS) {
-      const command = { command: process.execPath, args: stdioArgs(kind, era) };
-      add('Server', stdioServer(kind, era), { ...command, protocol: VERSION[era], tools });
+      add('Server', stdioServer(kind, era), {
+        ...shared(stdioArgs(kind, era)),
+        protocol: VERSION[era],
+        tools,
+      });
     }
     add('Server', changesServer(era), { url: upstream[era].call });
     const lists = upstream[era].lists.map((url, index) => ({ name: `list-${era}-${index}`, url }));
     for (const { name, url } of lists) add('Server', name, { url });
     add('Project', `lists-${era}`, { servers: lists.map((list) => list.name) });
   }
-  const files = { command: process.execPath, args: filesArgs(), protocol: VERSION.legacy };
+  const files = { ...shared(filesArgs()), protocol: VERSION.legacy };
   add('Server', FILES_SERVER, { ...files, tools: { readOnly: ['*'] } });
   const echoes = ERAS.flatMap((era) => [
     callServer(era),
@@ -172,6 +178,9 @@ function configOf(upstream: UpstreamUrls): string {
     add('Project', changesProject(intent), { servers: ERAS.map(changesServer), audit: { intent } });
   return documents.map((document) => JSON.stringify(document)).join('\n---\n');
 }
+
+/** One process for everybody, as where several agents use one server. */
+const shared = (args: string[]) => ({ command: process.execPath, args, isolation: 'shared' });
 
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {

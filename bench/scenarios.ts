@@ -67,7 +67,7 @@ export function allScenarios(peers: Peers): Scenario[] {
     ...STDIO_KINDS.flatMap((kind) =>
       [1, 16].map((concurrency) => stdioScenario(peers, kind, era, concurrency)),
     ),
-    ...(era === 'legacy' ? [1, 16].map((concurrency) => filesScenario(peers, concurrency)) : []),
+    ...(era === 'legacy' ? filesScenarios(peers) : []),
   ]);
   const announced = INTENTS.flatMap((intent) =>
     [16, 64].map((concurrency) => changeScenario(peers, intent, concurrency)),
@@ -128,14 +128,23 @@ function stdioScenario(peers: Peers, kind: StdioKind, era: Era, concurrency: num
   return { title, era, operation: 'call', concurrency, tools: 0, aims };
 }
 
-function filesScenario(peers: Peers, concurrency: number): Scenario {
+/** The longer a server works for its answer, the less there is to lose on the way to it. */
+function filesScenarios(peers: Peers): Scenario[] {
+  return [
+    ...[1, 16, 64].map((concurrency) => filesScenario(peers, 'read', concurrency)),
+    filesScenario(peers, 'search', 16),
+  ];
+}
+
+function filesScenario(peers: Peers, operation: 'read' | 'search', concurrency: number): Scenario {
+  const tool = operation === 'read' ? 'read_text_file' : 'search_files';
   const aims = {
-    direct: { target: { kind: 'stdio', args: filesArgs() }, tool: 'read_text_file' } satisfies Aim,
-    floor: http(`${peers.floorUrl}/${FILES_SERVER}`, `${FILES_SERVER}__read_text_file`),
-    ...throughCastellan(peers, 'calls', `${FILES_SERVER}__read_text_file`),
+    direct: { target: { kind: 'stdio', args: filesArgs() }, tool } satisfies Aim,
+    floor: http(`${peers.floorUrl}/${FILES_SERVER}`, `${FILES_SERVER}__${tool}`),
+    ...throughCastellan(peers, 'calls', `${FILES_SERVER}__${tool}`),
   };
-  const title = 'tools/call, stdio, reading a file';
-  return { title, era: 'legacy', operation: 'read', concurrency, tools: 0, aims };
+  const title = `tools/call, stdio, ${operation === 'read' ? 'reading a file' : 'searching files'}`;
+  return { title, era: 'legacy', operation, concurrency, tools: 0, aims };
 }
 
 /** A client of one era at a server of the other; direct and floor, which cannot translate, stay within the client's era. */

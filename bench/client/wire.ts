@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Era, META_CAPABILITIES, META_CLIENT, META_VERSION, VERSION } from '../era.ts';
 
-/** `call` asks for an echo, `read` for the text of `FILE`, `list` for all tools. */
-export type Operation = 'call' | 'read' | 'list';
+/** `call` asks for an echo, `read` for the text of `FILE`, `search` for files of its folder, `list` for all tools. */
+export type Operation = 'call' | 'read' | 'search' | 'list';
 
 /** What is read: a file of about the size that agents read. */
 export const FILE = new URL('../README.md', import.meta.url).pathname;
 /** The text of an answer holds the file as a JSON string does. */
 const FILE_TEXT = JSON.stringify(readFileSync(FILE, 'utf8')).slice(1, -1);
+
+const SEARCH = JSON.stringify({ path: dirname(FILE), pattern: '**/wire.ts' });
+const FOUND = JSON.stringify(new URL(import.meta.url).pathname).slice(1, -1);
 
 const CLIENT_INFO = { name: 'bench-client', version: '1.0.0' };
 const MODERN_META = JSON.stringify({
@@ -40,6 +44,7 @@ export class RequestTexts {
   #own(id: number, cursor: string | undefined): string {
     if (this.#operation === 'call') return `"arguments":{"message":"${markerOf(id)}"}`;
     if (this.#operation === 'read') return `"arguments":{"path":${JSON.stringify(FILE)}}`;
+    if (this.#operation === 'search') return `"arguments":${SEARCH}`;
     return cursor === undefined ? '' : `"cursor":${JSON.stringify(cursor)}`;
   }
 }
@@ -67,6 +72,7 @@ export function faultOf(operation: Operation, id: number, text: string): string 
   if (operation === 'call' && !text.includes(`"${markerOf(id)} `))
     return 'the answer belongs to another call';
   if (operation === 'read' && !text.includes(FILE_TEXT)) return 'the answer is another text';
+  if (operation === 'search' && !text.includes(FOUND)) return 'the answer does not name the file';
   return undefined;
 }
 
