@@ -1,6 +1,7 @@
 import type { JsonObject, JsonRpcRequest } from '../protocol/jsonrpc.ts';
 import type { Implementation, NeutralOutcome, Written } from '../protocol/model.ts';
 import type { Era } from '../protocol/revisions.ts';
+import { rewrite } from '../protocol/rewrite.ts';
 import { codecs } from '../protocol/wire/table.ts';
 
 /** Turns outcomes into the text of one era's answer; the text of a result that serves many is kept with it. */
@@ -39,9 +40,10 @@ export class AnswerWriter {
     return text;
   }
 
-  /** A result in which nothing has to change travels on as it came. */
+  /** What does not have to change in a result travels on as it came. */
   private encoded(era: Era, method: string, result: JsonObject, written: Written | undefined): string {
     const encoded = codecs[era].encodeResult(method, result, this.self);
-    return written?.result === encoded ? written.text : JSON.stringify(encoded);
+    if (!written) return JSON.stringify(encoded);
+    return written.result === encoded ? written.text : rewrite(written, encoded);
   }
 }

@@ -45,7 +45,7 @@ export function countMembers(value: unknown): number {
 }
 
 /** Index of the closing quote; jumps from quote to quote, so long strings cost a native search. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   let end = start;
   for (;;) {
     end = text.indexOf('"', end + 1);
