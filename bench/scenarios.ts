@@ -128,7 +128,7 @@ function stdioScenario(peers: Peers, kind: StdioKind, era: Era, concurrency: num
   return { title, era, operation: 'call', concurrency, tools: 0, aims };
 }
 
-/** The longer a server works for its answer, the less there is to lose on the way to it. */
+/** Calls for which a server works, as most do that people run: a millisecond and less, and some milliseconds. */
 function filesScenarios(peers: Peers): Scenario[] {
   return [
     ...[1, 16, 64].map((concurrency) => filesScenario(peers, 'read', concurrency)),

@@ -18,7 +18,10 @@ export type Envelope = {
  */
 export type NeutralRequest = { method: string; params: JsonObject; envelope: Envelope };
 
-/** A result and the JSON text it was parsed from, on one line. Whoever changes the result has another object. */
+/**
+ * A result and the JSON text it was parsed from, on one line. Whoever changes the result, or something in it, has another
+ * object from there up to the result: what is still the same object goes out as it is written here.
+ */
 export type Written = { readonly result: JsonObject; readonly text: string };
 
 /** An answer in the modern shape, before the downstream era's envelope. */

@@ -60,3 +60,9 @@ test('where a name came twice, only what was read of it is passed on', () => {
   const text = rewrite(written, { ...written.result, resultType: 'complete' });
   assert.equal(text, '{"isError":true,"x":1,"resultType":"complete"}');
 });
+
+test('where a parser made another name of a member, only what was read of it is passed on', () => {
+  const text = '{"content":[],"\\u005fmeta":{"hidden":1}}';
+  const result = { content: [], '\\': { hidden: 1 } };
+  assert.equal(rewrite({ text, result }, { ...result, _meta: {} }), JSON.stringify({ ...result, _meta: {} }));
+});

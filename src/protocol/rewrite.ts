@@ -20,10 +20,12 @@ export function rewrite({ text, result }: Written, wanted: JsonObject): string {
   let at = afterSpace(text, 1);
   while (text.charCodeAt(at) === QUOTE) {
     const endOfName = endOfString(text, at) + 1;
-    const name = JSON.parse(text.slice(at, endOfName)) as string;
+    const name = nameIn(text.slice(at + 1, endOfName - 1));
     const start = afterSpace(text, afterSpace(text, endOfName) + 1);
     const end = endOfValue(text, start);
     known += 1;
+    // Read otherwise than alone: what stands under it is not what was judged.
+    if (!Object.hasOwn(result, name)) return JSON.stringify(wanted);
     if (Object.hasOwn(wanted, name)) {
       const value = wanted[name];
       if (value === result[name]) out += `,${text.slice(at, endOfName)}:${text.slice(start, end)}`;
@@ -34,8 +36,12 @@ export function rewrite({ text, result }: Written, wanted: JsonObject): string {
   }
   // A name came twice: which of the two is copied could be another than the one that was read.
   if (known !== Object.keys(result).length) return JSON.stringify(wanted);
-  for (const name in wanted) if (!Object.hasOwn(result, name)) out += member(name, wanted[name]);
+  for (const name of Object.keys(wanted)) if (!Object.hasOwn(result, name)) out += member(name, wanted[name]);
   return `{${out.slice(1)}}`;
+}
+
+function nameIn(written: string): string {
+  return written.includes('\\') ? (JSON.parse(`"${written}"`) as string) : written;
 }
 
 function member(name: string, value: unknown): string {
