@@ -1,10 +1,12 @@
-const QUOTE = 34;
+export const QUOTE = 34;
 const BACKSLASH = 92;
 const OPEN_BRACE = 123;
 const CLOSE_BRACE = 125;
 const OPEN_BRACKET = 91;
 const CLOSE_BRACKET = 93;
 const COLON = 58;
+export const COMMA = 44;
+export const SPACE = 32;
 
 /**
  * What JSON.parse does not tell of a text that it accepts: whether it is nested deeper than `maxDepth`, and how many
@@ -54,4 +56,31 @@ export function endOfString(text: string, start: number): number {
     while (text.charCodeAt(end - 1 - slashes) === BACKSLASH) slashes += 1;
     if (slashes % 2 === 0) return end;
   }
+}
+
+/** Index after the value that begins at `start`, in a text that is JSON. */
+export function endOfValue(text: string, start: number): number {
+  const first = text.charCodeAt(start);
+  if (first === QUOTE) return endOfString(text, start) + 1;
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return endOfPlain(text, start);
+  let depth = 0;
+  for (let at = start; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth += 1;
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      depth -= 1;
+      if (depth === 0) return at + 1;
+    }
+  }
+  return text.length;
+}
+
+/** The same of a number, `true`, `false` or `null`. */
+function endOfPlain(text: string, start: number): number {
+  for (let at = start; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code <= SPACE || code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET) return at;
+  }
+  return text.length;
 }

@@ -1,14 +1,6 @@
-import { endOfString } from './body-scan.ts';
+import { COMMA, endOfString, endOfValue, QUOTE, SPACE } from './body-scan.ts';
 import type { JsonObject } from './jsonrpc.ts';
 import type { Written } from './model.ts';
-
-const QUOTE = 34;
-const COMMA = 44;
-const OPEN_BRACE = 123;
-const CLOSE_BRACE = 125;
-const OPEN_BRACKET = 91;
-const CLOSE_BRACKET = 93;
-const SPACE = 32;
 
 /**
  * The text of `wanted`, an object that was made from the one in `written`: members that are the same value in both are
@@ -46,25 +38,6 @@ function nameIn(written: string): string {
 
 function member(name: string, value: unknown): string {
   return value === undefined ? '' : `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
-}
-
-/** Index after the value that begins at `start`, in a text that is JSON. */
-function endOfValue(text: string, start: number): number {
-  let depth = 0;
-  for (let at = start; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code === QUOTE) at = endOfString(text, at);
-    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
-      depth += 1;
-      continue;
-    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
-      if (depth === 0) return at;
-      depth -= 1;
-    } else if (depth > 0 || (code !== COMMA && code > SPACE)) continue;
-    else return at;
-    if (depth === 0) return at + 1;
-  }
-  return text.length;
 }
 
 /** Index of the first character from `at` on that is no white space. */
